@@ -1,0 +1,158 @@
+"""Errors say what to do, end with the right code, carry no secret and survive a process border."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import pickle
+import re
+import unittest
+
+from emitter import errors
+from emitter.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    ConfigurationError,
+    DamagedStateError,
+    EmitterError,
+    Fault,
+    ForeignTableError,
+    IdentityMismatchError,
+    MissingExtraError,
+    MissingJournalError,
+    OvertakenError,
+    SliceLockedError,
+    StateError,
+    StorageError,
+    StorageGaveUpError,
+    StorageNotFoundError,
+    UsageError,
+    redacted,
+)
+
+FULL_DISK = OSError(errno.ENOSPC, "No space left on device", "/data/x")
+EXAMPLES: list[tuple[EmitterError, int]] = [
+    (ConfigurationError([Fault("clock.speed", "0", "a number above 0")]), 2),
+    (UsageError("--to lies before --from", hint="give a later --to"), 2),
+    (MissingExtraError("delta", needed_for="output.format delta"), 2),
+    (StateError("stored and asked differ", hint="look"), 2),
+    (IdentityMismatchError("./data", [("seed", "1", "2"), ("domain", "a", "b")]), 2),
+    (DamagedStateError("progress.json is cut short", hint="restore it"), 2),
+    (MissingJournalError("no journal in ./data", hint="restore it"), 2),
+    (ForeignTableError("./data/orders holds files of others", hint="move them"), 2),
+    (SliceLockedError("slice 0 of 1 is locked", hint="stop the other"), 3),
+    (OvertakenError("slice 0 of 1 moved on", hint="stop the other"), 3),
+    (StorageError("rename", "/data/x", FULL_DISK), 4),
+    (
+        StorageNotFoundError("read", "/data/x", FileNotFoundError(errno.ENOENT, "No such file or directory")),
+        4,
+    ),
+    (StorageGaveUpError("write", "/data/x", FULL_DISK, attempts=9), 4),
+    (CommitConflictError("orders moved from 5 to 7", hint="try again"), 4),
+    (CommitUnknownError("no reply for orders 5..7", hint="read back"), 4),
+]
+
+
+def _all_errors() -> set[type[EmitterError]]:
+    return {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, EmitterError)}
+
+
+class TheErrorTree(unittest.TestCase):
+    def test_every_error_has_an_example_with_its_exit_code(self) -> None:
+        self.assertEqual(_all_errors() - {EmitterError}, {type(error) for error, _ in EXAMPLES})
+        for error, code in EXAMPLES:
+            with self.subTest(type(error).__name__):
+                self.assertEqual(error.exit_code, code)
+
+    def test_the_tree_at_the_top_of_the_module_is_the_real_one(self) -> None:
+        drawn: dict[int, str] = {}
+        for indent, name in re.findall(r"^([ |`-]*)(\w+Error)\b", errors.__doc__ or "", re.MULTILINE):
+            depth = len(indent) // 4
+            drawn[depth] = name
+            parent = drawn.get(depth - 1, "Exception")
+            with self.subTest(name):
+                self.assertEqual(getattr(errors, name).__base__.__name__, parent)
+        names = set(re.findall(r"\w+Error\b", errors.__doc__ or ""))
+        self.assertEqual(names, {kind.__name__ for kind in _all_errors()})
+
+    def test_every_docstring_says_what_to_do_in_sentences(self) -> None:
+        for kind in _all_errors():
+            with self.subTest(kind.__name__):
+                self.assertRegex(kind.__doc__ or "", r"^[A-Z].*[.:] .*\.$")
+
+    def test_an_error_is_the_same_after_crossing_a_process_border(self) -> None:
+        for error, _ in EXAMPLES:
+            with self.subTest(type(error).__name__):
+                copy = pickle.loads(pickle.dumps(error))
+                self.assertIs(type(copy), type(error))
+                self.assertEqual(copy.report(), error.report())
+                self.assertEqual(str(copy), str(error))
+                self.assertEqual(copy.__dict__.keys(), error.__dict__.keys())
+
+
+class WhatTheySay(unittest.TestCase):
+    def test_problem_and_hint_are_printed_as_error_and_try(self) -> None:
+        error = UsageError("--to lies before --from", hint="give a later --to")
+        self.assertEqual(error.report(), "Error: --to lies before --from\nTry: give a later --to")
+        self.assertEqual(error.__notes__, ["Try: give a later --to"])
+
+    def test_a_configuration_error_shows_every_fault(self) -> None:
+        error = ConfigurationError(
+            [
+                Fault("clock.sped", "4", "a known key", "did you mean clock.speed?"),
+                Fault("seed", "-1", "0 or more"),
+            ]
+        )
+        self.assertEqual(
+            str(error),
+            "the configuration has 2 faults:\n"
+            "  clock.sped: got 4, expected a known key; did you mean clock.speed?\n"
+            "  seed: got -1, expected 0 or more",
+        )
+
+    def test_a_missing_extra_gives_the_exact_command(self) -> None:
+        self.assertEqual(MissingExtraError("delta", needed_for="x").hint, "pip install 'emitter[delta]'")
+
+    def test_an_identity_mismatch_names_each_difference(self) -> None:
+        error = IdentityMismatchError("./data", [("seed", "1", "2"), ("partition", "day", "hour")])
+        self.assertIn("seed: stored 1, asked for 2", str(error))
+        self.assertIn("partition: stored day, asked for hour", str(error))
+
+    def test_a_storage_error_names_operation_path_reason_and_a_hint_that_fits(self) -> None:
+        error = StorageError("rename", "/data/x", FULL_DISK)
+        self.assertEqual(str(error), "could not rename /data/x: No space left on device")
+        self.assertIn("free some space", error.hint)
+        self.assertIs(error.cause, FULL_DISK)
+        self.assertIn(
+            "move it away", StorageError("list", "/x", NotADirectoryError(errno.ENOTDIR, "Not")).hint
+        )
+        gave_up = StorageGaveUpError("write", "/data/x", "timed out", attempts=9)
+        self.assertIn("9 attempts", str(gave_up))
+        self.assertEqual(gave_up.operation, "write")
+
+
+class Secrets(unittest.TestCase):
+    def test_no_password_passes(self) -> None:
+        for text in (
+            "s3://user:hunter2@host/x",
+            "postgres://u:hunter2/a@b@host:5432/db",
+            "https://hunter2@host/x",
+            "ducklake:postgres:dbname=x password=hunter2 host=y",
+            "s3://bucket?secret=hunter2&region=x",
+            "AWS_SECRET_ACCESS_KEY=hunter2",
+        ):
+            with self.subTest(text):
+                self.assertNotIn("hunter2", redacted(text))
+                self.assertNotIn("hunter2", UsageError(text, hint=text).report())
+                self.assertNotIn("hunter2", StorageError("read", text, text, hint=text).report())
+                self.assertNotIn("hunter2", StorageError("read", text, text).path)
+                self.assertNotIn("hunter2", str(Fault(text, text, text, text)))
+
+    def test_plain_paths_pass_unchanged(self) -> None:
+        for text in ("./data/shop", "file:///data/a@b", "http://127.0.0.1:9000", "s3://bucket/a=1/b"):
+            with self.subTest(text):
+                self.assertEqual(redacted(text), text)
+
+
+if __name__ == "__main__":
+    unittest.main()
