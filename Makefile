@@ -1,0 +1,53 @@
+# `make` alone lists what there is. Everything runs in .venv, which `make setup` makes from uv.lock.
+
+BIN := .venv/bin
+STAMP := .venv/.stamp
+UNITTEST := $(BIN)/python -m unittest discover -s tests -t .
+# In bench/ a leading underscore marks what the scripts share.
+BENCHMARKS := $(sort $(filter-out bench/_%,$(wildcard bench/*.py)))
+# More arguments for `make run`, as in `make run ARGS="--batches 3"`.
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-long test-system check bench golden lock
+
+help: ## list these targets
+	@echo "emitter: a shop that never closes, written into your lakehouse"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv (needs git, make and some Python 3.12 or newer)
+
+$(STAMP): uv.lock pyproject.toml scripts/bootstrap.sh
+	@echo "Making .venv ..."
+	@scripts/bootstrap.sh
+	@touch $@
+
+run: $(STAMP) ## start the daemon on config/emitter.yaml, in the foreground
+	@exec $(BIN)/emitter run -c config/emitter.yaml $(ARGS)
+
+test: $(STAMP) ## all tests that need nothing but Python packages
+	$(UNITTEST)
+
+test-long: $(STAMP) ## the long ones: many crashes, many seeds, other library versions
+	$(UNITTEST) -p 'long_*.py'
+
+test-system: $(STAMP) ## against real system components (installs them as root on Debian)
+	scripts/install-system.sh
+	$(UNITTEST) -p 'system_*.py'
+
+check: $(STAMP) ## lint, format, types, layers, lock file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m unittest tests.unit.test_layers tests.unit.test_lock
+	scripts/bootstrap.sh lock-check
+
+bench: $(STAMP) ## every benchmark in bench/, one after the other
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
+
+golden: $(STAMP) ## make the golden digests anew (then raise the content version)
+	$(BIN)/python -m tests.golden.regenerate
+
+lock: ## resolve the dependencies again and write uv.lock
+	scripts/bootstrap.sh lock
