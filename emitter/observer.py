@@ -1,0 +1,106 @@
+"""What the daemon tells whoever watches it: metrics, logs, the live view.
+
+The daemon knows only `Observer`. All methods are called from the thread that runs the daemon, between the
+parts of a step: they must be quick, and an error in one ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emitter.errors import EmitterError
+from emitter.model import CommitReport, Slice, StepReport
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """Where a daemon stands at one moment. Holds no credentials."""
+
+    run_id: str
+    domain: str
+    slice: Slice
+    tables: tuple[str, ...]
+    reached_slot: int  # everything before it is committed
+    simulated_slot: float  # where simulated time stands; `reached_slot` at speed max
+    lag_seconds: float  # simulated seconds that are due and not done
+    debt_rows: float  # rows expected in these
+    rows_per_second: Mapping[
+        str, float
+    ]  # table -> target at `reached_slot`: this slice, per simulated second
+    speed: float | None  # simulated seconds per real second; None: max
+    batch_seconds: int  # simulated
+    last_step_wall_seconds: float | None  # unix time when the last step finished; None: none yet
+    output_uri: str
+    format: str
+
+
+class Observer:
+    """Watches a daemon. Every method does nothing here: override those of interest."""
+
+    def started(self, status: DaemonStatus) -> None:
+        """The daemon holds its slice and has recovered; the first step comes next."""
+
+    def generated(self, table: str, rows: int) -> None:
+        """A frame was made. It may be made again after a failed commit."""
+
+    def committed(self, report: CommitReport) -> None:
+        """An attempt to commit a table ended, in any outcome."""
+
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        """A step finished: everything in its window is durable."""
+
+    def waiting_to_retry(
+        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
+    ) -> None:
+        """Attempt number `attempt` failed; another follows after the wait."""
+
+    def reloaded(self, applied: tuple[str, ...], refused: tuple[str, ...]) -> None:
+        """The configuration was read again: the keys that took effect, and those that need a restart."""
+
+    def maintained(self, task: str, seconds: float) -> None:
+        """A maintenance task, such as `finish_partitions`, ended after so many real seconds."""
+
+    def stopped(self, reason: str) -> None:
+        """The daemon ends: `signal`, `batches`, `until`, or `error: ...`."""
+
+
+class Observers(Observer):
+    """Several observers as one. They are told in the order given."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def started(self, status: DaemonStatus) -> None:
+        for observer in self._observers:
+            observer.started(status)
+
+    def generated(self, table: str, rows: int) -> None:
+        for observer in self._observers:
+            observer.generated(table, rows)
+
+    def committed(self, report: CommitReport) -> None:
+        for observer in self._observers:
+            observer.committed(report)
+
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        for observer in self._observers:
+            observer.stepped(report, status)
+
+    def waiting_to_retry(
+        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
+    ) -> None:
+        for observer in self._observers:
+            observer.waiting_to_retry(error, attempt, attempts_max, wait_seconds)
+
+    def reloaded(self, applied: tuple[str, ...], refused: tuple[str, ...]) -> None:
+        for observer in self._observers:
+            observer.reloaded(applied, refused)
+
+    def maintained(self, task: str, seconds: float) -> None:
+        for observer in self._observers:
+            observer.maintained(task, seconds)
+
+    def stopped(self, reason: str) -> None:
+        for observer in self._observers:
+            observer.stopped(reason)
