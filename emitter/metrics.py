@@ -1,0 +1,183 @@
+"""What Prometheus may scrape: an observer that counts, and the page that shows the counts.
+
+Everything hangs on a registry of its own, so that two daemons in one process never mix. What moves between
+steps (simulated time, lag) is asked for at the scrape. Labels are tables, outcomes, stages and tasks: all of
+them few.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from typing import get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from emitter.clock import EPOCH_UNIX_SECONDS, Clock
+from emitter.model import CommitOutcome, CommitReport, StepReport
+from emitter.observer import DaemonStatus, Observer
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_LANDED = {"ok", "deduplicated"}  # the rows are in the table, once
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LONG_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
+
+
+class Metrics(Observer):
+    """Counts what a daemon does. `page` may be called from any thread."""
+
+    def __init__(self, *, version: str, clock: Clock) -> None:
+        self._version = version
+        self._clock = clock
+        self._registry = registry = CollectorRegistry()
+        self._generated = Counter(
+            "emitter_events_generated",
+            "Rows made, those of a batch that is made again after a failure included.",
+            ["table"],
+            registry=registry,
+        )
+        self._rows = Counter(
+            "emitter_rows_committed", "Rows that this process committed.", ["table"], registry=registry
+        )
+        self._bytes = Counter(
+            "emitter_committed_bytes", "Bytes of the files that hold them.", ["table"], registry=registry
+        )
+        self._commits = Counter(
+            "emitter_commits",
+            "Attempts to commit, by how they ended.",
+            ["table", "outcome"],
+            registry=registry,
+        )
+        self._commit_seconds = Histogram(
+            "emitter_commit_duration_seconds",
+            "Time that an attempt to commit took.",
+            ["table"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "emitter_batch_duration_seconds",
+            "Time that each stage of a step took.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._last_commit = Gauge(
+            "emitter_last_commit_timestamp_seconds",
+            "Unix time of the last commit.",
+            ["table"],
+            registry=registry,
+        )
+        self._files = Gauge(
+            "emitter_table_data_files",
+            "Data files of this slice of the table after its last commit.",
+            ["table"],
+            registry=registry,
+        )
+        self._maintenance_seconds = Histogram(
+            "emitter_maintenance_duration_seconds",
+            "Time that a maintenance task took.",
+            ["task"],
+            buckets=_LONG_SECONDS,
+            registry=registry,
+        )
+        self._build = Gauge(
+            "emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry
+        )
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def watch(self, status: Callable[[], DaemonStatus]) -> None:
+        """From now on each scrape asks for the daemon's status. Once per Metrics."""
+        self._registry.register(_StatusCollector(status))
+
+    def page(self) -> bytes:
+        """The metrics in Prometheus's text format, of the type `CONTENT_TYPE`."""
+        return generate_latest(_WithoutCreated(self._registry))
+
+    def started(self, status: DaemonStatus) -> None:
+        self._build.labels(self._version, platform.python_version(), status.format).set(1)
+        self._maintenance_seconds.labels("finish_partitions")
+        for table in status.tables:  # from 0 on, so that rate() sees the first event
+            for metric in (self._generated, self._rows, self._bytes, self._commit_seconds):
+                metric.labels(table)
+            for outcome in get_args(CommitOutcome):
+                self._commits.labels(table, outcome)
+
+    def generated(self, table: str, rows: int) -> None:
+        self._generated.labels(table).inc(rows)
+
+    def committed(self, report: CommitReport) -> None:
+        self._commits.labels(report.table, report.outcome).inc()
+        self._commit_seconds.labels(report.table).observe(report.seconds)
+        if report.outcome in _LANDED:
+            self._rows.labels(report.table).inc(report.rows)
+            self._bytes.labels(report.table).inc(report.bytes)
+            self._files.labels(report.table).set(report.table_files)
+            self._last_commit.labels(report.table).set(self._clock.wall_seconds())
+
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:  # noqa: ARG002
+        for stage, seconds in report.stage_seconds.items():
+            self._batch_seconds.labels(stage).observe(seconds)
+
+    def maintained(self, task: str, seconds: float) -> None:
+        self._maintenance_seconds.labels(task).observe(seconds)
+
+
+class _StatusCollector(Collector):
+    """The gauges that are true only at the moment of the scrape."""
+
+    def __init__(self, status: Callable[[], DaemonStatus]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        status = self._status()
+        yield GaugeMetricFamily(
+            "emitter_simulated_timestamp_seconds",
+            "Unix time at which simulated time stands.",
+            value=EPOCH_UNIX_SECONDS + status.simulated_slot,
+        )
+        yield GaugeMetricFamily(
+            "emitter_clock_lag_seconds",
+            "Simulated time that is due and not yet committed.",
+            value=status.lag_seconds,
+        )
+        yield GaugeMetricFamily(
+            "emitter_rate_debt_events",
+            "Rows expected in the simulated time that is due and not yet committed.",
+            value=status.debt_rows,
+        )
+        target = GaugeMetricFamily(
+            "emitter_target_events_per_second",
+            "Rows that the rate curve asks for now, per second of real time. Absent at speed max.",
+            labels=["table"],
+        )
+        for table, per_simulated_second in status.rows_per_second.items():
+            if status.speed is not None:
+                target.add_metric([table], per_simulated_second * status.speed)
+        yield target
+
+
+class _WithoutCreated(Collector):
+    """A registry without the client's `_created` series: each would double the series of a counter, and the
+    client's own switch for them is global to the process.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if sample.name != f"{metric.name}_created"]
+            yield metric
