@@ -1,0 +1,320 @@
+"""Configuration: a YAML file, then environment variables, then flags, into one frozen `EmitterConfig`.
+
+    file < EMITTER_CLOCK__SPEED=60 (`__` between the parts, YAML values) < --set clock.speed=60
+
+Everything wrong anywhere is told at once in one ConfigurationError. Secrets never come from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from emitter.clock import parse_time
+from emitter.config_sources import read_sources
+from emitter.errors import ConfigurationError, Fault
+from emitter.generators import DOMAINS, domain_tables
+from emitter.generators.ecommerce.options import EcommerceOptions
+from emitter.rules import checked, number, one_of, optional, or_name, text, whole
+from emitter.settings import Check, flatten, leaf_keys, nearest, read_settings, validate_options
+from emitter.writers import FORMATS
+
+__all__ = [
+    "CatalogConfig",
+    "ClockConfig",
+    "EmitterConfig",
+    "LogConfig",
+    "OutputConfig",
+    "Reload",
+    "S3Config",
+    "ServerConfig",
+    "ShardConfig",
+    "flatten",
+    "load_config",
+    "reload_differences",
+    "validate",
+    "validate_options",
+]
+
+Restart = Literal["catch_up", "continue"]
+
+RELOADABLE = frozenset(
+    {
+        "clock.speed",
+        "clock.batch_seconds",
+        "clock.batch_rows_max",
+        "output.file_rows_target",
+        "output.compression",
+        "log.level",
+        "log.format",
+    }
+)
+"""What a running daemon takes over on SIGHUP: nothing here shapes the content."""
+
+
+def _read_start(value: Any) -> datetime | Literal["now"]:
+    if value == "now":
+        return "now"
+    start = parse_time(value)
+    if start.year > 2087:
+        raise ValueError("past the last year that ids can carry")
+    return start
+
+
+def _read_tables(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError("not a list of names")
+    return tuple(value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockConfig:
+    """Simulated time: where it begins, how fast it runs, and how it is cut into batches."""
+
+    start: Annotated[
+        datetime | Literal["now"],
+        checked(
+            "now, or a time in whole seconds from 2020-01-01 to 2087-12-31, such as 2026-01-01T00:00:00Z",
+            _read_start,
+        ),
+        Field(
+            description="The origin: before it nothing exists. `now` is resolved once, at the first start."
+        ),
+    ] = "now"
+    speed: Annotated[
+        float | Literal["max"],
+        or_name("max", number(0, 1_000_000, above=True)),
+        Field(description="Simulated seconds per real second, or `max`: never wait."),
+    ] = 1.0
+    batch_seconds: Annotated[
+        int,
+        whole(1, 2_678_400),
+        Field(description="Simulated seconds per batch, cut at its multiples since 2020."),
+    ] = 10
+    batch_rows_max: Annotated[
+        int,
+        whole(1, 100_000_000),
+        Field(description="A batch of more rows is cut: this bounds memory, and the time it takes to stop."),
+    ] = 1_000_000
+    on_restart: Annotated[
+        Restart | None,
+        optional(one_of(("catch_up", "continue"))),
+        Field(
+            description="After downtime: `catch_up` makes what was missed, `continue` goes on as if time"
+            " had stood still. Not given: catch_up at speed 1, else continue."
+        ),
+    ] = None
+
+    @property
+    def on_restart_resolved(self) -> Restart:
+        """What holds where nothing was given: only real time has a "missed" to make up for."""
+        return self.on_restart or ("catch_up" if self.speed == 1 else "continue")
+
+
+def _shard_faults(index: int, count: int) -> Iterable[tuple[Any, str, str]]:
+    if index >= count:
+        yield index, f"a whole number from 0 to {count - 1}, as shard.count is {count}", "shards count from 0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardConfig:
+    """Which part of the rows this process makes."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (Check(("index", "count"), _shard_faults),)
+
+    count: Annotated[int, whole(1, 1024), Field(description="Into how many shards the rows are dealt.")] = 1
+    index: Annotated[int, whole(0, 1023), Field(description="Which of them this process is, from 0.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Config:
+    """Where S3-compatible storage answers. Its credentials come from the usual AWS chain."""
+
+    endpoint_url: Annotated[
+        str | None,
+        optional(
+            text("a URL such as http://127.0.0.1:9000, without a user", r"https?://[^\s/@]+(/[^\s@]*)?")
+        ),
+        Field(description="The URL of an S3-compatible server; not given: AWS."),
+    ] = None
+    region: Annotated[
+        str | None,
+        optional(text("a region such as eu-central-1", r"[A-Za-z0-9-]{1,64}")),
+        Field(description="The region; not given: what the AWS chain says."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogConfig:
+    """The catalogue of a table format that needs one."""
+
+    # Not in the repr: a URI that comes from the environment may carry a password.
+    uri: Annotated[
+        str | None,
+        optional(text("the URI of a catalogue", r".{1,4096}")),
+        Field(
+            description="Where the catalogue is. One with a password goes into EMITTER_OUTPUT__CATALOG__URI."
+        ),
+    ] = field(default=None, repr=False)
+    namespace: Annotated[
+        str | None,
+        optional(text("a name of letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]{0,127}")),
+        Field(description="The namespace or schema that the tables are in."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputConfig:
+    """Where the tables go, and how they are stored."""
+
+    format: Annotated[str, one_of(FORMATS), Field(description="The table format.")] = "parquet"
+    uri: Annotated[
+        str,
+        text(
+            "a folder such as ./data/shop, or a URI such as file:///data/shop",
+            r"file:///.{1,4000}|(?![\w+.-]{2,}:).{1,4000}",
+        ),
+        Field(description="The folder of the output: a path from the working directory, or a file:// URI."),
+    ]
+    s3: S3Config = field(default_factory=S3Config)
+    catalog: CatalogConfig = field(default_factory=CatalogConfig)
+    compression: Annotated[
+        Literal["zstd", "snappy", "lz4", "gzip", "none"],
+        Field(description="How Parquet pages are compressed."),
+    ] = "zstd"
+    file_rows_target: Annotated[
+        int, whole(1, 10_000_000), Field(description="Rows after which a new file is begun.")
+    ] = 250_000
+    retry_attempts_max: Annotated[
+        int, whole(0, 100), Field(description="How often a storage operation that failed is tried again.")
+    ] = 8
+    retry_wait_seconds_max: Annotated[
+        float, number(0, 300), Field(description="The longest wait between two tries; waits double up to it.")
+    ] = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerConfig:
+    """Where /metrics, /livez and /readyz answer."""
+
+    host: Annotated[
+        str,
+        text("a host name or an IP address", r"[A-Za-z0-9:._%-]{1,255}"),
+        Field(description="The address to listen on. There is no login: keep it on a closed network."),
+    ] = "127.0.0.1"
+    port: Annotated[int, whole(0, 65535), Field(description="The port; 0 is any free one.")] = 9108
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogConfig:
+    """What is logged, and in which form."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description="The least severe level that is logged."),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="`auto` is coloured lines when a person watches, else JSON."),
+    ] = "auto"
+
+
+def _table_faults(tables: tuple[str, ...] | None, domain: str) -> Iterable[tuple[Any, str, str]]:
+    parents = dict(domain_tables(domain))
+    asked = tables or ()
+    for name in dict.fromkeys(asked):
+        if name not in parents:
+            yield name, f"tables of {domain}: {', '.join(parents)}", nearest(name, parents)
+            continue
+        if asked.count(name) > 1:
+            yield name, "each table once", f"it is there {asked.count(name)} times"
+        missing = [parent for parent in parents[name] if parent not in asked]
+        if missing:
+            yield name, "its parents too, as its rows refer to theirs", f"add {', '.join(missing)}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmitterConfig:
+    """All that one daemon is told. A domain's own options are in the section of its name."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (Check(("tables", "domain"), _table_faults),)
+
+    domain: Annotated[str, one_of(DOMAINS), Field(description="Whose events are made.")] = "ecommerce"
+    seed: Annotated[
+        int, whole(0, 2**63 - 1), Field(description="Another seed makes another world of the same kind.")
+    ] = 42
+    tables: Annotated[
+        tuple[str, ...] | None,
+        optional(checked("a list of at least one table, such as [customers, orders]", _read_tables)),
+        Field(description="Only these tables, parents included; not given: all of the domain."),
+    ] = None
+    clock: ClockConfig = field(default_factory=ClockConfig)
+    shard: ShardConfig = field(default_factory=ShardConfig)
+    partition: Annotated[
+        Literal["month", "day", "hour"], Field(description="How finely tables are partitioned by event time.")
+    ] = "day"
+    output: OutputConfig
+    server: ServerConfig = field(default_factory=ServerConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    ecommerce: EcommerceOptions = field(default_factory=EcommerceOptions)
+
+    @property
+    def options(self) -> Any:
+        """The options of the domain in use."""
+        return getattr(self, self.domain)
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The tables in use, in the domain's order: parents first."""
+        return tuple(
+            name for name, _ in domain_tables(self.domain) if self.tables is None or name in self.tables
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Paths whose values differ: `safe` can be taken over while running, `refused` need a restart."""
+
+    safe: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+def reload_differences(old: EmitterConfig, new: EmitterConfig) -> Reload:
+    """What a reload would change."""
+    before, after = flatten(old), flatten(new)
+    changed = [path for path in before if before[path] != after[path]]
+    return Reload(
+        safe=tuple(path for path in changed if path in RELOADABLE),
+        refused=tuple(path for path in changed if path not in RELOADABLE),
+    )
+
+
+def validate(mapping: Mapping[str, Any]) -> EmitterConfig:
+    """The configuration from a mapping, nested as in the file. ConfigurationError with every fault."""
+    faults: list[Fault] = []
+    config = read_settings(EmitterConfig, mapping, "", faults)
+    if config is None:
+        raise ConfigurationError(faults)
+    return config
+
+
+def load_config(
+    path: Path | None, sets: Sequence[str] = (), environ: Mapping[str, str] = MappingProxyType({})
+) -> EmitterConfig:
+    """The configuration from a file (None: without one), flags such as "clock.speed=60", and the environment.
+
+    ConfigurationError with every fault of all three, also where the file cannot be read.
+    """
+    sources = read_sources(path, sets, environ, tuple(leaf_keys(EmitterConfig)))
+    faults: list[Fault] = []
+    config = read_settings(EmitterConfig, sources.mapping, "", faults) if sources.complete else None
+    faults = [*sources.faults, *map(sources.with_origin, faults)]
+    if config is None or faults:
+        raise ConfigurationError(faults)
+    return config
