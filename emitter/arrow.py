@@ -1,0 +1,95 @@
+"""The one translation between a `Table` declaration and Arrow.
+
+The inside form is what generators make and what digests are taken of: money as int64 cents, times as
+`timestamp[us, UTC]`, strings plain or dictionary-encoded. The file form is what a reader gets: money as
+`decimal128(12, 2)`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emitter.model import Column, Table
+
+MONEY_TYPE = pa.decimal128(12, 2)
+TIME_TYPE = pa.timestamp("us", "UTC")
+_TYPES: dict[str, pa.DataType] = {
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "timestamp": TIME_TYPE,
+}
+
+
+def inside_schema(table: Table) -> pa.Schema:
+    """The columns of the inside form."""
+    return pa.schema([_field(column, pa.int64()) for column in table.columns])
+
+
+def file_schema(table: Table) -> pa.Schema:
+    """The columns of the file form."""
+    return pa.schema([_field(column, MONEY_TYPE) for column in table.columns])
+
+
+def _field(column: Column, money: pa.DataType) -> pa.Field:
+    return pa.field(column.name, _TYPES.get(column.type, money), nullable=column.nullable)
+
+
+def to_file_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Inside form to file form. Strings stay as they are encoded; nothing is copied but money."""
+    columns, fields = [], []
+    for column, values in zip(table.columns, rows.columns, strict=True):
+        shaped = _decimals(values) if column.type == "money" else values
+        columns.append(shaped)
+        fields.append(pa.field(column.name, shaped.type, nullable=column.nullable))
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def to_inside_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """File form (or anything a reader made of it) to inside form. Raises pa.ArrowException where it does not fit."""
+    columns = [
+        _cents(rows.column(column.name)) if column.type == "money" else _plain(rows.column(column.name), column)
+        for column in table.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=inside_schema(table))
+
+
+def times(micros: np.ndarray) -> pa.Array:
+    """int64 microseconds since 1970 as times, without a copy."""
+    return pa.array(micros, type=pa.int64()).view(TIME_TYPE)
+
+
+def micros(values: pa.Array) -> np.ndarray:
+    """Times as int64 microseconds since 1970."""
+    return values.view(pa.int64()).to_numpy(zero_copy_only=False)
+
+
+def labels(codes: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
+    """A string column of int8 codes into a fixed list of names, without a copy."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
+
+
+def _decimals(cents: pa.Array) -> pa.Array:
+    """int64 cents as decimal(12,2): 128-bit two's complement, low word first."""
+    if cents.null_count:
+        return pc.multiply(cents.cast(pa.decimal128(12, 0)), pa.scalar("0.01").cast(MONEY_TYPE)).cast(MONEY_TYPE)
+    low = cents.to_numpy(zero_copy_only=False)
+    wide = np.empty((len(low), 2), dtype=np.int64)
+    wide[:, 0] = low
+    np.right_shift(low, 63, out=wide[:, 1])
+    return pa.Array.from_buffers(MONEY_TYPE, len(low), [None, pa.py_buffer(wide)])
+
+
+def _cents(values: pa.Array) -> pa.Array:
+    """decimal(12,2) as int64 cents: the low words, which a decimal of 12 digits never leaves."""
+    exact = values.cast(MONEY_TYPE)
+    words = np.frombuffer(exact.buffers()[1], dtype=np.int64)[2 * exact.offset : 2 * (exact.offset + len(exact)) : 2]
+    return pa.array(words, mask=np.asarray(exact.is_null()) if exact.null_count else None)
+
+
+def _plain(values: pa.Array, column: Column) -> pa.Array:
+    return values.cast(_TYPES[column.type])

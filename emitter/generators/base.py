@@ -1,0 +1,123 @@
+"""What a domain is: its tables, and their rows as a pure function of seed, options, inputs and window."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from emitter.errors import UsageError
+from emitter.model import Epoch, Frame, Slice, Table, Window
+from emitter.partitioning import PartitionSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FRAME_ROWS_MAX = 250_000
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A bounded run: which slots, cut into batches of so many seconds, and which shard's part of the rows."""
+
+    window: Window
+    batch_seconds: int = 3600
+    slice: Slice = Slice()
+
+
+class GeneratorBase(ABC):
+    """A domain. Subclasses declare the four class attributes and make rows.
+
+    `epochs` are the inputs in force, in order; the first begins at the origin. What a slot starts is made with the
+    inputs of *its* slot. Nothing may depend on how often, when or in which order `rows` is asked for; a bounded memo
+    of pure results is allowed. An instance serves one thread at a time.
+    """
+
+    name: ClassVar[str]
+    content_version: ClassVar[int]
+    options_type: ClassVar[type[Any]]
+    table_declarations: ClassVar[tuple[Table, ...]]
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        origin_slot: int,
+        options: Any,
+        epochs: Sequence[Epoch] = (),
+        period: Period | None = None,
+        partition: PartitionSpec | None = None,
+    ) -> None:
+        self.seed = seed
+        self.origin_slot = origin_slot
+        self.options = options
+        self.epochs = tuple(epochs)
+        self.period = period
+        self.partition = partition or PartitionSpec()
+
+    @abstractmethod
+    def rows(self, window: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:
+        """The rows whose event_time lies in the window, for these tables and this slice, in the inside form.
+
+        Frames have at most `FRAME_ROWS_MAX` rows, those of one table come in order of their slots, and no frame is
+        empty. Nothing exists before the origin.
+        """
+
+    @abstractmethod
+    def expected_rows(self, window: Window) -> Mapping[str, float]:
+        """The mean number of rows per table in the window, all slices together."""
+
+    def tables(self) -> tuple[str, ...]:
+        """The names of the domain's tables, parents first."""
+        return tuple(table.name for table in self.table_declarations)
+
+    def table(self, name: str) -> Table:
+        """A table's declaration."""
+        for table in self.table_declarations:
+            if table.name == name:
+                return table
+        raise UsageError(f"{self.name} has no table {name!r}", hint=f"choose from: {', '.join(self.tables())}")
+
+    def batches_for(self, table: str) -> Iterator[pl.DataFrame]:
+        """A table's rows over the generator's period, as readers of the written table would see them: money as
+        Decimal(12, 2), times as Datetime("us", "UTC")."""
+        import polars as pl
+
+        from emitter import arrow
+
+        declaration = self.table(table)
+        if self.period is None:
+            raise UsageError(
+                "batches_for needs a bounded period", hint="give start and end to create_generator, or use rows()"
+            )
+        strings = [column.name for column in declaration.columns if column.type == "string"]
+        for window in batch_windows(self.period.window, self.period.batch_seconds):
+            for frame in self.rows(window, self.period.slice, (table,)):
+                data = pl.from_arrow(arrow.to_file_form(declaration, frame.rows))
+                assert isinstance(data, pl.DataFrame)
+                yield data.with_columns(pl.col(strings).cast(pl.String)) if strings else data
+
+    def schema_for(self, table: str) -> Mapping[str, pl.DataType]:
+        """The polars schema of the frames of `batches_for`."""
+        import polars as pl
+
+        from emitter import arrow
+
+        empty = pl.from_arrow(arrow.file_schema(self.table(table)).empty_table())
+        assert isinstance(empty, pl.DataFrame)
+        return dict(empty.schema)
+
+    def partition_spec_for(self, table: str) -> PartitionSpec:
+        """How a table is partitioned."""
+        self.table(table)
+        return self.partition
+
+
+def batch_windows(window: Window, batch_seconds: int) -> Iterator[Window]:
+    """A window cut at the multiples of batch_seconds since 2020."""
+    first = window.first
+    while first < window.end:
+        end = min(window.end, (first // batch_seconds + 1) * batch_seconds)
+        yield Window(first, end)
+        first = end

@@ -1,0 +1,110 @@
+"""Later events without state: chains of bijections of slots.
+
+Things are dealt to lanes; a lane has a script, and each step of it moves every slot to a later one by a bijection,
+applied to the slot of the step before. So the steps that fall in a slot are found by going backwards, with no queue
+and no replay, and cause comes before effect over every edge, whatever the delay.
+
+A bijection takes block b, place x to block b + D, place (a*x + c) mod B, where D >= 1, gcd(a, B) = 1 and c is a hash
+of lane, step and b. With B = 1 it is the plain shift by D slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emitter.randomness import Integers, Stream, below
+
+_KEY_BLOCK_BITS = 32  # a key of the hash of c: the pair above, the block number below
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A bijection's shape: a delay of about `blocks * block_seconds`, spread by up to `block_seconds` either way."""
+
+    block_seconds: int
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.block_seconds < 1 or self.blocks < 1:
+            raise ValueError("a delay moves at least one block of at least one second")
+
+    @property
+    def longest_seconds(self) -> int:
+        return (self.blocks + 1) * self.block_seconds - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A lane's step, `step` from 0, with the delays of the steps up to and including it."""
+
+    lane: int
+    step: int
+    delays: tuple[Delay, ...]
+
+
+class Chains:
+    """All the (lane, step) pairs of some scripts, probed as one array.
+
+    `pairs` keeps the order of the columns that `sources` gives.
+    """
+
+    def __init__(self, scripts: Sequence[Sequence[Delay]], stream: Stream) -> None:
+        self.pairs = tuple(
+            Pair(lane, step, tuple(script[: step + 1])) for lane, script in enumerate(scripts) for step in range(len(script))
+        )
+        self.longest_seconds = max(sum(delay.longest_seconds for delay in pair.delays) for pair in self.pairs)
+        self.lanes = np.array([pair.lane for pair in self.pairs], dtype=np.int64)
+        self.steps = np.array([pair.step for pair in self.pairs], dtype=np.int64)
+        self._stream = stream
+        depth = max(len(pair.delays) for pair in self.pairs)
+        shape = (depth, len(self.pairs))
+        # A pair shorter than the deepest is padded with the identity: blocks of one second, moved by none.
+        self._seconds, self._blocks = np.ones(shape, np.int64), np.zeros(shape, np.int64)
+        self._factor, self._inverse = np.ones(shape, np.int64), np.ones(shape, np.int64)
+        self._key = np.zeros(shape, np.int64)
+        for column, pair in enumerate(self.pairs):
+            for level, delay in enumerate(pair.delays):
+                identity = (pair.lane << 8) | level
+                factor = _unit(delay.block_seconds, stream.word(-1 - identity))
+                self._seconds[level, column] = delay.block_seconds
+                self._blocks[level, column] = delay.blocks
+                self._factor[level, column] = factor
+                self._inverse[level, column] = pow(factor, -1, delay.block_seconds) if delay.block_seconds > 1 else 0
+                self._key[level, column] = identity << _KEY_BLOCK_BITS
+
+    def sources(self, slots: Integers, columns: Integers) -> Integers:
+        """For each slot (rows) and each of these pairs (columns): the slot whose things do that step in that slot."""
+        moving = np.repeat(slots[:, np.newaxis], len(columns), axis=1)
+        for level in reversed(range(len(self._seconds))):
+            seconds = self._seconds[level, columns]
+            block, place = np.divmod(moving, seconds)
+            block -= self._blocks[level, columns]
+            turn = self._turn(level, columns, block)
+            moving = block * seconds + (place - turn) % seconds * self._inverse[level, columns] % seconds
+        return moving
+
+    def targets(self, slots: Integers, columns: Integers) -> Integers:
+        """The other way: for each slot of origin (rows) and pair (columns), the slot in which the step falls."""
+        moving = np.repeat(slots[:, np.newaxis], len(columns), axis=1)
+        for level in range(len(self._seconds)):
+            seconds = self._seconds[level, columns]
+            block, place = np.divmod(moving, seconds)
+            turn = self._turn(level, columns, block)
+            moving = (block + self._blocks[level, columns]) * seconds + (place * self._factor[level, columns] + turn) % seconds
+        return moving
+
+    def _turn(self, level: int, columns: Integers, block: Integers) -> Integers:
+        keys = self._key[level, columns] + (block & ((1 << _KEY_BLOCK_BITS) - 1))
+        return below(self._stream.words(keys), self._seconds[level, columns])
+
+
+def _unit(modulus: int, word: int) -> int:
+    """A number coprime to the modulus, somewhere in it."""
+    factor = word % modulus
+    while math.gcd(factor, modulus) != 1:
+        factor = (factor + 1) % modulus
+    return factor

@@ -1,0 +1,183 @@
+"""The products, what they are called, and what they cost when."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import gcd
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emitter import arrow
+from emitter.clock import EPOCH_UNIX_SECONDS
+from emitter.generators.ecommerce.growth import DAY_SECONDS, Population, Shuffle
+from emitter.generators.ecommerce.options import EcommerceOptions
+from emitter.generators.ecommerce.tables import PRODUCTS
+from emitter.model import Slice, Window
+from emitter.randomness import (
+    Integers,
+    Stream,
+    Words,
+    below,
+    choice_table,
+    power_law_quantiles,
+    skewed_rank,
+)
+
+# Each department: its share of the products, the lowest and the highest opening price in cents, and its goods.
+_CATEGORIES: tuple[tuple[str, int, int, int, tuple[str, ...]], ...] = (
+    ("kitchen", 16, 490, 24_900, ("Saucepan", "Kettle", "Bread Knife", "Salad Bowl", "Coffee Grinder", "Oven Dish", "Whisk", "Teapot")),
+    ("home", 18, 690, 39_900, ("Floor Lamp", "Throw Blanket", "Picture Frame", "Laundry Basket", "Wall Clock", "Doormat", "Vase", "Cushion")),
+    ("garden", 9, 390, 29_900, ("Watering Can", "Pruning Shears", "Plant Pot", "Bird Feeder", "Hose Reel", "Trowel", "Lantern", "Seed Box")),
+    ("clothing", 20, 990, 17_900, ("Rain Jacket", "Wool Scarf", "Linen Shirt", "Socks", "Cardigan", "Belt", "Beanie", "Overshirt")),
+    ("sports", 11, 590, 49_900, ("Yoga Mat", "Running Belt", "Trail Shoes", "Water Bottle", "Kettlebell", "Headlamp", "Backpack", "Jump Rope")),
+    ("electronics", 10, 1_490, 129_900, ("Headphones", "Desk Charger", "Keyboard", "Bedside Radio", "Webcam", "Power Bank", "Speaker", "Monitor")),
+    ("toys", 9, 490, 9_900, ("Wooden Train", "Puzzle", "Building Blocks", "Kite", "Card Game", "Stuffed Bear", "Marble Run", "Spinning Top")),
+    ("books", 7, 590, 5_900, ("Cookbook", "Atlas", "Field Guide", "Notebook", "Novel", "Sketchbook", "Calendar", "Diary")),
+)  # fmt: skip
+_MAKERS = (
+    *("Aldern", "Bregnholm", "Cobalt & Pine", "Dunmore", "Eikeland", "Fennwick", "Gaskell", "Halvard", "Ibis", "Jorvik"),
+    *("Kestrel", "Lindqvist", "Marlow", "Northgate", "Ostra", "Pellworm", "Quill", "Rosendal", "Søster", "Tamarack"),
+    *("Umbra", "Valdemar", "Westerly", "Yarrow", "Zephyr"),
+)
+_STYLES = (
+    *("Oak", "Slate", "Amber", "Moss", "Indigo", "Ivory", "Copper", "Graphite", "Coral", "Sand", "Birch", "Midnight"),
+    *("Saffron", "Pearl", "Cedar", "Rust"),
+)
+_PRICE_KNOT_BITS = 8
+_FACTOR_LOW, _FACTOR_RANGE = 850, 301  # a price moves between 85 and 115 % of the opening price
+
+
+class Catalogue:
+    """Products as numbered arrivals; each has a price that changes once a period, on its own day and second.
+
+    A product's phase is (factor * product + offset) % period, so that the products whose price changes in a slot
+    follow from the slot by the inverse. A change stands at the last microsecond of its slot and counts from the next.
+    """
+
+    def __init__(self, seed: int, origin_slot: int, options: EcommerceOptions) -> None:
+        self._origin_slot = origin_slot
+        self._period = options.price_period_days * DAY_SECONDS
+        self.population = Population(
+            origin_slot, options.products, options.product_growth_per_year, Stream(seed, "products.arrival")
+        )
+        self._quantiles = power_law_quantiles(options.products, Decimal(str(options.product_skew)))
+        self._shuffle = Shuffle(options.products, Stream(seed, "products.shuffle"))
+        self._product, self._version = Stream(seed, "products"), Stream(seed, "products.price")
+        phase = Stream(seed, "products.phase")
+        self._phase_factor = phase.word(0) % self._period
+        while gcd(self._phase_factor, self._period) != 1:
+            self._phase_factor = (self._phase_factor + 1) % self._period
+        self._phase_offset = phase.word(1) % self._period
+        self._base_cents = np.empty(0, dtype=np.int64)
+
+    def pick(self, words: Words, sizes: int | Integers) -> Integers:
+        """A product for each word, from the upper 32 bits, out of so many."""
+        return self._shuffle(skewed_rank(words, self._quantiles, sizes))
+
+    def prices_cents(self, products: Integers, slots: Integers) -> Integers:
+        """What each product costs at the start of each slot."""
+        versions = (slots - 1 + self._phases(products)) // self._period
+        steps = below(self._version.words((products << 24) ^ versions), _FACTOR_RANGE)
+        moved = self._bases_cents(products) * (_FACTOR_LOW + steps)
+        return np.maximum(moved // 10_000 * 10, 10) + 9  # ends in 9: 1.09, 23.49
+
+    def rows(self, window: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
+        """(products, slots, microseconds within the slot): opening and new products, and price changes, by slot."""
+        products, slots = self.population.arrivals(window)
+        micros = 1 + below(self._product.words(~products), 999_998)
+        if window.first <= self._origin_slot < window.end:
+            opening = np.arange(self.population.opening, dtype=np.int64)
+            products = np.concatenate([opening, products])
+            slots = np.concatenate([np.full(len(opening), self._origin_slot), slots])
+            micros = np.concatenate([np.zeros(len(opening), dtype=np.int64), micros])
+        changed, change_slots = self._changes(window)
+        products = np.concatenate([products, changed])
+        slots = np.concatenate([slots, change_slots])
+        micros = np.concatenate([micros, np.full(len(changed), 999_999)])
+        mine = np.flatnonzero(products % slice.count == slice.index)
+        order = mine[np.lexsort((products[mine], slots[mine]))]
+        return products[order], slots[order], micros[order]
+
+    def batch(self, products: Integers, slots: Integers, micros: Integers) -> pa.RecordBatch:
+        """The table rows of what `rows` gave."""
+        times = arrow.times((slots + EPOCH_UNIX_SECONDS) * 1_000_000 + micros)
+        words = self._product.words(products)
+        category = _CATEGORY_TABLE[words & np.uint64(0xFFF)]
+        goods = category.astype(np.int64) * 8 + ((words >> np.uint64(12)) & np.uint64(7)).view(np.int64)
+        maker = (((words >> np.uint64(15)) & np.uint64(0xFF)).view(np.int64) * len(_MAKERS)) >> 8
+        style = ((words >> np.uint64(23)) & np.uint64(15)).view(np.int64)
+        parts = ((_MAKER_NAMES, maker), (_STYLE_NAMES, style), (_GOODS_NAMES, goods))
+        # A row tells the price from its moment on: that of the next slot, but at the origin the one that stands.
+        since = slots + (micros > 0)
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array(products),
+                times,
+                times,
+                pc.binary_join_element_wise(*(names.take(pa.array(index)) for names, index in parts), " "),
+                arrow.labels(category, _CATEGORY_NAMES),
+                pa.array(self.prices_cents(products, since)),
+            ],
+            names=[column.name for column in PRODUCTS.columns],
+        )
+
+    def expected_rows(self, window: Window) -> float:
+        opening = self.population.opening if window.first <= self._origin_slot < window.end else 0
+        first = max(window.first, self._origin_slot)
+        if first >= window.end:
+            return 0.0
+        size = float(self.population.sizes_at(np.array([first]))[0])
+        span = Window(first, window.end)
+        return opening + self.population.expected_arrivals(span) + size * span.seconds / self._period
+
+    def _phases(self, products: Integers) -> Integers:
+        return (products % self._period * self._phase_factor + self._phase_offset) % self._period
+
+    def _changes(self, window: Window) -> tuple[Integers, Integers]:
+        """(products, slots) whose price changes in the window: (slot + phase) % period == 0."""
+        slots = np.arange(max(window.first, self._origin_slot), window.end, dtype=np.int64)
+        inverse = pow(self._phase_factor, -1, self._period)
+        residues = (-slots - self._phase_offset) % self._period * inverse % self._period
+        sizes = self.population.sizes_at(slots)
+        each = (sizes - residues + self._period - 1) // self._period
+        hit = np.flatnonzero(each > 0)
+        rounds = np.concatenate([np.arange(count) for count in each[hit]]) if hit.size else np.empty(0, np.int64)
+        return np.repeat(residues[hit], each[hit]) + rounds * self._period, np.repeat(slots[hit], each[hit])
+
+    def _bases_cents(self, products: Integers) -> Integers:
+        """Opening prices, kept by product: they are asked for again with every item."""
+        known = len(self._base_cents)
+        needed = int(products.max(initial=-1)) + 1
+        if needed > known:
+            # Grown by the half again, so that arrivals don't have it copied each time.
+            more = np.arange(known, max(needed, known + known // 2, self.population.opening), dtype=np.int64)
+            self._base_cents = np.concatenate([self._base_cents, self._make_bases(more)])
+        return self._base_cents[products]
+
+    def _make_bases(self, products: Integers) -> Integers:
+        words = self._product.words(products)
+        category = _CATEGORY_TABLE[words & np.uint64(0xFFF)].astype(np.int64)
+        place = below(words, 1 << 24)
+        knot = place >> (24 - _PRICE_KNOT_BITS)
+        between = place & ((1 << (24 - _PRICE_KNOT_BITS)) - 1)
+        low, high = _PRICE_KNOTS[category, knot], _PRICE_KNOTS[category, knot + 1]
+        return low + ((high - low) * between >> (24 - _PRICE_KNOT_BITS))
+
+
+def _price_knots() -> Integers:
+    """Per category: prices at even steps of probability, spread evenly over their logarithm."""
+    steps = 1 << _PRICE_KNOT_BITS
+    rows = []
+    for _, _, low, high, _ in _CATEGORIES:
+        span = (Decimal(high) / low).ln()
+        rows.append([int(low * (span * step / steps).exp()) for step in range(steps + 1)])
+    return np.array(rows, dtype=np.int64)
+
+
+_PRICE_KNOTS = _price_knots()
+_CATEGORY_TABLE = choice_table(tuple(share for _, share, *_ in _CATEGORIES))
+_CATEGORY_NAMES = pa.array([name for name, *_ in _CATEGORIES])
+_GOODS_NAMES = pa.array([good for *_, goods in _CATEGORIES for good in goods])
+_MAKER_NAMES, _STYLE_NAMES = pa.array(_MAKERS), pa.array(_STYLES)

@@ -1,0 +1,108 @@
+"""The shop: its tables made together, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase
+from emitter.generators.ecommerce.catalogue import Catalogue
+from emitter.generators.ecommerce.options import EcommerceOptions
+from emitter.generators.ecommerce.orders import MEAN_ITEMS, Orders
+from emitter.generators.ecommerce.payments import MEAN_STEPS, Payments
+from emitter.generators.ecommerce.people import People
+from emitter.generators.ecommerce.rates import Counts, RateCurve
+from emitter.generators.ecommerce.tables import TABLES
+from emitter.model import Epoch, Frame, Slice, Window
+from emitter.randomness import Stream
+
+CHUNK_ORDERS = 16_384  # orders made at a time: their items' columns stay in the cache
+_CHUNK_SECONDS_MAX = 3600
+_OF_ORDERS = {"orders", "order_items", "payments"}
+
+
+class EcommerceGenerator(GeneratorBase):
+    """A shop with customers, products, orders, order items and payments."""
+
+    name = "ecommerce"
+    content_version = 1
+    options_type = EcommerceOptions
+    table_declarations = TABLES
+
+    options: EcommerceOptions
+
+    def __init__(self, *, seed: int, origin_slot: int, options: Any, epochs: Sequence[Epoch] = (), **rest: Any) -> None:
+        super().__init__(seed=seed, origin_slot=origin_slot, options=options, epochs=epochs, **rest)
+        curves = [
+            (epoch.from_slot, RateCurve(origin_slot, replace(options, **epoch.inputs.options))) for epoch in epochs
+        ] or [(origin_slot, RateCurve(origin_slot, options))]
+        self._counts = Counts(origin_slot, curves, Stream(seed, "orders.count"))
+        self._people = People(seed, origin_slot, options)
+        self._catalogue = Catalogue(seed, origin_slot, options)
+        self._orders = Orders(seed, self._counts, self._people, self._catalogue)
+        self._payments = Payments(seed, self._orders)
+
+    def rows(self, window: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:
+        window = Window(max(window.first, self.origin_slot), max(window.end, self.origin_slot))
+        if not window.seconds:
+            return
+        if "customers" in tables:
+            numbers, slots = self._people.rows(window, slice)
+            for part in _parts(len(numbers)):
+                yield Frame("customers", self._people.batch(numbers[part], slots[part]))
+        if "products" in tables:
+            products, slots, micros = self._catalogue.rows(window, slice)
+            for part in _parts(len(products)):
+                yield Frame("products", self._catalogue.batch(products[part], slots[part], micros[part]))
+        if not _OF_ORDERS.isdisjoint(tables):
+            for chunk in self._chunks(window):
+                yield from self._chunk_rows(chunk, slice, tables)
+
+    def expected_rows(self, window: Window) -> Mapping[str, float]:
+        orders = self._counts.expected(window)
+        return {
+            "customers": self._people.expected_rows(window),
+            "products": self._catalogue.expected_rows(window),
+            "orders": orders,
+            "order_items": orders * MEAN_ITEMS,
+            "payments": orders * MEAN_STEPS,
+        }
+
+    def _chunks(self, window: Window) -> Iterator[Window]:
+        first = window.first
+        while first < window.end:
+            rate = self._counts.expected(Window(first, first + 1))
+            seconds = min(_CHUNK_SECONDS_MAX, max(1, int(CHUNK_ORDERS / rate))) if rate else _CHUNK_SECONDS_MAX
+            end = min(window.end, first + seconds)
+            yield Window(first, end)
+            first = end
+
+    def _chunk_rows(self, chunk: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:
+        if "orders" in tables or "order_items" in tables:
+            dealt = self._orders.dealt(chunk.first, chunk.end, slice)
+            if len(dealt.ids):
+                items = self._orders.items(dealt.ids)
+                amounts = self._orders.amounts_cents(items)
+                if "payments" in tables:
+                    self._payments.note(dealt, amounts)
+                if "orders" in tables:
+                    yield from _frames("orders", self._orders.order_batch(dealt, items, amounts))
+                if "order_items" in tables:
+                    yield from _frames("order_items", self._orders.item_batch(dealt, items))
+        if "payments" in tables and (payments := self._payments.batch(chunk, slice)) is not None:
+            yield from _frames("payments", payments)
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    for begin in range(0, rows, FRAME_ROWS_MAX):
+        yield slice(begin, min(begin + FRAME_ROWS_MAX, rows))
+
+
+def _frames(table: str, batch: Any) -> Iterator[Frame]:
+    """A chunk's rows, in frames of the size allowed: one, unless a single slot held too many."""
+    for part in _parts(batch.num_rows):
+        yield Frame(table, batch.slice(part.start, part.stop - part.start))
+
+
+GENERATOR = EcommerceGenerator

@@ -1,0 +1,91 @@
+"""The keys of things: 31 bits of slot, 18 of sequence within it, 4 of child. And how things are dealt out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from emitter.clock import EPOCH_UNIX_SECONDS
+from emitter.model import Slice
+from emitter.randomness import Integers, Stream, Words, below
+
+SEQUENCE_BITS, CHILD_BITS = 18, 4
+SLOT_SHIFT = SEQUENCE_BITS + CHILD_BITS
+CHILD_MAX = (1 << CHILD_BITS) - 1
+SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
+
+
+def times_micros(slots: Integers, words: Words) -> Integers:
+    """A moment within each slot from the upper 32 bits, as Unix microseconds. Never the last microsecond of the slot:
+    what counts from the next slot on stands there."""
+    return (slots + EPOCH_UNIX_SECONDS) * 1_000_000 + below(words, 999_999)
+
+
+class Dealer:
+    """Deals the things of a slot to n hands by (seq + hash(slot)) % n, evenly even where few things start."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def offsets(self, slots: Integers) -> Integers:
+        """hash(slot), a number of 24 bits."""
+        return (self._stream.words(slots) >> np.uint64(40)).view(np.int64)
+
+
+def first_dealt(offsets: Integers, hand: int | Integers, hands: int) -> Integers:
+    """The first seq of each slot that falls to a hand; the others follow at every `hands`."""
+    return (hand - offsets) % hands
+
+
+def count_dealt(counts: Integers, firsts: Integers, hands: int) -> Integers:
+    """How many of `counts` things fall to the hand whose first is given."""
+    return np.maximum(counts - firsts + hands - 1, 0) // hands
+
+
+def places_within(counts: Integers) -> tuple[Integers, Integers]:
+    """For groups of these sizes: (group of each member, place of each member in its group, from 0)."""
+    groups = np.repeat(np.arange(len(counts)), counts)
+    starts = np.cumsum(counts) - counts
+    return groups, np.arange(len(groups)) - starts[groups]
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """The things of consecutive slots that fall to a slice: where each slot's begin, and their keys."""
+
+    slice: Slice
+    first_slot: int
+    starts: Integers  # by slot, and one past the last
+    firsts: Integers  # by slot: the first seq
+    slots: Integers  # by thing
+    ids: Integers  # by thing
+
+
+def deal(first_slot: int, counts: Integers, offsets: Integers, slice: Slice) -> Dealt:
+    """Deal the things of consecutive slots to a slice."""
+    firsts = first_dealt(offsets, slice.index, slice.count)
+    dealt = count_dealt(counts, firsts, slice.count)
+    groups, places = places_within(dealt)
+    slots = first_slot + groups
+    ids = (slots << SLOT_SHIFT) | ((firsts[groups] + slice.count * places) << CHILD_BITS)
+    return Dealt(slice, first_slot, np.concatenate([[0], np.cumsum(dealt)]), firsts, slots, ids)
+
+
+def parts_of(dealt: Dealt, things_max: int) -> Iterator[Dealt]:
+    """The same in parts of whole slots with about so many things each (a slot with more stays whole)."""
+    low, slots = 0, len(dealt.firsts)
+    while low < slots:
+        high = int(np.searchsorted(dealt.starts, dealt.starts[low] + things_max, side="right")) - 1
+        high = min(max(high, low + 1), slots)
+        begin, end = dealt.starts[low], dealt.starts[high]
+        yield Dealt(
+            dealt.slice,
+            dealt.first_slot + low,
+            dealt.starts[low : high + 1] - begin,
+            dealt.firsts[low:high],
+            dealt.slots[begin:end],
+            dealt.ids[begin:end],
+        )
+        low = high

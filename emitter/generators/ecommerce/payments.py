@@ -1,0 +1,164 @@
+"""Payments: attempted, perhaps declined and tried again, and mostly captured, seconds to minutes after the order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from emitter import arrow
+from emitter.generators.chains import Chains, Delay
+from emitter.generators.ecommerce.keys import (
+    CHILD_BITS,
+    SEQUENCE_MASK,
+    SLOT_SHIFT,
+    Dealt,
+    count_dealt,
+    first_dealt,
+    parts_of,
+    places_within,
+    times_micros,
+)
+from emitter.generators.ecommerce.orders import Orders
+from emitter.generators.ecommerce.tables import PAYMENTS
+from emitter.model import Slice, Window
+from emitter.randomness import Integers, Stream, choice_table
+
+LANES = 64
+_TO_PAYMENT, _TO_REPLY, _TO_RETRY = Delay(48), Delay(6), Delay(90)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    status: str
+    attempt: int
+    delay: Delay
+
+
+_PAID = (_Step("attempted", 1, _TO_PAYMENT), _Step("captured", 1, _TO_REPLY))
+_DECLINED = (_Step("attempted", 1, _TO_PAYMENT), _Step("declined", 1, _TO_REPLY))
+_PAID_LATER = (*_DECLINED, _Step("attempted", 2, _TO_RETRY), _Step("captured", 2, _TO_REPLY))
+_NEVER_PAID = (*_DECLINED, _Step("attempted", 2, _TO_RETRY), _Step("declined", 2, _TO_REPLY))
+_SCRIPTS = (_PAID,) * 58 + (_PAID_LATER,) * 4 + (_NEVER_PAID,) * 2
+assert len(_SCRIPTS) == LANES
+MEAN_STEPS = sum(len(script) for script in _SCRIPTS) / LANES
+
+_STATUSES = ("attempted", "declined", "captured")
+_METHODS = (("card", 55), ("wallet", 27), ("transfer", 11), ("invoice", 7))
+_STATUS_NAMES, _METHOD_NAMES = pa.array(_STATUSES), pa.array([method for method, _ in _METHODS])
+_METHOD_TABLE = choice_table(tuple(share for _, share in _METHODS))
+_COLUMN_NAMES = [column.name for column in PAYMENTS.columns]
+_BOOK_ORDERS_MAX = 4_000_000  # 32 MB of amounts
+_PART_ORDERS = 32_768
+
+
+class Payments:
+    """The payment steps that fall in any slots, found backwards through each lane's chain."""
+
+    def __init__(self, seed: int, orders: Orders) -> None:
+        self._orders = orders
+        self._chains = Chains([[step.delay for step in script] for script in _SCRIPTS], Stream(seed, "payments.chain"))
+        self._payment, self._method = Stream(seed, "payments"), Stream(seed, "payments.method")
+        steps = [_SCRIPTS[pair.lane][pair.step] for pair in self._chains.pairs]
+        self._status = np.array([_STATUSES.index(step.status) for step in steps], dtype=np.int8)
+        self._attempt = np.array([step.attempt for step in steps], dtype=np.int32)
+        self.amounts = AmountBook(orders)
+
+    @property
+    def longest_seconds(self) -> int:
+        """How long after its order a payment step can come."""
+        return self._chains.longest_seconds
+
+    def note(self, dealt: Dealt, amounts_cents: Integers) -> None:
+        """Orders that were made for another table, and what they come to: their payments will ask."""
+        first = dealt.first_slot
+        if self.amounts.cover(Window(first - self.longest_seconds, first), dealt.slice):
+            self.amounts.append(dealt, amounts_cents)
+
+    def batch(self, window: Window, slice: Slice) -> pa.RecordBatch | None:
+        """The rows of a window; None where there are none."""
+        ids, pairs, slots = self._due(window, slice)
+        if not len(ids):
+            return None
+        payment_ids = ids + self._chains.steps[pairs] + 1
+        amounts = self.amounts.of(ids, Window(window.first - self.longest_seconds, window.end), slice)
+        method = _METHOD_TABLE[self._method.words(ids) & np.uint64(0xFFF)]
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array(payment_ids),
+                pa.array(ids),
+                arrow.times(times_micros(slots, self._payment.words(payment_ids))),
+                pa.array(self._attempt[pairs]),
+                arrow.labels(self._status[pairs], _STATUS_NAMES),
+                arrow.labels(method, _METHOD_NAMES),
+                pa.array(amounts),
+            ],
+            names=_COLUMN_NAMES,
+        )
+
+    def _due(self, window: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
+        """(order ids, pairs, slots) of the steps in the window, by slot."""
+        columns = np.arange(len(self._chains.pairs))
+        if LANES % slice.count == 0:  # a shard owns whole lanes: it need not look at the others
+            columns = columns[self._chains.lanes % slice.count == slice.index]
+        slots = np.arange(window.first, window.end, dtype=np.int64)
+        sources = self._chains.sources(slots, columns)
+        counts, offsets = self._orders.counts_and_offsets(sources)
+        firsts = first_dealt(offsets, self._chains.lanes[columns], LANES)
+        cells, places = places_within(count_dealt(counts, firsts, LANES).reshape(-1))
+        seqs = firsts.reshape(-1)[cells] + LANES * places
+        if LANES % slice.count:
+            mine = np.flatnonzero((seqs + offsets.reshape(-1)[cells]) % slice.count == slice.index)
+            cells, seqs = cells[mine], seqs[mine]
+        ids = (sources.reshape(-1)[cells] << SLOT_SHIFT) | (seqs << CHILD_BITS)
+        return ids, columns[cells % len(columns)], slots[cells // len(columns)]
+
+
+class AmountBook:
+    """What the orders of the last slots come to: a bounded memo, so that the payments that follow an order don't make
+    its items again. It never changes a result."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._forget(0, Slice())
+
+    def _forget(self, first_slot: int, slice: Slice) -> None:
+        self._slice, self._first, self._end = slice, first_slot, first_slot
+        self._starts, self._firsts = np.zeros(1, np.int64), np.empty(0, np.int64)
+        self._amounts = np.empty(0, np.int64)
+
+    def cover(self, window: Window, slice: Slice) -> bool:
+        """Hold the orders of these slots and no earlier ones; False where they are too many to hold."""
+        if slice != self._slice or not self._first <= window.first <= self._end:
+            self._forget(window.first, slice)
+        if window.end > self._end:
+            missing = self._orders.dealt(self._end, window.end, slice)
+            if len(self._amounts) + len(missing.ids) > _BOOK_ORDERS_MAX:
+                return False
+            for part in parts_of(missing, _PART_ORDERS):
+                self.append(part, self._orders.amounts_cents(self._orders.items(part.ids)))
+        drop = window.first - self._first
+        if drop > 0:
+            gone = int(self._starts[drop])
+            self._starts, self._firsts = self._starts[drop:] - gone, self._firsts[drop:]
+            self._amounts, self._first = self._amounts[gone:], window.first
+        return True
+
+    def append(self, dealt: Dealt, amounts_cents: Integers) -> None:
+        """Take in the orders of the slots that come next, made elsewhere; ignored if they don't."""
+        if dealt.first_slot != self._end or dealt.slice != self._slice:
+            return
+        self._starts = np.concatenate([self._starts, dealt.starts[1:] + len(self._amounts)])
+        self._firsts = np.concatenate([self._firsts, dealt.firsts])
+        self._amounts = np.concatenate([self._amounts, amounts_cents])
+        self._end += len(dealt.firsts)
+
+    def of(self, ids: Integers, window: Window, slice: Slice) -> Integers:
+        """The amount in cents of each of these orders of a slice, all of them from slots of the window."""
+        if not self.cover(window, slice):
+            orders, places = np.unique(ids, return_inverse=True)
+            return self._orders.amounts_cents(self._orders.items(orders))[places]
+        slot = (ids >> SLOT_SHIFT) - self._first
+        place = (((ids >> CHILD_BITS) & SEQUENCE_MASK) - self._firsts[slot]) // slice.count
+        return self._amounts[self._starts[slot] + place]

@@ -1,0 +1,192 @@
+"""How many orders start in each slot: Poisson given a rate curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+from importlib import resources
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from emitter.clock import time_of
+from emitter.generators.ecommerce.growth import DAY_SECONDS, UNIT, Growth
+from emitter.generators.ecommerce.options import (
+    HOUR_WEIGHTS,
+    SEASON_WEIGHTS,
+    SLOT_ORDERS_MAX,
+    WEEKDAY_WEIGHTS,
+    EcommerceOptions,
+)
+from emitter.model import Window
+from emitter.randomness import Integers, Stream, Words, poisson_thresholds
+
+CELL_SECONDS = 900
+CELLS_PER_DAY = DAY_SECONDS // CELL_SECONDS
+_CELLS_PER_HOUR = 3600 // CELL_SECONDS
+RATE_BITS = 10  # a cell's rate is rounded to so many significant bits: at most 0.1 % off, either way
+_LEVEL_BITS = 16
+
+# The weight of each quarter of an hour: straight lines between the hours, so the mean stays what it is, in quarters
+# of a thousandth.
+_QUARTER_WEIGHTS = tuple(
+    HOUR_WEIGHTS[hour] * (_CELLS_PER_HOUR - quarter) + HOUR_WEIGHTS[(hour + 1) % 24] * quarter
+    for hour in range(24)
+    for quarter in range(_CELLS_PER_HOUR)
+)
+_QUARTER_UNIT = 1000 * _CELLS_PER_HOUR
+
+
+@lru_cache(maxsize=256)
+def zone(name: str) -> ZoneInfo:
+    """A time zone from the pinned tzdata package, never from the machine's own files. Raises FileNotFoundError."""
+    with resources.files("tzdata.zoneinfo").joinpath(*name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
+class RateCurve:
+    """The mean orders per slot, constant within a quarter of an hour, as integers in millionths.
+
+    mean rate * hour * weekday * season (each in the local time of the zones, weighted) * growth * promotion. The
+    weights are scaled so that their mean over the year from the origin is one.
+    """
+
+    def __init__(self, origin_slot: int, options: EcommerceOptions) -> None:
+        self._growth = Growth(origin_slot, options.order_growth_per_year)
+        self._zones = [(zone(name), round(weight * 1000)) for name, weight in options.time_zones]
+        self._zone_weights = sum(weight for _, weight in self._zones)
+        self._promotions = {day: round(factor * 1000) for day, factor in options.promotions}
+        self._rate_micro = round(options.orders_per_second * UNIT)
+        days = [time_of(origin_slot + day * DAY_SECONDS) for day in range(365)]
+        self._year_weights = sum(WEEKDAY_WEIGHTS[day.weekday()] * SEASON_WEIGHTS[day.month - 1] for day in days)
+
+    def day_rates_micro(self, day: int) -> list[int]:
+        """The rates of the cells of a day since 2020 (UTC), rounded to `RATE_BITS`."""
+        start = time_of(day * DAY_SECONDS)
+        promotion = self._promotions.get(start.date().isoformat(), 1000)
+        rates = []
+        for hour in range(24):
+            slot = day * DAY_SECONDS + hour * 3600
+            weights = [0] * _CELLS_PER_HOUR
+            for time_zone, zone_weight in self._zones:
+                local = (start + timedelta(hours=hour)).astimezone(time_zone)
+                day_weight = WEEKDAY_WEIGHTS[local.weekday()] * SEASON_WEIGHTS[local.month - 1] * zone_weight
+                cell = (local.hour * 60 + local.minute) * 60 // CELL_SECONDS
+                for quarter in range(_CELLS_PER_HOUR):
+                    weights[quarter] += day_weight * _QUARTER_WEIGHTS[(cell + quarter) % CELLS_PER_DAY]
+            scale = self._rate_micro * self._growth.millionths(slot) * promotion * 365
+            unit = UNIT * 1000 * self._year_weights * self._zone_weights * _QUARTER_UNIT
+            rates += [_rounded(scale * weight // unit) for weight in weights]
+        return rates
+
+
+def _rounded(rate_micro: int) -> int:
+    shift = max(0, rate_micro.bit_length() - RATE_BITS)
+    return ((rate_micro + (1 << shift >> 1)) >> shift) << shift
+
+
+class Counts:
+    """n(slot), for any slots in any order. Rates and the thresholds of their counts are made when first needed.
+
+    `curves` are (from_slot, curve) in order; each slot has the curve in force at it. What is kept grows with the days
+    that were asked for (0.4 KB each) and with the different rates (a few thousand at most, by their rounding).
+    """
+
+    def __init__(self, origin_slot: int, curves: Sequence[tuple[int, RateCurve]], stream: Stream) -> None:
+        self._origin_slot = origin_slot
+        self._stream = stream
+        self._froms = np.array([from_slot for from_slot, _ in curves], dtype=np.int64)
+        self._tables = [_RateTable(curve) for _, curve in curves]
+
+    def __call__(self, slots: Integers) -> Integers:
+        """How many orders start in each slot; none before the origin."""
+        words = self._stream.words(slots)
+        counts = np.zeros(slots.shape, dtype=np.int64)
+        for table, inside in self._parts(slots):
+            counts[inside] = table.counts(slots[inside], words[inside])
+        return counts
+
+    def rates_micro(self, slots: Integers) -> Integers:
+        """The mean number of orders in each slot, in millionths; zero before the origin."""
+        rates = np.zeros(slots.shape, dtype=np.int64)
+        for table, inside in self._parts(slots):
+            rates[inside] = table.rates_micro(slots[inside])
+        return rates
+
+    def expected(self, window: Window) -> float:
+        """The mean number of orders that start in a window."""
+        first = max(window.first, self._origin_slot)
+        if first >= window.end:
+            return 0.0
+        # Every slot where the rate may step: the cells' edges and the epochs' beginnings.
+        edges = np.arange(first // CELL_SECONDS + 1, -(-window.end // CELL_SECONDS)) * CELL_SECONDS
+        edges = np.unique(np.concatenate([[first], edges, self._froms[(self._froms > first) & (self._froms < window.end)]]))
+        seconds = np.diff(edges, append=window.end)
+        return float((self.rates_micro(edges) * seconds).sum()) / UNIT
+
+    def _parts(self, slots: Integers) -> list[tuple[_RateTable, Integers | slice]]:
+        if slots.size and slots.min() >= max(self._origin_slot, int(self._froms[-1])):
+            return [(self._tables[-1], slice(None))]
+        epochs = np.searchsorted(self._froms, slots, side="right") - 1
+        epochs[slots < self._origin_slot] = -1
+        return [(self._tables[epoch], np.flatnonzero(epochs == epoch)) for epoch in np.unique(epochs) if epoch >= 0]
+
+
+class _RateTable:
+    """A curve's rates by cell, over the days asked for, and the count thresholds of every different rate."""
+
+    def __init__(self, curve: RateCurve) -> None:
+        self._curve = curve
+        self._first_cell = 0
+        self._levels = np.empty(0, np.int64)  # by cell from _first_cell: the number of its rate
+        self._level_of: dict[int, int] = {}  # rate in millionths -> number
+        self._rates = np.empty(0, np.int64)  # by level: the rate
+        self._firsts = np.empty(0, np.int64)  # by level: the count below its first threshold
+        self._starts = np.empty(0, np.int64)  # by level: where its thresholds begin in _keys
+        self._keys: Words = np.empty(0, np.uint64)  # level above, threshold below: sorted, so one search serves all
+
+    def rates_micro(self, slots: Integers) -> Integers:
+        level = self._level(slots)  # first: it may find new rates
+        return self._rates[level]
+
+    def counts(self, slots: Integers, words: Words) -> Integers:
+        level = self._level(slots)
+        keys = (level.view(np.uint64) << np.uint64(64 - _LEVEL_BITS)) | (words >> np.uint64(_LEVEL_BITS))
+        passed = np.searchsorted(self._keys, keys, side="right") - self._starts[level]
+        return np.minimum(self._firsts[level] + passed, SLOT_ORDERS_MAX - 1)
+
+    def _level(self, slots: Integers) -> Integers:
+        if not slots.size:
+            return np.empty(0, np.int64)
+        cells = slots // CELL_SECONDS
+        low, high = int(cells.min()) // CELLS_PER_DAY, int(cells.max()) // CELLS_PER_DAY + 1
+        if not self._levels.size:
+            self._first_cell = low * CELLS_PER_DAY
+        first_day = self._first_cell // CELLS_PER_DAY
+        end_day = first_day + len(self._levels) // CELLS_PER_DAY
+        if low < first_day or high > end_day:
+            before = self._day_levels(range(low, first_day))
+            after = self._day_levels(range(end_day, high))
+            self._levels = np.concatenate([before, self._levels, after])
+            self._first_cell = min(low, first_day) * CELLS_PER_DAY
+        return self._levels[cells - self._first_cell]
+
+    def _day_levels(self, days: range) -> Integers:
+        rates = [rate for day in days for rate in self._curve.day_rates_micro(day)]
+        new = sorted(set(rates) - self._level_of.keys())
+        keys, starts, firsts = [self._keys], [self._starts], [self._firsts]
+        size = len(self._keys)
+        for rate in new:
+            level = len(self._level_of)
+            if level >= 1 << _LEVEL_BITS:
+                raise OverflowError("more different rates than their rounding allows")
+            first, thresholds = poisson_thresholds(rate)
+            keys.append((np.uint64(level) << np.uint64(64 - _LEVEL_BITS)) | (thresholds >> np.uint64(_LEVEL_BITS)))
+            starts.append(np.array([size]))
+            firsts.append(np.array([first]))
+            size += len(thresholds)
+            self._level_of[rate] = level
+        self._keys, self._starts, self._firsts = np.concatenate(keys), np.concatenate(starts), np.concatenate(firsts)
+        self._rates = np.concatenate([self._rates, np.array(new, dtype=np.int64)])
+        return np.array([self._level_of[rate] for rate in rates], dtype=np.int64)

@@ -1,0 +1,208 @@
+"""The inputs that shape content, in order.
+
+A numbered log of small objects, each put only if absent, so that the log's order settles every race. Entry 0 is the
+identity; its digest is the run's id. Every later entry is either a change of inputs, in force from a slot on, or a
+seal up to a slot. A slot may be generated only once it is sealed, and a change is valid only beyond the last seal:
+what was generated once can never become untrue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from emitter.clock import parse_time, slot_of, text_of
+from emitter.errors import DamagedStateError, IdentityMismatchError, StorageNotFoundError
+from emitter.model import Epoch, Inputs
+from emitter.storage import Storage
+
+FOLDER = "_emitter/journal"
+FORMAT_VERSION = 1
+APPEND_ATTEMPTS_MAX = 1000  # others may append in between, but not for ever
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def make_identity(
+    *, seed: int, domain: str, content_version: int, origin_slot: int, partition: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What can never change within a run."""
+    return {
+        "journal_format": FORMAT_VERSION,
+        "seed": seed,
+        "domain": domain,
+        "content_version": content_version,
+        "origin": text_of(origin_slot),
+        "partition": partition,
+        "options": dict(options),
+    }
+
+
+class Journal:
+    """The log of one output, as far as it was read."""
+
+    def __init__(self, identity: dict[str, Any], storage: Storage | None = None) -> None:
+        self._storage = storage
+        self._next_number = 1
+        self.identity = identity
+        self.origin_slot = slot_of(parse_time(identity["origin"]))
+        self.epochs: tuple[Epoch, ...] = ()
+        self.sealed_slot = self.origin_slot
+
+    @property
+    def run_id(self) -> str:
+        return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()[:32]
+
+    @classmethod
+    def load(cls, storage: Storage) -> Journal | None:
+        """The journal as it stands; None if there is none."""
+        first = _read_entry(storage, 0)
+        if first is None:
+            return None
+        identity = first.get("identity")
+        if first.get("kind") != "identity" or not isinstance(identity, dict):
+            raise _damaged(0, "it does not hold the run's identity")
+        if identity.get("journal_format") != FORMAT_VERSION:
+            raise _damaged(0, f"its format is {identity.get('journal_format')!r}, this release reads {FORMAT_VERSION}")
+        try:
+            journal = cls(identity, storage)
+        except (KeyError, ValueError) as error:
+            raise _damaged(0, f"its origin cannot be read ({error})") from error
+        journal.refresh()
+        return journal
+
+    @classmethod
+    def create(cls, storage: Storage, identity: dict[str, Any]) -> Journal:
+        """Begin a journal, or load the one that somebody else has just begun."""
+        storage.put_if_absent(_path(0), _encode({"kind": "identity", "identity": identity}))
+        journal = cls.load(storage)
+        if journal is None:
+            raise _damaged(0, "it vanished after it was written")
+        return journal
+
+    def check_identity(self, asked: Mapping[str, Any]) -> None:
+        """Refuse a configuration that contradicts the identity, with the difference."""
+        stored, wanted = _flatten(self.identity), _flatten(asked)
+        differences = tuple(
+            (key, canonical_json(stored.get(key)), canonical_json(wanted.get(key)))
+            for key in sorted(stored.keys() | wanted.keys())
+            if stored.get(key) != wanted.get(key)
+        )
+        if differences:
+            raise IdentityMismatchError("the output", differences)
+
+    def refresh(self) -> bool:
+        """Read the entries that others have appended; whether there were any."""
+        if self._storage is None:
+            return False
+        before = self._next_number
+        while (entry := _read_entry(self._storage, self._next_number)) is not None:
+            self._apply(self._next_number, entry)
+            self._next_number += 1
+        return self._next_number > before
+
+    def inputs_at(self, slot: int) -> Inputs:
+        """The inputs in force at a slot."""
+        return next(epoch.inputs for epoch in reversed(self.epochs) if epoch.from_slot <= max(slot, self.origin_slot))
+
+    @property
+    def latest_inputs(self) -> Inputs | None:
+        return self.epochs[-1].inputs if self.epochs else None
+
+    def change(self, inputs: Inputs) -> int:
+        """Put other inputs in force, beyond the last seal; from which slot on. Does nothing where they are already."""
+        self.refresh()
+        for _ in range(APPEND_ATTEMPTS_MAX):
+            if self.latest_inputs == inputs:
+                return self.epochs[-1].from_slot
+            entry = {
+                "kind": "change",
+                "from_slot": self.sealed_slot,
+                "from": text_of(self.sealed_slot),
+                "inputs": {
+                    "options": dict(inputs.options),
+                    "shard_count": inputs.shard_count,
+                    "tables": list(inputs.tables),
+                },
+            }
+            if self._append(entry):
+                return self.sealed_slot
+        raise self._busy()
+
+    def seal(self, slot: int) -> None:
+        """See to it that everything before a slot is sealed."""
+        self.refresh()
+        for _ in range(APPEND_ATTEMPTS_MAX):
+            if self.sealed_slot >= slot:
+                return
+            self._append({"kind": "seal", "to_slot": slot, "to": text_of(slot)})
+        raise self._busy()
+
+    def _append(self, entry: dict[str, Any]) -> bool:
+        """Whether the entry is now the next one; if not, the one that came first has been read."""
+        if self._storage is None:
+            self._apply(self._next_number, entry)
+            self._next_number += 1
+            return True
+        won = self._storage.put_if_absent(_path(self._next_number), _encode(entry))
+        self.refresh()
+        return won
+
+    def _apply(self, number: int, entry: Mapping[str, Any]) -> None:
+        try:
+            if entry["kind"] == "seal":
+                self.sealed_slot = max(self.sealed_slot, int(entry["to_slot"]))
+                return
+            if entry["kind"] != "change":
+                raise ValueError(f"its kind is {entry['kind']!r}")
+            raw, from_slot = entry["inputs"], int(entry["from_slot"])
+            inputs = Inputs(dict(raw["options"]), int(raw["shard_count"]), tuple(raw["tables"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(number, f"it cannot be understood ({error})") from error
+        if from_slot < self.sealed_slot:
+            raise _damaged(number, "it changes what was sealed before it")
+        self.epochs = (*(epoch for epoch in self.epochs if epoch.from_slot < from_slot), Epoch(from_slot, inputs))
+
+    def _busy(self) -> DamagedStateError:
+        return _damaged(self._next_number, f"others came first {APPEND_ATTEMPTS_MAX} times")
+
+
+def _path(number: int) -> str:
+    return f"{FOLDER}/{number:010d}.json"
+
+
+def _encode(entry: Mapping[str, Any]) -> bytes:
+    return (canonical_json(entry) + "\n").encode()
+
+
+def _read_entry(storage: Storage, number: int) -> dict[str, Any] | None:
+    try:
+        data = storage.read(_path(number))
+    except StorageNotFoundError:
+        return None
+    try:
+        entry = json.loads(data)
+    except ValueError as error:
+        raise _damaged(number, "it is not JSON") from error
+    if not isinstance(entry, dict):
+        raise _damaged(number, "it is not a JSON object")
+    return entry
+
+
+def _damaged(number: int, why: str) -> DamagedStateError:
+    return DamagedStateError(
+        f"journal entry {number} ({_path(number)}) is damaged: {why}",
+        hint="restore the journal from a backup; without it nobody can say what the tables should hold",
+    )
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
+    return flat

@@ -1,0 +1,172 @@
+"""The frozen dataclasses that cross stages. No stage knows another; they know these.
+
+Simulated time is cut into slots of one second since 2020-01-01T00:00:00Z (`clock.EPOCH`); a slot is an `int`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ColumnType = Literal["int32", "int64", "float64", "bool", "string", "timestamp", "money"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open range of slots: `first` is in it, `end` is not."""
+
+    first: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if self.end < self.first:
+            raise ValueError(f"a window cannot end before it begins: {self.first}..{self.end}")
+
+    @property
+    def seconds(self) -> int:
+        return self.end - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The part of the rows that shard `index` of `count` makes. `Slice()` is all of them."""
+
+    index: int = 0
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`money` is int64 cents inside and decimal(12,2) in the tables; `timestamp` is UTC microseconds."""
+
+    name: str
+    type: ColumnType
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as its domain declares it. Every table has a column `event_time`, which places its rows."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    parents: tuple[str, ...]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Some rows of one table in their inside form (`arrow.inside_schema`)."""
+
+    table: str
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What shapes content and may change on the way: the domain's changeable options, shards and tables."""
+
+    options: Mapping[str, Any]
+    shard_count: int
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The inputs in force from a slot on, until the next epoch begins."""
+
+    from_slot: int
+    inputs: Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """A finished Parquet file in memory: all its rows belong to one table and one partition."""
+
+    table: str
+    partition: str  # e.g. "year=2026/month=01/day=02"
+    part: int  # the how-manyth file of its table and partition in this batch
+    rows: int
+    data: pa.Buffer
+    metadata: Any = None  # pyarrow.parquet.FileMetaData, for formats that register statistics
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file that is stored but not yet visible. Paths are relative to the output."""
+
+    table: str
+    staged_path: str
+    final_path: str
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableProgress:
+    """What a table itself says of one slice: complete up to `slot`, with so much in it."""
+
+    slot: int
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableCommit:
+    """One table's compare-and-set: from `expected_slot` (None: no progress yet) to `slot`, with these files."""
+
+    table: str
+    expected_slot: int | None
+    slot: int
+    files: tuple[StagedFile, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+
+CommitOutcome = Literal["ok", "conflict", "unknown", "deduplicated", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReport:
+    """How one attempt to commit one table ended. `seconds` is what the commit took."""
+
+    table: str
+    outcome: CommitOutcome
+    slot: int
+    rows: int
+    files: int
+    bytes: int
+    seconds: float
+    table_files: int = 0  # data files of this slice after the commit
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One finished step of the daemon."""
+
+    slice: Slice
+    window: Window
+    tables: tuple[str, ...]
+    rows: Mapping[str, int]
+    commits: tuple[CommitReport, ...]
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall seconds
+    attempts: int = 1
+    ends_batch: bool = True  # False where a batch was cut by the row limit, or a table only caught up
+    lag_seconds: float = 0.0  # simulated seconds between what is due and what is done
+    debt_rows: float = 0.0  # rows expected in that time

@@ -1,0 +1,70 @@
+"""Where objects live. The journal, the progress objects and the Parquet files all go through a `Storage`.
+
+Paths are relative to the output, with `/` between the parts. Every method that returns has made its effect durable
+unless it says otherwise. Failures are `StorageError`s; only `StorageNotFoundError` means that something is absent.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a folder holds: a file with its size, or a folder (size 0)."""
+
+    name: str
+    is_folder: bool
+    size_bytes: int
+
+
+class Storage(ABC):
+    """An output's storage. Safe to use from several threads on different paths."""
+
+    uri: str
+
+    @abstractmethod
+    def read(self, path: str) -> bytes:
+        """The whole object."""
+
+    @abstractmethod
+    def open_file(self, path: str) -> BinaryIO:
+        """The object, to be read from any place in it."""
+
+    @abstractmethod
+    def write(self, path: str, data: Any) -> None:
+        """Write a file whole, folders included, from bytes or a buffer, over what was there. Its bytes are durable,
+        its name only after `sync_folders`."""
+
+    @abstractmethod
+    def replace(self, path: str, data: bytes) -> None:
+        """Write an object so that every reader sees the old or the new one, whole."""
+
+    @abstractmethod
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write an object whole, unless there is one: then False, and it stays as it was. Idempotent only through
+        what the caller reads afterwards."""
+
+    @abstractmethod
+    def list(self, folder: str) -> list[Entry]:
+        """What a folder holds, by name. Empty for a folder that is not there."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing happens where there is none. Not durable by itself."""
+
+    @abstractmethod
+    def rename(self, source: str, target: str) -> None:
+        """Give a file its final name, target folders included. Durable only after `sync_folders`."""
+
+    @abstractmethod
+    def sync_folders(self, folders: set[str]) -> None:
+        """Make the names in these folders durable, and those of folders that were new in their parents."""
+
+    @abstractmethod
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Hold a lock while the context lasts. A killed process never leaves it behind, a live one always holds it,
+        child processes never inherit it. Raises SliceLockedError if another holds it."""
