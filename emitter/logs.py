@@ -1,0 +1,212 @@
+"""Log lines: JSON when nobody is watching, coloured when someone is; one line a batch.
+
+The event of a line is its `action`, so that none can be without one. Lines of libraries come in at warning
+and above, as action `library`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from emitter.clock import Clock, text_of
+from emitter.errors import EmitterError, redacted
+from emitter.model import CommitReport, StepReport, Window
+from emitter.observer import DaemonStatus, Observer
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "json", "console"]
+
+_LEVELS: Mapping[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_log = structlog.get_logger()
+
+
+def configure(level: Level, format: Format, clock: Clock, stream: TextIO | None = None) -> None:
+    """Send all log lines of the process to `stream` from now on. None: whatever sys.stderr is when a line comes,
+    so that a live view can take it over.
+    """
+
+    def target() -> TextIO:
+        return stream or sys.stderr
+
+    people = format == "console" or (format == "auto" and target().isatty())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _timestamps(clock),
+            structlog.processors.format_exc_info,
+            _redact,
+            *(_console(target().isatty()) if people else _JSON),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: structlog.PrintLogger(target()),
+        cache_logger_on_first_use=False,  # a reload may change all this
+    )
+    logging.basicConfig(handlers=[_Libraries()], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+def log(level: Level, action: str, **fields: Any) -> None:
+    """One line for what no observer sees."""
+    _log.log(_LEVELS[level], action, **fields)
+
+
+class LogLines(Observer):
+    """Logs what a daemon does. Steps that only begin a batch wait for the one that ends it."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._first: int | None = None
+        self._rows: Counter[str] = Counter()
+        self._bytes = 0
+        self._seconds = 0.0
+
+    def started(self, status: DaemonStatus) -> None:
+        _log.info(
+            "start",
+            run_id=status.run_id,
+            domain=status.domain,
+            format=status.format,
+            output=status.output_uri,
+            slice=str(status.slice),
+            tables=list(status.tables),
+            reached=text_of(status.reached_slot),
+            speed=status.speed or "max",
+            batch_seconds=status.batch_seconds,
+            lag_seconds=round(status.lag_seconds, 3),
+        )
+
+    def committed(self, report: CommitReport) -> None:
+        if report.outcome in ("conflict", "unknown", "deduplicated"):
+            _log.warning(
+                "commit",
+                table=report.table,
+                outcome=report.outcome,
+                up_to=text_of(report.slot),
+                rows=report.rows,
+                seconds=round(report.seconds, 6),
+            )
+
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        if self._first is None:
+            self._first = report.window.first
+        self._rows.update(report.rows)
+        self._bytes += sum(commit.bytes for commit in report.commits)
+        self._seconds += sum(report.stage_seconds.values())
+        if report.ends_batch:
+            self._batch(Window(self._first, report.window.end), report, status)
+            self._reset()
+
+    def _batch(self, window: Window, report: StepReport, status: DaemonStatus) -> None:
+        _log.info(
+            "batch",
+            first=text_of(window.first),
+            end=text_of(window.end),
+            rows={table: self._rows[table] for table in status.tables},
+            bytes=self._bytes,
+            seconds=round(self._seconds, 6),
+            lag_seconds=round(report.lag_seconds, 3),
+        )
+
+    def waiting_to_retry(
+        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
+    ) -> None:
+        _log.warning(
+            "retry",
+            error=error.problem,
+            hint=error.hint,
+            attempt=attempt,
+            attempts_max=attempts_max,
+            wait_seconds=round(wait_seconds, 3),
+        )
+
+    def reloaded(self, applied: tuple[str, ...], refused: tuple[str, ...]) -> None:
+        level = logging.WARNING if refused else logging.INFO
+        _log.log(level, "reload", applied=list(applied), refused=list(refused))
+
+    def maintained(self, task: str, seconds: float) -> None:
+        _log.debug("maintain", task=task, seconds=round(seconds, 6))
+
+    def stopped(self, reason: str) -> None:
+        _log.log(logging.ERROR if reason.startswith("error") else logging.INFO, "stop", reason=reason)
+
+
+class _Libraries(logging.Handler):
+    """What libraries log through `logging`, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.log(
+            record.levelno,
+            "library",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )
+
+
+def _timestamps(clock: Clock) -> Processor:
+    def stamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        moment = datetime.fromtimestamp(clock.wall_seconds(), UTC)
+        event["timestamp"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return event
+
+    return stamp
+
+
+def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: _clean(value) for key, value in event.items()}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What a reader looks for comes first."""
+    head = {key: event.pop(key) for key in ("timestamp", "level", "action")}
+    return head | {key: value for key, value in event.items() if value is not None}
+
+
+_JSON: list[Processor] = [
+    structlog.processors.EventRenamer("action"),
+    _in_order,
+    structlog.processors.JSONRenderer(default=str),
+]
+
+
+def _console(is_terminal: bool) -> list[Processor]:
+    colors = is_terminal and not os.environ.get("NO_COLOR")
+    return [_flat, structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False, pad_event_to=8)]
+
+
+def _flat(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Collections as a person would write them."""
+    return {key: _as_text(value) for key, value in event.items() if value is not None}
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    return value
