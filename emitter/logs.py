@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, override
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -35,8 +35,9 @@ _log = structlog.get_logger()
 
 
 def configure(level: Level, format: Format, clock: Clock, stream: TextIO | None = None) -> None:
-    """Send all log lines of the process to `stream` from now on. None: whatever sys.stderr is when a line comes,
-    so that a live view can take it over.
+    """Send all log lines of the process to `stream` from now on.
+
+    None: to whatever sys.stderr is when a line comes, so that a live view can take it over.
     """
 
     def target() -> TextIO:
@@ -75,6 +76,7 @@ class LogLines(Observer):
         self._bytes = 0
         self._seconds = 0.0
 
+    @override
     def started(self, status: DaemonStatus) -> None:
         _log.info(
             "start",
@@ -90,6 +92,7 @@ class LogLines(Observer):
             lag_seconds=round(status.lag_seconds, 3),
         )
 
+    @override
     def committed(self, report: CommitReport) -> None:
         if report.outcome in ("conflict", "unknown", "deduplicated"):
             _log.warning(
@@ -101,6 +104,7 @@ class LogLines(Observer):
                 seconds=round(report.seconds, 6),
             )
 
+    @override
     def stepped(self, report: StepReport, status: DaemonStatus) -> None:
         if self._first is None:
             self._first = report.window.first
@@ -122,6 +126,7 @@ class LogLines(Observer):
             lag_seconds=round(report.lag_seconds, 3),
         )
 
+    @override
     def waiting_to_retry(
         self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
     ) -> None:
@@ -134,13 +139,16 @@ class LogLines(Observer):
             wait_seconds=round(wait_seconds, 3),
         )
 
+    @override
     def reloaded(self, applied: tuple[str, ...], refused: tuple[str, ...]) -> None:
         level = logging.WARNING if refused else logging.INFO
         _log.log(level, "reload", applied=list(applied), refused=list(refused))
 
+    @override
     def maintained(self, task: str, seconds: float) -> None:
         _log.debug("maintain", task=task, seconds=round(seconds, 6))
 
+    @override
     def stopped(self, reason: str) -> None:
         _log.log(logging.ERROR if reason.startswith("error") else logging.INFO, "stop", reason=reason)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from typing import get_args
+from typing import get_args, override
 
 from prometheus_client import (
     CollectorRegistry,
@@ -106,6 +106,7 @@ class Metrics(Observer):
         """The metrics in Prometheus's text format, of the type `CONTENT_TYPE`."""
         return generate_latest(_WithoutCreated(self._registry))
 
+    @override
     def started(self, status: DaemonStatus) -> None:
         self._build.labels(self._version, platform.python_version(), status.format).set(1)
         self._maintenance_seconds.labels("finish_partitions")
@@ -115,9 +116,11 @@ class Metrics(Observer):
             for outcome in get_args(CommitOutcome):
                 self._commits.labels(table, outcome)
 
+    @override
     def generated(self, table: str, rows: int) -> None:
         self._generated.labels(table).inc(rows)
 
+    @override
     def committed(self, report: CommitReport) -> None:
         self._commits.labels(report.table, report.outcome).inc()
         self._commit_seconds.labels(report.table).observe(report.seconds)
@@ -127,10 +130,12 @@ class Metrics(Observer):
             self._files.labels(report.table).set(report.table_files)
             self._last_commit.labels(report.table).set(self._clock.wall_seconds())
 
-    def stepped(self, report: StepReport, status: DaemonStatus) -> None:  # noqa: ARG002
+    @override
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
         for stage, seconds in report.stage_seconds.items():
             self._batch_seconds.labels(stage).observe(seconds)
 
+    @override
     def maintained(self, task: str, seconds: float) -> None:
         self._maintenance_seconds.labels(task).observe(seconds)
 
