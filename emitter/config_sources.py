@@ -1,8 +1,4 @@
-"""Where configuration comes from: a YAML file, the environment and flags, laid over each other.
-
-Only plain YAML is read: no tags, anchors, aliases or doubled keys, bounded in size and depth. Only `true`,
-`false`, `null` and decimal numbers are more than text: `no`, `010` and `1:30` are nothing else in disguise.
-"""
+"""Where configuration comes from: a YAML file, the environment and flags, laid over each other."""
 
 from __future__ import annotations
 
@@ -13,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emitter.errors import Fault, redacted
 from emitter.settings import SECRET_HINT, joined, looks_secret, nearest, shown
+from emitter.yaml_text import NotPlainYamlError, read_document, read_value
 
 FILE_BYTES_MAX = 2**20
-DEPTH_MAX = 20
 ENVIRONMENT_PREFIX = "EMITTER_"
 
 _SET = re.compile(r"([^\s=.]+(?:\.[^\s=.]+)*)=(.*)", re.DOTALL)
@@ -86,8 +80,8 @@ def read_sources(
 
 def _read_text(name: str, path: str, text: str, origin: str, sources: Sources) -> None:
     try:
-        value = yaml_value(text)
-    except yaml.YAMLError:
+        value = read_value(text)
+    except NotPlainYamlError:
         allowed = "one value, or a list or mapping in one line of YAML"
         sources.faults.append(Fault(joined("", name), shown(name, text), allowed, "quote it if it is text"))
     else:
@@ -97,24 +91,14 @@ def _read_text(name: str, path: str, text: str, origin: str, sources: Sources) -
 def _read_file(path: Path, sources: Sources) -> None:
     content = _file_text(path, sources.faults)
     sources.complete = False
-    if content is not None:
-        try:
-            loaded = _load(content)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
-            problem = error.problem or error.context or "a mistake"
-            sources.faults.append(
-                Fault(_printable(where), problem, "plain YAML", "indent with spaces, quote text")
-            )
-        except yaml.reader.ReaderError as error:
-            where = f"{path}, line {content.count(chr(10), 0, error.position) + 1}"
-            sources.faults.append(Fault(_printable(where), "a character that YAML forbids", "plain YAML"))
-        else:
-            _take(path, loaded, sources)
-
-
-def _take(path: Path, loaded: Any, sources: Sources) -> None:
+    if content is None:
+        return
+    try:
+        loaded = read_document(content)
+    except NotPlainYamlError as error:
+        where = f"{path}, {error.where}" if error.where else str(path)
+        sources.faults.append(Fault(_printable(where), error.problem, "plain YAML, indented with spaces"))
+        return
     sources.complete = isinstance(loaded, dict | None)
     if isinstance(loaded, dict):
         sources.mapping = loaded
@@ -159,70 +143,3 @@ def _passwords(path: str, value: Any) -> list[Fault]:
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else repr(name)
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML, and nothing that expands, nests without end or is read as something else."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the name is yaml's; its own are not wanted
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        problem = None
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            problem = "an anchor or an alias (& or *)"
-        elif getattr(event, "tag", None) is not None:
-            problem = "a tag (!)"
-        elif self.depth >= DEPTH_MAX:
-            problem = f"more than {DEPTH_MAX} levels"
-        if problem:
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode):
-                key = self.construct_object(key_node)
-                if key in seen:
-                    problem = f"the key {shown('', key)} a second time"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(?:0|[1-9][0-9_]{0,99})", list("-+0123456789")),
-    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
-
-
-def yaml_value(text: str) -> Any:
-    """A value as on a line of YAML. Unless it opens a list, a mapping or a quote, all of it is one scalar.
-
-    So a path may hold `: ` or ` #` or begin with `@`. Raises yaml.YAMLError.
-    """
-    text = text.strip()
-    if text[:1] in ("[", "{", '"', "'"):
-        return _load(text)
-    loader = _Loader("")
-    try:
-        tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        return loader.construct_object(yaml.ScalarNode(tag, text))
-    finally:
-        loader.dispose()
-
-
-def _load(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
