@@ -1,0 +1,672 @@
+"""Configuration: every fault at once, no secret echoed, and a file that documents every key."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emitter.config import EmitterConfig, Reload, load_config, reload_differences, validate
+from emitter.errors import ConfigurationError, Fault
+from emitter.generators import DOMAINS, domain_options
+from emitter.generators.ecommerce import options as shop
+from emitter.settings import flatten, leaf_keys, looks_secret, validate_options
+from emitter.yaml_text import read_document
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config" / "emitter.yaml"
+SECRET = "hunter2"
+KEYS = leaf_keys(EmitterConfig)
+
+
+def config(**sections: Any) -> EmitterConfig:
+    return validate({"output": {"uri": "./data"}, **sections})
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Paths opened into sections."""
+    mapping: dict[str, Any] = {}
+    for path, value in flat.items():
+        *sections, name = path.split(".")
+        node = mapping
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[name] = value
+    return mapping
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
+    """A mapping that is right but for one value."""
+    return nested({"output.uri": "./data", path: value})
+
+
+class ConfigTest(unittest.TestCase):
+    def faults_of(self, mapping: Any) -> dict[str, Fault]:
+        with self.assertRaises(ConfigurationError) as caught:
+            validate(mapping)
+        return {fault.path: fault for fault in caught.exception.faults}
+
+    def load(self, text: str | bytes, sets: tuple[str, ...] = (), **environ: str) -> EmitterConfig:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "shop.yaml"
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            return load_config(path, sets, environ)
+
+    def load_faults(self, text: str | bytes, sets: tuple[str, ...] = (), **environ: str) -> list[Fault]:
+        with self.assertRaises(ConfigurationError) as caught:
+            self.load(text, sets, **environ)
+        return list(caught.exception.faults)
+
+
+class RightValues(ConfigTest):
+    def test_defaults_are_the_documented_ones(self) -> None:
+        self.assertEqual(
+            flatten(config()),
+            {
+                "domain": "ecommerce",
+                "seed": 42,
+                "tables": None,
+                "clock.start": "now",
+                "clock.speed": 1,
+                "clock.batch_seconds": 10,
+                "clock.batch_rows_max": 1_000_000,
+                "clock.on_restart": None,
+                "shard.count": 1,
+                "shard.index": 0,
+                "partition": "day",
+                "output.format": "parquet",
+                "output.uri": "./data",
+                "output.s3.endpoint_url": None,
+                "output.s3.region": None,
+                "output.catalog.uri": None,
+                "output.catalog.namespace": None,
+                "output.compression": "zstd",
+                "output.file_rows_target": 250_000,
+                "output.retry_attempts_max": 8,
+                "output.retry_wait_seconds_max": 30,
+                "server.host": "127.0.0.1",
+                "server.port": 9108,
+                "log.level": "info",
+                "log.format": "auto",
+                "ecommerce.customers": 100_000,
+                "ecommerce.products": 5_000,
+                "ecommerce.orders_per_second": 10,
+                "ecommerce.promotions": {},
+                "ecommerce.order_growth_per_year": 0.10,
+                "ecommerce.customer_growth_per_year": 0.20,
+                "ecommerce.product_growth_per_year": 0.05,
+                "ecommerce.customer_skew": 0.8,
+                "ecommerce.product_skew": 1.0,
+                "ecommerce.time_zones": {"Europe/Berlin": 0.5, "Europe/London": 0.3, "America/New_York": 0.2},
+                "ecommerce.price_period_days": 30,
+            },
+        )
+
+    def test_every_default_would_be_accepted_if_it_were_written(self) -> None:
+        flat = flatten(config())
+        for path in KEYS:
+            with self.subTest(path):
+                self.assertEqual(validate(at(path, flat[path])), config())
+
+    def test_values_that_are_accepted_and_what_they_become(self) -> None:
+        midnight = datetime(2026, 1, 1, tzinfo=UTC)
+        for path, value, becomes in (
+            ("clock.start", "2026-01-01", midnight),
+            ("clock.start", "2026-01-01T01:00:00+01:00", midnight),
+            ("clock.start", date(2026, 1, 1), midnight),
+            ("clock.start", midnight.replace(tzinfo=None), midnight),
+            ("clock.speed", 60, 60.0),
+            ("clock.speed", "max", "max"),
+            ("tables", ["orders", "customers"], ("orders", "customers")),
+            ("output.uri", "file:///data/shop", "file:///data/shop"),
+            ("output.uri", "with space/ümlaut", "with space/ümlaut"),
+            ("ecommerce.orders_per_second", 0, 0.0),
+            ("ecommerce.promotions", {date(2026, 11, 27): 2}, (("2026-11-27", 2.0),)),
+            (
+                "ecommerce.promotions",
+                [["2026-12-01", 3], ["2026-11-27", 2]],
+                (("2026-11-27", 2.0), ("2026-12-01", 3.0)),
+            ),
+            (
+                "ecommerce.time_zones",
+                {"Europe/Paris": 1, "Asia/Tokyo": 2},
+                (("Asia/Tokyo", 2.0), ("Europe/Paris", 1.0)),
+            ),
+        ):
+            with self.subTest(path=path, value=value):
+                node: Any = validate(at(path, value))
+                for name in path.split("."):
+                    node = getattr(node, name)
+                self.assertEqual(node, becomes)
+                self.assertIs(type(node), type(becomes))
+
+    def test_a_configuration_can_be_hashed_and_its_flat_form_is_json_that_reads_back(self) -> None:
+        one = config(
+            clock={"start": "2026-01-01"}, ecommerce={"promotions": {"2026-11-27": 2}}, tables=["customers"]
+        )
+        hash(one)
+        self.assertEqual(validate(nested(json.loads(json.dumps(flatten(one))))), one)
+
+    def test_restart_catches_up_only_in_real_time_unless_told(self) -> None:
+        for speed, asked, resolved in (
+            (1, None, "catch_up"),
+            (60, None, "continue"),
+            ("max", None, "continue"),
+            (1, "continue", "continue"),
+            (60, "catch_up", "catch_up"),
+        ):
+            with self.subTest(speed=speed, asked=asked):
+                clock = config(clock={"speed": speed, "on_restart": asked}).clock
+                self.assertEqual(clock.on_restart_resolved, resolved)
+
+    def test_table_names_are_in_the_domains_order(self) -> None:
+        self.assertEqual(config(tables=["orders", "customers"]).table_names, ("customers", "orders"))
+        self.assertIn("payments", config().table_names)
+
+    def test_every_domain_has_its_section(self) -> None:
+        for domain in DOMAINS:
+            self.assertIsInstance(config(domain=domain).options, domain_options(domain))
+
+
+class WrongValues(ConfigTest):
+    def test_each_wrong_value_is_told_with_path_value_and_what_is_allowed(self) -> None:
+        speed = "max, or a number above 0 up to 1000000"
+        start = "now, or a time in whole seconds from 2020-01-01 to 2087-12-31, such as 2026-01-01T00:00:00Z"
+        batch = "a whole number from 1 to 2678400"
+        folder = "a folder such as ./data/shop, or a URI such as file:///data/shop"
+        zones = "a mapping of at least one time zone to its weight, such as {Europe/Berlin: 1}"
+        days = "a mapping of days to factors, such as {2026-11-27: 1.8}"
+        seed = "a whole number from 0 to 9223372036854775807"
+        for path, value, shown, allowed in (
+            ("domain", "ecomerce", "'ecomerce'", "one of: ecommerce"),
+            ("seed", -1, "-1", seed),
+            ("seed", 2**63, str(2**63), seed),
+            ("seed", 1 << 5000, "a number of many digits", seed),
+            ("seed", None, "nothing", seed),
+            ("clock.start", "yesterday", "'yesterday'", start),
+            ("clock.start", "2019-12-31", "'2019-12-31'", start),
+            ("clock.start", "2088-01-01", "'2088-01-01'", start),
+            ("clock.start", "2026-01-01T00:00:00.5", "'2026-01-01T00:00:00.5'", start),
+            ("clock.start", "0001-01-01T00:00:00+14:00", "'0001-01-01T00:00:00+14:00'", start),
+            ("clock.start", 2026, "2026", start),
+            ("clock.start", True, "true", start),
+            ("clock.speed", 0, "0", speed),
+            ("clock.speed", -1, "-1", speed),
+            ("clock.speed", 1_000_001, "1000001", speed),
+            ("clock.speed", "fast", "'fast'", speed),
+            ("clock.speed", float("nan"), "nan", speed),
+            ("clock.speed", float("inf"), "inf", speed),
+            ("clock.speed", True, "true", speed),
+            ("clock.batch_seconds", 0, "0", batch),
+            ("clock.batch_seconds", "5", "'5'", batch),
+            ("clock.batch_seconds", True, "true", batch),
+            ("clock.batch_seconds", 5.0, "5.0", batch),
+            ("clock.batch_seconds", [5], "[5]", batch),
+            ("clock.batch_seconds", {"a": 5}, "a mapping", batch),
+            ("clock.on_restart", "contine", "'contine'", "one of: catch_up, continue"),
+            ("shard.count", 0, "0", "a whole number from 1 to 1024"),
+            ("shard.index", -1, "-1", "a whole number from 0 to 1023"),
+            ("partition", "week", "'week'", "one of: month, day, hour"),
+            ("partition", ["day"], "['day']", "one of: month, day, hour"),
+            ("tables", [], "[]", "a list of at least one table, such as [customers, orders]"),
+            ("tables", "orders", "'orders'", "a list of at least one table, such as [customers, orders]"),
+            ("output.format", "csv", "'csv'", "one of: parquet"),
+            ("output.uri", "", "''", folder),
+            ("output.uri", "http://x", "'http://x'", folder),
+            ("output.uri", "a\x00b", "'a\\x00b'", folder),
+            ("output.compression", "zip", "'zip'", "one of: zstd, snappy, lz4, gzip, none"),
+            ("output.s3.endpoint_url", "x", "'x'", "a URL such as http://127.0.0.1:9000, without a user"),
+            ("server.port", 65536, "65536", "a whole number from 0 to 65535"),
+            ("server.host", "a b", "'a b'", "a host name or an IP address"),
+            ("log.level", "loud", "'loud'", "one of: debug, info, warning, error"),
+            ("ecommerce.orders_per_second", -1, "-1", "a number from 0 to 262144"),
+            ("ecommerce.order_growth_per_year", 1.5, "1.5", "a number from 0 to 1"),
+            ("ecommerce.time_zones", {}, "a mapping", zones),
+            ("ecommerce.time_zones", 5, "5", zones),
+            ("ecommerce.promotions", [["2026-01-01", 1], ["2026-01-01", 2]], "a list", days),
+            ("ecommerce.promotions", {"2026-01-01": 1, date(2026, 1, 1): 2}, "a mapping", days),
+            ("clock", 5, "5", "a section with keys: start, speed, batch_seconds, batch_rows_max, on_restart"),
+        ):  # fmt: skip
+            with self.subTest(path=path, value=shown):
+                self.assertEqual(
+                    [(f.path, f.value_text, f.allowed) for f in self.faults_of(at(path, value)).values()],
+                    [(path, shown, allowed)],
+                )
+
+    def test_entries_of_a_mapping_are_told_one_by_one(self) -> None:
+        faults = self.faults_of(
+            {
+                "output": {"uri": "./data"},
+                "ecommerce": {
+                    "time_zones": {"Europe/Berln": 1, "Europe/Paris": 0, "/etc/passwd": 1},
+                    "promotions": {"2026-02-30": 1, "2026-11-27": 101, "2019-01-01": 1, 5: 1},
+                },
+            }
+        )
+        zones, days = "ecommerce.time_zones.", "ecommerce.promotions."
+        self.assertEqual(
+            faults.keys(),
+            {f"{zones}Europe/Berln", f"{zones}Europe/Paris", f"{zones}/etc/passwd"}
+            | {f"{days}2026-02-30", f"{days}2026-11-27", f"{days}2019-01-01", f"{days}5"},
+        )
+        self.assertEqual(faults[f"{zones}Europe/Berln"].hint, "did you mean Europe/Berlin?")
+        self.assertEqual(faults[f"{days}2026-11-27"].allowed, "a number above 0 up to 100")
+
+    def test_an_unknown_key_is_told_with_the_nearest_name(self) -> None:
+        for path, hint in (
+            ("sed", "did you mean seed?"),
+            ("clock.batch_second", "did you mean clock.batch_seconds?"),
+            ("clock.SPEED", "did you mean clock.speed?"),
+            ("output.s3.endpoint", "did you mean output.s3.endpoint_url?"),
+            ("ecommerce.order_per_second", "did you mean ecommerce.orders_per_second?"),
+            ("xyz", ""),
+        ):
+            with self.subTest(path):
+                fault = self.faults_of(at(path, 4))[path]
+                self.assertEqual((fault.value_text, fault.hint), ("4", hint))
+                self.assertTrue(fault.allowed.startswith("a known key: "), fault.allowed)
+
+    def test_strange_names_are_quoted_and_long_ones_shortened(self) -> None:
+        paths = self.faults_of(
+            {"output": {"uri": "."}, "\x1b[2J": 1, 7: 2, None: 3, "": 4, "k" * 500: "v" * 500}
+        )
+        self.assertEqual(paths.keys(), {"'\\x1b[2J'", "7", "nothing", "''", "k" * 77 + "..."})
+        self.assertEqual(len(paths["k" * 77 + "..."].value_text), 80)
+
+    def test_only_the_output_must_be_given(self) -> None:
+        nothing: tuple[dict[str, Any], ...] = ({}, {"output": {}}, {"output": None})
+        for mapping in nothing:
+            faults = self.faults_of(mapping)
+            self.assertEqual(faults.keys(), {"output.uri"})
+            self.assertEqual(faults["output.uri"].value_text, "nothing")
+        wrongs: tuple[Any, ...] = (None, [], "text", 5)
+        for wrong in wrongs:
+            self.assertEqual(self.faults_of(wrong).keys(), {"the configuration"})
+
+    def test_a_section_of_comments_only_is_all_defaults(self) -> None:
+        self.assertEqual(config(clock=None, ecommerce={"promotions": None}, log={}), config())
+
+
+class RulesOverSeveralKeys(ConfigTest):
+    def test_a_shard_must_be_below_the_count(self) -> None:
+        fault = self.faults_of(at("shard", {"index": 3, "count": 2}))["shard.index"]
+        self.assertEqual(fault.allowed, "a whole number from 0 to 1, as shard.count is 2")
+        self.assertEqual(config(shard={"index": 1, "count": 2}).shard.index, 1)
+
+    def test_tables_must_be_known_single_and_with_their_parents(self) -> None:
+        with self.assertRaises(ConfigurationError) as caught:
+            config(tables=["ordrs", "order_items", "products", "products"])
+        told = [(f.path, f.value_text, f.hint) for f in caught.exception.faults]
+        self.assertEqual(
+            told,
+            [
+                ("tables", "'ordrs'", "did you mean orders?"),
+                ("tables", "'order_items'", "add orders"),
+                ("tables", "'products'", "it is there 2 times"),
+            ],
+        )
+
+    def test_a_rate_whose_peak_could_pass_the_ids_is_refused_with_the_most_that_fits(self) -> None:
+        for wrong in (
+            {"orders_per_second": 40_000},
+            {"orders_per_second": 20_000, "promotions": {"2026-11-27": 10}},
+            {"orders_per_second": 20_000, "order_growth_per_year": 0.5},
+        ):
+            fault = self.faults_of(at("ecommerce", wrong))["ecommerce.orders_per_second"]
+            most = float(re.findall(r"at most ([0-9.]+)", fault.allowed)[0])
+            with self.subTest(wrong=wrong):
+                right = config(ecommerce=wrong | {"orders_per_second": most}).ecommerce
+                self.assertLess(shop.peak_rate_per_second(right), shop.SLOT_ORDERS_MAX)
+                more = at("ecommerce", wrong | {"orders_per_second": most * 1.01})
+                self.assertIn("ecommerce.orders_per_second", self.faults_of(more))
+
+    def test_they_are_told_beside_the_faults_of_single_keys(self) -> None:
+        faults = self.faults_of(
+            {
+                "sed": 1,
+                "tables": ["payments"],
+                "clock": {"speed": 0, "batch_seconds": 0},
+                "shard": {"index": 3, "count": 2, "cout": 2},
+                "output": {"compression": "zip"},
+                "ecommerce": {"orders_per_second": 90_000, "time_zones": {"Mars/Olympus": 1}},
+            }
+        )
+        self.assertEqual(
+            faults.keys(),
+            {"sed", "tables", "clock.speed", "clock.batch_seconds", "shard.index", "shard.cout", "output.uri"}
+            | {"output.compression", "ecommerce.orders_per_second", "ecommerce.time_zones.Mars/Olympus"},
+        )
+
+    def test_they_are_not_asked_where_a_part_is_wrong_itself(self) -> None:
+        self.assertEqual(self.faults_of(at("shard", {"index": 3, "count": 0})).keys(), {"shard.count"})
+
+
+class Sources(ConfigTest):
+    FILE = "output: {uri: ./data}\nclock: {speed: 2, batch_seconds: 3}\n"
+
+    def test_a_flag_beats_a_variable_which_beats_the_file(self) -> None:
+        self.assertEqual(self.load(self.FILE).clock.speed, 2)
+        self.assertEqual(self.load(self.FILE, EMITTER_CLOCK__SPEED="60").clock.speed, 60)
+        loaded = self.load(self.FILE, ("clock.speed=5", "clock.speed=max"), EMITTER_CLOCK__SPEED="60")
+        self.assertEqual((loaded.clock.speed, loaded.clock.batch_seconds), ("max", 3))
+
+    def test_no_file_is_needed_where_the_rest_says_enough(self) -> None:
+        self.assertEqual(load_config(None, ["output.uri=./data"]), config())
+        self.assertEqual(load_config(None, [], {"EMITTER_OUTPUT__URI": "./data", "PATH": "/bin"}), config())
+
+    def test_values_of_flags_and_variables_are_yaml(self) -> None:
+        for text, path, value in (
+            ("tables=[customers, orders]", "tables", ["customers", "orders"]),
+            ("tables=null", "tables", None),
+            ("clock.on_restart=", "clock.on_restart", None),
+            ("clock.speed=1e3", "clock.speed", 1000),
+            ("output.uri=/tmp/a: b #c", "output.uri", "/tmp/a: b #c"),
+            ("output.uri=@a=b", "output.uri", "@a=b"),
+            ('output.uri="2026"', "output.uri", "2026"),
+            ("clock.start=2026-01-01", "clock.start", "2026-01-01T00:00:00Z"),
+            ("ecommerce.promotions={2026-11-27: 2}", "ecommerce.promotions", {"2026-11-27": 2}),
+            ("ecommerce.time_zones.Asia/Tokyo=3", "ecommerce.time_zones", {"Asia/Tokyo": 3}),
+        ):
+            with self.subTest(text):
+                self.assertEqual(flatten(self.load(self.FILE, (text,)))[path], value)
+
+    def test_faults_of_all_sources_are_told_at_once_with_where_they_come_from(self) -> None:
+        faults = self.load_faults(
+            "outptu: {uri: ./data}",
+            ("clock.speed=0", "nonsense", "=5", "a..b=1", "seed=[1"),
+            EMITTER_SERVER__PORT="x",
+            EMITTER_CLOCK__SPED="1",
+        )
+        told = {(f.path, f.value_text): f.hint for f in faults}
+        self.assertEqual(
+            told,
+            {
+                ("EMITTER_CLOCK__SPED", "'1'"): "did you mean EMITTER_CLOCK__SPEED?",
+                ("--set", "'nonsense'"): "",
+                ("--set", "'=5'"): "",
+                ("--set", "'a..b=1'"): "",
+                ("--set seed", "'[1'"): "quote it if it is text",
+                ("outptu", "a mapping"): "did you mean output?",
+                ("output.uri", "nothing"): "this key must be given",
+                ("server.port", "'x'"): "it comes from EMITTER_SERVER__PORT",
+                ("clock.speed", "0"): "it comes from --set clock.speed",
+            },
+        )
+
+    def test_files_that_cannot_be_read(self) -> None:
+        bomb = "a: &a [x]\n" + "".join(
+            f"{n}: &{n} [*{m}, *{m}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True)
+        )
+        deep = "\n".join(" " * n + "a:" for n in range(100))
+        tab = "found character '\\t' that cannot start any token"
+        twice = "the key '%s' a second time"
+        for name, content, path_end, problem in (
+            ("syntax", "a: 1\nb: [1, 2\nc: 3", ":3:2", "expected ',' or ']', but got ':'"),
+            ("tab", "clock:\n\tspeed: 1", ":2:1", tab),
+            ("list", "- a\n- b", "", "a list"),
+            ("scalar", SECRET, "", "one value"),
+            ("doubled key", "seed: 1\nclock: {}\n'seed': 2", ":3:1", twice % "seed"),
+            ("doubled below", "clock: {speed: 1, speed: 2}", ":1:19", twice % "speed"),
+            ("aliases", bomb, ":1:4", "an anchor or an alias (& or *)"),
+            ("tag", "seed: !!python/object:os.system 1", ":1:7", "a tag (!)"),
+            ("depth", "a: " + "[" * 5000, ":1:23", "more than 20 levels"),
+            ("deep block", deep, ":20:20", "more than 20 levels"),
+            ("two documents", "a: 1\n---\nb: 2", ":2:1", "but found another document"),
+            ("control character", "a: 1\nb: \x07", ":2", "a character that YAML forbids"),
+            ("not UTF-8", b"a: \xff", "", "a file that is not UTF-8, at byte 3"),
+            ("large", b"#" * (2**20 + 1), "", "a larger file"),
+            ("mapping as key", "{a: 1}: 2", ":1:1", "found unhashable key"),
+        ):  # fmt: skip
+            with self.subTest(name):
+                (fault,) = self.load_faults(content)
+                self.assertEqual(fault.value_text, problem)
+                where = fault.path.partition("shop.yaml")[2]
+                self.assertEqual(where.replace(", line ", ":").replace(", column ", ":"), path_end)
+        for path, problem in (
+            (Path("no/such/file.yaml"), "no such file"),
+            (ROOT, "a folder"),
+            (EXAMPLE / "x", "not a directory"),
+            (Path("a\0b"), "a name that no file can have"),
+        ):
+            with self.subTest(problem), self.assertRaises(ConfigurationError) as caught:
+                load_config(path, ["nonsense"])
+            self.assertEqual([f.value_text for f in caught.exception.faults], [problem, "'nonsense'"])
+
+    def test_nothing_in_a_file_is_a_value_in_disguise(self) -> None:
+        for text in ("no", "on", "010", "0x10", "1:30", "2026-01-01", "<<", "=", "1_0:0", ".inf", "9" * 101):
+            with self.subTest(text):
+                self.assertEqual(read_document(f"a: {text}"), {"a": text})
+        self.assertEqual(read_document("a: [true, False, null, ~, 1_000, -1, 1e3, 1.5, .5, 0]"), {
+            "a": [True, False, None, None, 1000, -1, 1000.0, 1.5, 0.5, 0]
+        })  # fmt: skip
+        self.assertEqual(self.load("\ufeff# only a comment\n", ("output.uri=./data",)), config())
+
+
+class Secrets(ConfigTest):
+    def test_a_secret_is_refused_and_never_echoed(self) -> None:
+        for name, text, sets, environ in (
+            ("key", f"output: {{uri: x, s3: {{secret_access_key: {SECRET}}}}}", (), {}),
+            ("access key", f"output: {{uri: x, s3: {{access_key_id: {SECRET}}}}}", (), {}),
+            ("token", f"output: {{uri: x}}\ntoken: [{SECRET}]", (), {}),
+            ("below a secret key", f"output: {{uri: x}}\npassword: {{a: {SECRET}}}", (), {}),
+            ("in an unknown mapping", f"output: {{uri: x}}\nfoo: {{password: {SECRET}}}", (), {}),
+            ("in an unknown list", f"output: {{uri: x}}\nfoo: [{{password: {SECRET}}}]", (), {}),
+            ("as a zone", f"output: {{uri: x}}\necommerce: {{time_zones: {{password: {SECRET}}}}}", (), {}),
+            ("URI in the file", f"output: {{uri: x, catalog: {{uri: 'postgres://u:{SECRET}@h/d'}}}}", (), {}),
+            (
+                "DSN in the file",
+                f"output: {{uri: x, catalog: {{uri: 'dbname=x password={SECRET}'}}}}",
+                (),
+                {},
+            ),
+            ("wrong URI", f"output: {{uri: 'https://u:{SECRET}@h/d'}}", (), {}),
+            (
+                "endpoint",
+                "output: {uri: x}",
+                (),
+                {"EMITTER_OUTPUT__S3__ENDPOINT_URL": f"http://u:{SECRET}@h"},
+            ),
+            ("flag", "output: {uri: x}", (f"output.s3.secret={SECRET}",), {}),
+            ("wrong flag", "output: {uri: x}", (f"password:{SECRET}",), {}),
+            ("variable", "output: {uri: x}", (), {"EMITTER_S3_SECRET": SECRET}),
+            ("broken YAML", f"output: {{uri: x}}\npassword: [{SECRET}", (), {}),
+            ("alias", f"output: {{uri: x}}\npassword: *{SECRET}", (), {}),
+            ("tag", f"output: {{uri: x}}\npassword: !{SECRET}", (), {}),
+            ("block", f"output: {{uri: x}}\npassword: |{SECRET}", (), {}),
+            ("directive", f"%{SECRET}\noutput: {{uri: x}}", (), {}),
+        ):
+            with self.subTest(name), self.assertRaises(ConfigurationError) as caught:
+                self.load(text, sets, **environ)
+            self.assertNotIn(SECRET, caught.exception.report())
+            self.assertNotIn(SECRET, repr(caught.exception.faults))
+
+    def test_a_catalogue_may_have_its_password_from_the_environment_and_does_not_print_it(self) -> None:
+        loaded = self.load("output: {uri: x}", EMITTER_OUTPUT__CATALOG__URI=f"postgres://u:{SECRET}@h/d")
+        self.assertIn(SECRET, loaded.output.catalog.uri or "")
+        self.assertNotIn(SECRET, repr(loaded))
+
+    def test_no_key_of_ours_looks_like_a_secret(self) -> None:
+        self.assertEqual([path for path in KEYS if looks_secret(path)], [])
+
+
+class Reloading(ConfigTest):
+    def test_safe_keys_and_refused_keys_are_named(self) -> None:
+        old = config()
+        self.assertEqual(reload_differences(old, config()), Reload(safe=(), refused=()))
+        new = validate(
+            {
+                "seed": 1,
+                "clock": {"speed": 2, "batch_seconds": 3, "batch_rows_max": 4, "start": "2026-01-01"},
+                "output": {"uri": "./other", "file_rows_target": 5, "compression": "none"},
+                "log": {"level": "debug", "format": "json"},
+                "ecommerce": {"orders_per_second": 6},
+            }
+        )
+        change = reload_differences(old, new)
+        self.assertEqual(
+            set(change.safe),
+            {"clock.speed", "clock.batch_seconds", "clock.batch_rows_max", "output.file_rows_target"}
+            | {"output.compression", "log.level", "log.format"},
+        )
+        self.assertEqual(
+            set(change.refused), {"seed", "clock.start", "output.uri", "ecommerce.orders_per_second"}
+        )
+
+
+class TheExampleFile(ConfigTest):
+    def test_it_is_valid_and_small_enough_to_show_something_at_once(self) -> None:
+        loaded = load_config(EXAMPLE)
+        self.assertEqual(
+            (loaded.output.uri, loaded.clock.start, loaded.clock.speed), ("./data/shop", "now", 1)
+        )
+        self.assertLessEqual(loaded.clock.batch_seconds, 5)
+
+    def test_it_shows_every_key_and_each_commented_one_at_its_default(self) -> None:
+        text = EXAMPLE.read_text("utf-8")
+        active, everything = read_document(text), read_document(re.sub(r"(?m)^(\s*)#(?=[a-z])", r"\1", text))
+        shown, defaults = dict(_leaves(everything)), flatten(config())
+        self.assertEqual(shown.keys(), KEYS.keys())
+        self.assertEqual(flatten(validate(everything)), flatten(validate(active)))
+        commented = shown.keys() - dict(_leaves(active)).keys()
+        self.assertEqual({p: shown[p] for p in commented}, {p: defaults[p] for p in commented})
+
+    def test_every_key_has_a_description_in_a_sentence(self) -> None:
+        for path, key in KEYS.items():
+            with self.subTest(path):
+                self.assertRegex(key.doc, r"^[A-Z`].*[.)]$")
+                self.assertNotIn("\n", key.doc)
+
+
+def _leaves(mapping: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in mapping.items():
+        path = f"{prefix}{name}"
+        if path in KEYS:
+            yield path, value
+        elif value is not None:
+            yield from _leaves(value, f"{path}.")
+
+
+class TheShop(ConfigTest):
+    def test_the_curves_have_a_mean_of_one_and_believable_peaks(self) -> None:
+        for weights, count, peak_max in (
+            (shop.HOUR_WEIGHTS, 24, 2000),
+            (shop.WEEKDAY_WEIGHTS, 7, 1250),
+            (shop.SEASON_WEIGHTS, 12, 1450),
+        ):
+            self.assertEqual((len(weights), sum(weights)), (count, 1000 * count))
+            self.assertLessEqual(max(weights), peak_max)
+        self.assertEqual(shop.HOUR_WEIGHTS.index(min(shop.HOUR_WEIGHTS)), 4)
+        self.assertEqual(shop.HOUR_WEIGHTS.index(max(shop.HOUR_WEIGHTS)), 20)
+        self.assertEqual({m for m, w in enumerate(shop.SEASON_WEIGHTS, 1) if w > 1300}, {11, 12})
+
+    def test_the_peak_is_the_product_of_all_that_can_come_together(self) -> None:
+        options = validate_options(
+            shop.EcommerceOptions,
+            {
+                "orders_per_second": 10,
+                "promotions": {"2026-11-27": 3, "2026-11-28": 2},
+                "order_growth_per_year": 1,
+            },
+            "ecommerce",
+        )
+        self.assertAlmostEqual(shop.peak_rate_per_second(options), 10 * shop.CURVE_PEAK * 3 * 2**10)
+        quiet = validate_options(
+            shop.EcommerceOptions, {"promotions": {"2026-11-27": 0.5}, "order_growth_per_year": 0}, ""
+        )
+        self.assertAlmostEqual(shop.peak_rate_per_second(quiet), 10 * shop.CURVE_PEAK)
+
+    def test_only_the_rate_and_the_promotions_may_change_on_the_way(self) -> None:
+        inputs = {path for path, key in leaf_keys(shop.EcommerceOptions).items() if key.is_input}
+        self.assertEqual(inputs, {"orders_per_second", "promotions"})
+
+    def test_options_are_validated_alone_with_paths_below_their_prefix(self) -> None:
+        with self.assertRaises(ConfigurationError) as caught:
+            validate_options(shop.EcommerceOptions, {"customers": 0, "product": 1}, "ecommerce")
+        self.assertEqual(
+            [f.path for f in caught.exception.faults], ["ecommerce.product", "ecommerce.customers"]
+        )
+
+
+class Weight(unittest.TestCase):
+    def test_configuration_loads_no_heavy_library(self) -> None:
+        heavy = "('numpy', 'polars', 'pyarrow')"
+        code = f"import emitter.config, sys; print([m for m in {heavy} if m in sys.modules])"
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        self.assertEqual(result.stdout.strip(), "[]")
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=-(2**5000), max_value=2**5000)
+    | st.floats()
+    | st.text()
+    | st.dates()
+    | st.datetimes()
+    | st.sampled_from(["now", "max", "orders", "customers", "day", "Europe/Paris", "2026-11-27", "ecommerce"])
+)
+NAMES = (
+    st.sampled_from([*{part for path in KEYS for part in path.split(".")}, "x"])
+    | st.text()
+    | st.integers()
+    | st.none()
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=15,
+)
+SECTIONS = {path.split(".", 1)[0] for path in KEYS if "." in path}
+NEAR = st.fixed_dictionaries(  # of the right shape, so that the fuzz gets past the first level
+    {},
+    optional={
+        section: st.dictionaries(
+            st.sampled_from([path.split(".")[1] for path in KEYS if path.startswith(f"{section}.")]), ANYTHING
+        )
+        for section in sorted(SECTIONS)
+    },
+)
+
+
+class AnythingAtAll(unittest.TestCase):
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @given(ANYTHING | NEAR)
+    def test_a_mapping_is_accepted_or_refused_in_order(self, mapping: Any) -> None:
+        try:
+            accepted = validate(mapping)
+        except ConfigurationError as error:
+            self.assertTrue(error.faults)
+            error.report().encode()  # printable wherever it goes
+        else:
+            self.assertEqual(validate(nested(flatten(accepted))), accepted)
+
+    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @given(
+        st.text(alphabet="ab:-[]{}#&*!|>'\"%@`,? \n\t0123456789.\x00é\ud800=<~") | st.text(max_size=20),
+        st.lists(st.text(max_size=20), max_size=2),
+    )
+    def test_text_is_read_or_refused_in_order(self, text: str, sets: list[str]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.yaml"
+            path.write_bytes(text.encode("utf-8", "surrogatepass"))
+            try:
+                load_config(path, [*sets, f"seed={text}"], {"EMITTER_SEED": text})
+            except ConfigurationError as error:
+                error.report().encode()
+
+
+if __name__ == "__main__":
+    unittest.main()
