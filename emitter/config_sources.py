@@ -115,7 +115,7 @@ def _file_text(path: Path, faults: list[Fault]) -> str | None:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
         if len(data) <= FILE_BYTES_MAX:
-            return data.decode("utf-8-sig")
+            return data.decode("utf-8")
         problem = "a larger file"
     except FileNotFoundError:
         problem = "no such file"

@@ -249,7 +249,7 @@ class WrongValues(ConfigTest):
                 "output": {"uri": "./data"},
                 "ecommerce": {
                     "time_zones": {"Europe/Berln": 1, "Europe/Paris": 0, "/etc/passwd": 1},
-                    "promotions": {"2026-02-30": 1, "2026-11-27": 101, "2019-01-01": 1, 5: 1},
+                    "promotions": {"2026-02-30": 1, "2026-11-27": 101, "2019-01-01": 1, 5: 1, "20261127": 1},
                 },
             }
         )
@@ -257,7 +257,7 @@ class WrongValues(ConfigTest):
         self.assertEqual(
             faults.keys(),
             {f"{zones}Europe/Berln", f"{zones}Europe/Paris", f"{zones}/etc/passwd"}
-            | {f"{days}2026-02-30", f"{days}2026-11-27", f"{days}2019-01-01", f"{days}5"},
+            | {f"{days}2026-02-30", f"{days}2026-11-27", f"{days}2019-01-01", f"{days}5", f"{days}20261127"},
         )
         self.assertEqual(faults[f"{zones}Europe/Berln"].hint, "did you mean Europe/Berlin?")
         self.assertEqual(faults[f"{days}2026-11-27"].allowed, "a number above 0 up to 100")
@@ -301,6 +301,7 @@ class RulesOverSeveralKeys(ConfigTest):
     def test_a_shard_must_be_below_the_count(self) -> None:
         fault = self.faults_of(at("shard", {"index": 3, "count": 2}))["shard.index"]
         self.assertEqual(fault.allowed, "a whole number from 0 to 1, as shard.count is 2")
+        self.assertEqual(self.faults_of(at("shard", {"index": 2, "count": 2})).keys(), {"shard.index"})
         self.assertEqual(config(shard={"index": 1, "count": 2}).shard.index, 1)
 
     def test_tables_must_be_known_single_and_with_their_parents(self) -> None:
