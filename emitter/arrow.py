@@ -7,11 +7,14 @@ The inside form is what generators make and what digests are taken of: money as 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emitter.model import Column, Table
+
+type Values = pa.Array[Any]
 
 MONEY_TYPE = pa.decimal128(12, 2)
 TIME_TYPE = pa.timestamp("us", "UTC")
@@ -35,7 +38,7 @@ def file_schema(table: Table) -> pa.Schema:
     return pa.schema([_field(column, MONEY_TYPE) for column in table.columns])
 
 
-def _field(column: Column, money: pa.DataType) -> pa.Field:
+def _field(column: Column, money: pa.DataType) -> pa.Field[Any]:
     return pa.field(column.name, _TYPES.get(column.type, money), nullable=column.nullable)
 
 
@@ -50,46 +53,52 @@ def to_file_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def to_inside_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """File form (or anything a reader made of it) to inside form. Raises pa.ArrowException where it does not fit."""
+    """File form (or anything a reader made of it) to inside form. Raises pa.ArrowException where it does not
+    fit.
+    """
+    names = [column.name for column in table.columns]
     columns = [
-        _cents(rows.column(column.name)) if column.type == "money" else _plain(rows.column(column.name), column)
-        for column in table.columns
+        _cents(values) if column.type == "money" else _plain(values, column)
+        for column, values in zip(table.columns, map(rows.column, names), strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=inside_schema(table))
 
 
-def times(micros: np.ndarray) -> pa.Array:
+def times(micros: np.ndarray) -> Values:
     """int64 microseconds since 1970 as times, without a copy."""
     return pa.array(micros, type=pa.int64()).view(TIME_TYPE)
 
 
-def micros(values: pa.Array) -> np.ndarray:
+def micros(values: Values) -> np.ndarray:
     """Times as int64 microseconds since 1970."""
     return values.view(pa.int64()).to_numpy(zero_copy_only=False)
 
 
-def labels(codes: np.ndarray, names: pa.Array) -> pa.DictionaryArray:
+def labels(codes: np.ndarray, names: Values) -> pa.DictionaryArray[Any, Any]:
     """A string column of int8 codes into a fixed list of names, without a copy."""
     return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
 
 
-def _decimals(cents: pa.Array) -> pa.Array:
+def _decimals(cents: Values) -> Values:
     """int64 cents as decimal(12,2): 128-bit two's complement, low word first."""
-    if cents.null_count:
-        return pc.multiply(cents.cast(pa.decimal128(12, 0)), pa.scalar("0.01").cast(MONEY_TYPE)).cast(MONEY_TYPE)
-    low = cents.to_numpy(zero_copy_only=False)
+    low = (cents.fill_null(0) if cents.null_count else cents).to_numpy(zero_copy_only=False)
     wide = np.empty((len(low), 2), dtype=np.int64)
     wide[:, 0] = low
     np.right_shift(low, 63, out=wide[:, 1])
-    return pa.Array.from_buffers(MONEY_TYPE, len(low), [None, pa.py_buffer(wide)])
+    valid = pa.array(np.asarray(cents.is_valid())).buffers()[1] if cents.null_count else None
+    return pa.Array.from_buffers(MONEY_TYPE, len(low), [valid, pa.py_buffer(wide)])
 
 
-def _cents(values: pa.Array) -> pa.Array:
+def _cents(values: Values) -> Values:
     """decimal(12,2) as int64 cents: the low words, which a decimal of 12 digits never leaves."""
     exact = values.cast(MONEY_TYPE)
-    words = np.frombuffer(exact.buffers()[1], dtype=np.int64)[2 * exact.offset : 2 * (exact.offset + len(exact)) : 2]
+    data = exact.buffers()[1]
+    if data is None or not len(exact):
+        return pa.array([], pa.int64())
+    begin, end = 2 * exact.offset, 2 * (exact.offset + len(exact))
+    words = np.frombuffer(data, dtype=np.int64)[begin:end:2]
     return pa.array(words, mask=np.asarray(exact.is_null()) if exact.null_count else None)
 
 
-def _plain(values: pa.Array, column: Column) -> pa.Array:
+def _plain(values: Values, column: Column) -> Values:
     return values.cast(_TYPES[column.type])

@@ -1,7 +1,8 @@
 """Where objects live. The journal, the progress objects and the Parquet files all go through a `Storage`.
 
-Paths are relative to the output, with `/` between the parts. Every method that returns has made its effect durable
-unless it says otherwise. Failures are `StorageError`s; only `StorageNotFoundError` means that something is absent.
+Paths are relative to the output, with `/` between the parts. Every method that returns has made its effect
+durable unless it says otherwise. Failures are `StorageError`s; only `StorageNotFoundError` means that
+something is absent.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class Storage(ABC):
 
     @abstractmethod
     def write(self, path: str, data: Any) -> None:
-        """Write a file whole, folders included, from bytes or a buffer, over what was there. Its bytes are durable,
-        its name only after `sync_folders`."""
+        """Write a file whole, folders included, from bytes or a buffer, over what was there. Its bytes are
+        durable, its name only after `sync_folders`.
+        """
 
     @abstractmethod
     def replace(self, path: str, data: bytes) -> None:
@@ -45,8 +47,9 @@ class Storage(ABC):
 
     @abstractmethod
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Write an object whole, unless there is one: then False, and it stays as it was. Idempotent only through
-        what the caller reads afterwards."""
+        """Write an object whole, unless there is one: then False, and it stays as it was. Idempotent only
+        through what the caller reads afterwards.
+        """
 
     @abstractmethod
     def list(self, folder: str) -> list[Entry]:
@@ -66,5 +69,6 @@ class Storage(ABC):
 
     @abstractmethod
     def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold a lock while the context lasts. A killed process never leaves it behind, a live one always holds it,
-        child processes never inherit it. Raises SliceLockedError if another holds it."""
+        """Hold a lock while the context lasts. A killed process never leaves it behind, a live one always
+        holds it, child processes never inherit it. Raises SliceLockedError if another holds it.
+        """

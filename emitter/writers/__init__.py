@@ -2,5 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
+from emitter.errors import UsageError
+
+if TYPE_CHECKING:
+    from emitter.writers.base import CrashHook, TableWriter, WriterOptions
+
 FORMATS: dict[str, str] = {"parquet": "emitter.writers.parquet"}
 """Format name -> module with a class named WRITER."""
+
+
+def create_writer(
+    format: str,
+    output_uri: str,
+    s3: object | None = None,  # noqa: ARG001 (for the formats and outputs that need it; Parquet does not)
+    catalog: object | None = None,  # noqa: ARG001
+    options: WriterOptions | None = None,
+    *,
+    crash_hook: CrashHook | None = None,
+) -> TableWriter:
+    """The writer of a format for an output. Touches no storage. Raises UsageError for a format or an output
+    that there is no support for.
+    """
+    from emitter.local_storage import LocalStorage
+    from emitter.writers.base import WriterOptions, no_crash
+
+    if format not in FORMATS:
+        raise UsageError(
+            f"there is no format {format!r}", hint=f"choose one of: {', '.join(sorted(FORMATS))}"
+        )
+    writer: type[TableWriter] = importlib.import_module(FORMATS[format]).WRITER
+    return writer(LocalStorage(output_uri), options or WriterOptions(), crash_hook or no_crash)

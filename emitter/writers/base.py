@@ -8,7 +8,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from emitter.model import CommitReport, EncodedFile, Slice, StagedFile, Table, TableCommit, TableProgress, Window
+from emitter.clock import Clock, SystemClock
+from emitter.model import (
+    CommitReport,
+    EncodedFile,
+    Slice,
+    StagedFile,
+    Table,
+    TableCommit,
+    TableProgress,
+    Window,
+)
 from emitter.partitioning import PartitionSpec
 from emitter.storage import Storage
 
@@ -24,7 +34,7 @@ def no_crash(point: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
-    """How files are made: compression (zstd, snappy, lz4, gzip, none), rows per file, and the partition columns."""
+    """How files are made: compression (zstd, snappy, lz4, gzip, none), rows per file, partition columns."""
 
     compression: str = "zstd"
     file_rows_target: int = 250_000
@@ -34,17 +44,25 @@ class WriterOptions:
 class TableWriter(ABC):
     """The tables of one output in one format. The order of a run is:
 
-    `hold` a slice; `open` each table; `recover` each table of the slice; then for each batch `stage` its files and
-    `commit` them. Only the holder of a slice may recover, stage or commit for it; everything else only reads.
+    `hold` a slice; `open` each table; `recover` each table of the slice; then for each batch `stage` its
+    files and `commit` them. Only the holder of a slice may recover, stage or commit for it; everything else
+    only reads.
     """
 
     format_name: ClassVar[str]
     crash_points: ClassVar[tuple[str, ...]]
 
-    def __init__(self, storage: Storage, options: WriterOptions, crash_hook: CrashHook = no_crash) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        options: WriterOptions,
+        crash_hook: CrashHook = no_crash,
+        clock: Clock | None = None,
+    ) -> None:
         self.storage = storage
         self.options = options
         self._crash = crash_hook
+        self._clock = clock or SystemClock()
 
     @abstractmethod
     def hold(self, slice: Slice) -> AbstractContextManager[None]:
@@ -52,13 +70,15 @@ class TableWriter(ABC):
 
     @abstractmethod
     def open(self, run_id: str, table: Table) -> None:
-        """See that a table is absent, or this run's own with this schema. Raises StateError for anything else.
-        Creates nothing."""
+        """See that a table is absent, or this run's own with this schema. Raises StateError for anything
+        else. Creates nothing.
+        """
 
     @abstractmethod
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
-        """Finish or undo what a crash interrupted, drop the slice's staged files, and give the progress (None: none
-        yet, the table stands at the beginning of the slice). Idempotent."""
+        """Finish or undo what a crash interrupted, drop the slice's staged files, and give the progress
+        (None: none yet, the table stands at the beginning of the slice). Idempotent.
+        """
 
     @abstractmethod
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
@@ -70,18 +90,26 @@ class TableWriter(ABC):
 
     @abstractmethod
     def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
-        """Register each table's files and move its progress, tables in the order given (parents first); a report as
-        each is durable. Raises OvertakenError where a table's progress is not the expected one (then nothing of that
-        table was changed), StorageError where storage fails: then only `recover` knows what has happened."""
+        """Register each table's files and move its progress, tables in the order given (parents first); a
+        report as each is durable. Raises OvertakenError where a table's progress is not the expected one
+        (then nothing of that table was changed), StorageError where storage fails: then only `recover` knows
+        what has happened.
+        """
 
     marks_partitions: ClassVar[bool] = False
-    """Whether readers are told which partitions are complete. Then a table's progress also moves where it has no rows,
-    once in a while, and `finish_partitions` is called."""
+    """Whether readers are told which partitions are complete. Then a table's progress also moves where it has
+    no rows, once in a while, and `finish_partitions` is called.
+    """
 
-    def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
-        """Tell readers that every partition of these tables that ends at or before `complete_slot` is complete (all
-        slices, all tables). Called again and again with growing slots; idempotent."""
+    def finish_partitions(  # noqa: B027 (there is nothing to do where marks_partitions is False)
+        self, tables: Sequence[str], origin_slot: int, complete_slot: int
+    ) -> None:
+        """Tell readers that every partition of these tables that ends at or before `complete_slot` is
+        complete (all slices, all tables). Called again and again with growing slots; idempotent.
+        """
 
     @abstractmethod
     def scan(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
-        """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded batches."""
+        """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded
+        batches.
+        """

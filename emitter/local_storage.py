@@ -1,0 +1,271 @@
+"""Objects on a local disk, and a lock that only a live process holds.
+
+Every object is written under a hidden name of its own, synced, and then renamed (or linked, where it must not
+replace another), so that no reader ever sees a part of one. A crash in between leaves a file like
+`.0-of-1.json.4711-...tmp`: nothing looks for it; the writer's recovery drops those of its slice, and the rare
+rest is only some bytes.
+
+A file's name is durable once its folder was synced, and the folder's own name once its parent was. The
+storage remembers which folders' names it knows to be durable, and syncs the parents of all others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
+from emitter.storage import Entry, Storage
+
+_DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
+
+_numbers = itertools.count()  # of temporary names, one series per process
+_held: dict[tuple[int, int], int] = {}  # (device, inode) of a lock file -> the process that holds it
+_held_guard = threading.Lock()
+
+
+class LocalStorage(Storage):
+    """A folder on a local disk, which is made when it is first written to. The methods whose names begin with
+    `_` and a verb are the only system calls that change anything: `testing.FaultyStorage` makes them fail.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str]) -> None:
+        """A path, or a `file://` URI. Raises UsageError for any other URI."""
+        self.uri = os.fspath(uri)
+        self.root = _local_path(self.uri)
+        with _failures("reach", self.root):
+            existing = (folder for folder in (self.root, *self.root.parents) if folder.exists())
+            self._base = next(existing)  # the names from here up are not ours to sync
+        self._durable: set[Path] = set()
+
+    def read(self, path: str) -> bytes:
+        target = self.root / path
+        with _failures("read", target, absent=target):
+            return target.read_bytes()
+
+    def open_file(self, path: str) -> BinaryIO:
+        target = self.root / path
+        with _failures("open", target, absent=target):
+            return target.open("rb")
+
+    def write(self, path: str, data: Any) -> None:
+        target = self.root / path
+        with _failures("write", target):
+            self._put(target, data)
+
+    def replace(self, path: str, data: bytes) -> None:
+        target = self.root / path
+        with _failures("write", target):
+            self._put(target, data)
+            self._sync({target.parent})
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        target = self.root / path
+        with _failures("write", target):
+            temporary = self._write_temporary(target, data)
+            try:
+                self._link(temporary, target)
+                won = True
+            except FileExistsError:
+                if not target.is_file():
+                    raise
+                won = False
+            finally:
+                self._discard(temporary)
+            # The loser syncs too: it goes on to rely on what the winner may not have synced yet.
+            self._sync({target.parent})
+            return won
+
+    def list(self, folder: str) -> list[Entry]:
+        target = self.root / folder
+        try:
+            with _failures("list", target, absent=target), os.scandir(target) as found:
+                entries = [entry for entry in map(_entry, found) if entry]
+        except StorageNotFoundError:
+            return []
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def remove(self, path: str) -> None:
+        target = self.root / path
+        with _failures("remove", target), suppress(FileNotFoundError):
+            self._remove(target)
+
+    def rename(self, source: str, target: str) -> None:
+        old, new = self.root / source, self.root / target
+        with _failures("rename", old, absent=old):
+            self._make_folders(new.parent)
+            self._rename(old, new)
+
+    def sync_folders(self, folders: set[str]) -> None:
+        with _failures("sync folders in", self.root):
+            self._sync({self.root / folder for folder in folders})
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        """A POSIX record lock, which the kernel drops at any death of the process and no child inherits. As
+        it does not keep two holders within one process apart, and closing *any* descriptor of the file drops
+        it, a registry of this process is asked first. The lock file holds the holder's process id, and is
+        never removed.
+        """
+        target = self.root / path
+        with _held_guard, _failures("lock", target):
+            descriptor, key = self._take(target)
+        try:
+            yield
+        finally:
+            with _held_guard:
+                os.close(descriptor)
+                if _held.get(key) == os.getpid():  # in a forked child the registry is the parent's
+                    del _held[key]
+
+    def _take(self, target: Path) -> tuple[int, tuple[int, int]]:
+        self._make_folders(target.parent)
+        with suppress(FileNotFoundError):
+            if _held.get(_key(target.stat())) == os.getpid():
+                raise _locked(target, f"{os.getpid()} (this very one)")
+        descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+                raise _locked(target, holder or "?") from error
+            os.pwrite(descriptor, b"%19d\n" % os.getpid(), 0)  # of fixed width: no moment without a holder
+        except BaseException:
+            os.close(descriptor)
+            raise
+        key = _key(os.fstat(descriptor))
+        _held[key] = os.getpid()
+        return descriptor, key
+
+    def _put(self, target: Path, data: Any) -> None:
+        temporary = self._write_temporary(target, data)
+        try:
+            self._rename(temporary, target)
+        except BaseException:
+            self._discard(temporary)
+            raise
+
+    def _write_temporary(self, target: Path, data: Any) -> Path:
+        self._make_folders(target.parent)
+        while True:
+            name = f".{target.name}.{os.getpid()}-{threading.get_native_id()}-{next(_numbers)}.tmp"
+            temporary = target.with_name(name)
+            # Another machine or container may have the same numbers: a name that is taken is passed over.
+            with suppress(FileExistsError):
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                break
+        try:
+            try:
+                self._write(descriptor, data)
+                self._fsync_file(descriptor)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            self._discard(temporary)
+            raise
+        return temporary
+
+    def _discard(self, temporary: Path) -> None:
+        with suppress(OSError):  # what matters was decided before; a leftover is harmless
+            self._remove(temporary)
+
+    def _make_folders(self, folder: Path) -> None:
+        """The only place where folders are made: a new one's name is not durable yet, whatever was known of
+        it.
+        """
+        if not folder.is_dir():
+            self._durable.difference_update(new for new in (folder, *folder.parents) if not new.is_dir())
+            self._make_folder(folder)
+
+    def _sync(self, folders: set[Path]) -> None:
+        needed, named = set(folders), set()
+        for folder in folders:
+            for part in (folder, *folder.parents):
+                if part == self._base or part in named or part in self._durable:
+                    break
+                named.add(part)
+                needed.add(part.parent)
+        for folder in sorted(needed):
+            self._fsync_folder(folder)
+        if len(self._durable) > _DURABLE_FOLDERS_MAX:
+            self._durable.clear()
+        self._durable |= named  # never iterated over: other threads may add to it
+
+    # The primitives.
+
+    def _write(self, descriptor: int, data: Any) -> None:
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def _fsync_file(self, descriptor: int) -> None:
+        os.fsync(descriptor)
+
+    def _fsync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
+
+    def _link(self, source: Path, target: Path) -> None:
+        target.hardlink_to(source)
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _remove(self, path: Path) -> None:
+        path.unlink()
+
+
+@contextmanager
+def _failures(operation: str, path: Path, *, absent: Path | None = None) -> Iterator[None]:
+    """Operating system errors as StorageErrors; StorageNotFoundError only if nothing is called `absent`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        gone = absent is not None and not os.path.lexists(absent)
+        raise (StorageNotFoundError if gone else StorageError)(operation, path, error) from error
+    except OSError as error:
+        raise StorageError(operation, path, error) from error
+
+
+def _local_path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if "://" not in uri:
+        path = uri
+    elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        path = unquote(parts.path)
+    else:
+        raise UsageError(f"{uri} is not on a local disk", hint="give a path, or a URI like file:///data/shop")
+    return Path(path).absolute()
+
+
+def _entry(found: os.DirEntry[str]) -> Entry | None:
+    try:
+        is_folder = found.is_dir()
+        return Entry(found.name, is_folder, 0 if is_folder else found.stat().st_size)
+    except FileNotFoundError:  # removed since the folder was read
+        return None
+
+
+def _key(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _locked(target: Path, holder: str) -> SliceLockedError:
+    return SliceLockedError(
+        f"{target} is held by process {holder}",
+        hint="another emitter writes this slice: stop it first, or give this one another shard.index",
+    )

@@ -1,0 +1,114 @@
+"""The progress object of a Parquet table: what it says of one slice, and the commit under way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emitter.clock import text_of
+from emitter.errors import DamagedStateError, ForeignTableError
+from emitter.model import Slice, TableProgress
+
+FOLDER = "_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A commit that must be finished: where it leads to, and the (staged, final) paths of its files."""
+
+    progress: TableProgress
+    moves: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressObject:
+    """What a table says of one slice; no progress before its first commit is done."""
+
+    run_id: str
+    slice: Slice
+    progress: TableProgress | None = None
+    intent: Intent | None = None
+
+    def encode(self) -> bytes:
+        """Canonical JSON and a newline: one text for one state."""
+        value = {
+            "run_id": self.run_id,
+            "slice": str(self.slice),
+            **_numbers(self.progress),
+            "time": text_of(self.progress.slot) if self.progress else None,  # for people
+            "intent": self.intent
+            and {**_numbers(self.intent.progress), "moves": [list(move) for move in self.intent.moves]},
+        }
+        return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+def path_of(table: str, slice: Slice) -> str:
+    """Where a slice's progress object is."""
+    return f"{table}/{FOLDER}/{slice}.json"
+
+
+def slice_of(name: str) -> Slice | None:
+    """The slice that a file of the progress folder is about; None if it is no progress object."""
+    index, of, count = name.removesuffix(".json").partition("-of-")
+    if not (name.endswith(".json") and of and index.isdecimal() and count.isdecimal()):
+        return None
+    return Slice(int(index), int(count))
+
+
+def decode(data: bytes, path: str, run_id: str, slice: Slice) -> ProgressObject:
+    """Raises DamagedStateError for what `encode` never made, ForeignTableError for another run's."""
+    try:
+        value = json.loads(data)
+        found, intent = value["run_id"], value["intent"]
+        read = ProgressObject(
+            run_id,
+            slice,
+            None if value["slot"] is None else _progress(value),
+            intent and Intent(_progress(intent), tuple(_move(move) for move in intent["moves"])),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, f"it cannot be understood ({type(error).__name__}: {error})") from error
+    if found != run_id:
+        raise ForeignTableError(
+            f"{path} belongs to run {found}, this is run {run_id}",
+            hint="choose another output.uri, or move the other run's tables and its `_emitter` folder away",
+        )
+    if value.get("slice") != str(slice):
+        raise _damaged(path, f"it is about slice {value.get('slice')}, as if it had been copied")
+    return read
+
+
+def _numbers(progress: TableProgress | None) -> dict[str, int | None]:
+    return {
+        "slot": progress.slot if progress else None,
+        "rows": progress.rows if progress else 0,
+        "files": progress.files if progress else 0,
+        "bytes": progress.bytes if progress else 0,
+    }
+
+
+def _progress(value: Mapping[str, Any]) -> TableProgress:
+    return TableProgress(*(_count(value[key]) for key in ("slot", "rows", "files", "bytes")))
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _move(value: Any) -> tuple[str, str]:
+    staged, final = value
+    if not (isinstance(staged, str) and isinstance(final, str)):
+        raise ValueError(f"{value!r} is no pair of paths")
+    return staged, final
+
+
+def _damaged(path: str, why: str) -> DamagedStateError:
+    return DamagedStateError(
+        f"{path} is damaged: {why}",
+        hint="restore it from a backup; without it nobody can say which files of the table are complete: "
+        "otherwise move the table's folder away, and it is made anew",
+    )
