@@ -105,7 +105,7 @@ class ParquetWriter(TableWriter):
             )
 
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
-        known = self._object(table, slice)
+        known = self._own_object(table, slice)
         if known.intent:
             missing = self._unmoved(known.intent)
             known = self._finish(table, known, missing)
@@ -175,7 +175,7 @@ class ParquetWriter(TableWriter):
                 f"to {commit.slot}",
                 hint="leave out a commit of nothing, and recover the table before repeating one",
             )
-        known = self._object(commit.table, slice)
+        known = self._own_object(commit.table, slice)
         slot = known.progress.slot if known.progress else None
         if known.intent or slot != commit.expected_slot:
             state = (
@@ -250,17 +250,27 @@ class ParquetWriter(TableWriter):
     def _objects(self, table: str) -> list[ProgressObject]:
         folder = f"{table}/{progress_objects.FOLDER}"
         slices = (progress_objects.slice_of(entry.name) for entry in self.storage.list(folder))
-        return [self._object(table, known) for known in slices if known]
+        found = (self._object(table, known) for known in slices if known)
+        return [known for known in found if known]
 
-    def _object(self, table: str, slice: Slice) -> ProgressObject:
+    def _own_object(self, table: str, slice: Slice) -> ProgressObject:
+        """What is to be written next, at least in its beginnings."""
         if self._run_id is None:
             raise UsageError(f"{table} is not open", hint="call open(run_id, table) for each table first")
+        return self._object(table, slice) or ProgressObject(self._run_id, slice)
+
+    def _object(self, table: str, slice: Slice) -> ProgressObject | None:
         path = progress_objects.path_of(table, slice)
         try:
-            data = self.storage.read(path)
+            known = progress_objects.decode(self.storage.read(path), path, slice)
         except StorageNotFoundError:
-            return ProgressObject(self._run_id, slice)
-        return progress_objects.decode(data, path, self._run_id, slice)
+            return None
+        if self._run_id not in (None, known.run_id):
+            raise ForeignTableError(
+                f"{path} belongs to run {known.run_id}, this is run {self._run_id}",
+                hint="choose another output.uri, or move what the other run has written away",
+            )
+        return known
 
 
 WRITER = ParquetWriter

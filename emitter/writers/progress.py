@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emitter.clock import text_of
-from emitter.errors import DamagedStateError, ForeignTableError
+from emitter.errors import DamagedStateError
 from emitter.model import Slice, TableProgress
 
 FOLDER = "_progress"
@@ -57,24 +57,19 @@ def slice_of(name: str) -> Slice | None:
     return Slice(int(index), int(count))
 
 
-def decode(data: bytes, path: str, run_id: str, slice: Slice) -> ProgressObject:
-    """Raises DamagedStateError for what `encode` never made, ForeignTableError for another run's."""
+def decode(data: bytes, path: str, slice: Slice) -> ProgressObject:
+    """Raises DamagedStateError for what `encode` never made, or made for another slice."""
     try:
         value = json.loads(data)
-        found, intent = value["run_id"], value["intent"]
+        intent = value["intent"]
         read = ProgressObject(
-            run_id,
+            str(value["run_id"]),
             slice,
             None if value["slot"] is None else _progress(value),
             intent and Intent(_progress(intent), tuple(_move(move) for move in intent["moves"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"it cannot be understood ({type(error).__name__}: {error})") from error
-    if found != run_id:
-        raise ForeignTableError(
-            f"{path} belongs to run {found}, this is run {run_id}",
-            hint="choose another output.uri, or move the other run's tables and its `_emitter` folder away",
-        )
     if value.get("slice") != str(slice):
         raise _damaged(path, f"it is about slice {value.get('slice')}, as if it had been copied")
     return read
