@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 EPOCH_UNIX_SECONDS = int(EPOCH.timestamp())
+YEAR_LAST = 2087
 SLOT_END = 2**31  # ids carry 31 bits of slot: the last one begins in January 2088
 
 
@@ -44,11 +45,14 @@ def parse_time(value: object) -> datetime:
         moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
     else:
         raise ValueError(f"not a time: {value!r}")
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError("beyond the years 1 to 9999") from error
     if moment.microsecond:
         raise ValueError("not a whole second")
-    if not 0 <= slot_of(moment) < SLOT_END:
-        raise ValueError("not between 2020-01-01 and 2088-01-18")
+    if not EPOCH.year <= moment.year <= YEAR_LAST:
+        raise ValueError(f"not in the years {EPOCH.year} to {YEAR_LAST}")
     return moment
 
 
@@ -83,18 +87,20 @@ class SystemClock(Clock):
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """At `wall_seconds`, simulated time stood at `slot` (with a fraction). Kept beside the journal; no content."""
+    """At `wall_seconds`, simulated time stood at `slot` (with a fraction) and ran at `speed`. Kept beside the journal;
+    no content follows from it."""
 
     slot: float
     wall_seconds: float
+    speed: float
 
     def to_json(self) -> dict[str, float]:
-        return {"slot": self.slot, "wall_seconds": self.wall_seconds}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Any) -> Anchor:
         """Raises KeyError, TypeError or ValueError for anything but what `to_json` made."""
-        return cls(float(value["slot"]), float(value["wall_seconds"]))
+        return cls(float(value["slot"]), float(value["wall_seconds"]), float(value["speed"]))
 
 
 class SimulatedTime:
@@ -111,7 +117,7 @@ class SimulatedTime:
         self._ahead_seconds = clock.wall_seconds() - clock.monotonic_seconds()
         self._base_seconds = self._passed_seconds()
         down_seconds = max(0.0, clock.wall_seconds() - anchor.wall_seconds) if catch_up else 0.0
-        self._slot = anchor.slot + speed * down_seconds
+        self._slot = anchor.slot + anchor.speed * down_seconds
         self.speed = speed
 
     def _passed_seconds(self) -> float:
@@ -126,12 +132,18 @@ class SimulatedTime:
 
     def anchor(self) -> Anchor:
         """Where simulated time stands, to go on from there another time."""
-        return Anchor(self.now(), self._clock.wall_seconds())
+        return Anchor(self.now(), self._clock.wall_seconds(), self.speed)
 
     def change_speed(self, speed: float) -> None:
         """Go on from now at another speed."""
         self._slot, self._base_seconds = self.now(), self._passed_seconds()
         self.speed = speed
+
+    def raise_to(self, slot: float) -> bool:
+        """Go on from a later slot, if it is one: simulated time never stands before what is done."""
+        behind = slot - self.now()
+        self._slot += max(0.0, behind)
+        return behind > 0
 
     def seconds_until(self, slot: float) -> float:
         """Real seconds until simulated time reaches a slot; 0 if it has."""

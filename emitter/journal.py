@@ -114,6 +114,10 @@ class Journal:
     def latest_inputs(self) -> Inputs | None:
         return self.epochs[-1].inputs if self.epochs else None
 
+    def tables(self) -> tuple[str, ...]:
+        """Every table that was ever in force."""
+        return tuple(dict.fromkeys(table for epoch in self.epochs for table in epoch.inputs.tables))
+
     def change(self, inputs: Inputs) -> int:
         """Put other inputs in force, beyond the last seal; from which slot on. Does nothing where they are already."""
         self.refresh()

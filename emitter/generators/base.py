@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from emitter.errors import UsageError
 from emitter.model import Epoch, Frame, Slice, Table, Window
@@ -67,6 +67,17 @@ class GeneratorBase(ABC):
     @abstractmethod
     def expected_rows(self, window: Window) -> Mapping[str, float]:
         """The mean number of rows per table in the window, all slices together."""
+
+    def rebuilt(self, origin_slot: int, epochs: Sequence[Epoch] = ()) -> Self:
+        """The same domain with another origin and other inputs in force."""
+        return type(self)(
+            seed=self.seed,
+            origin_slot=origin_slot,
+            options=self.options,
+            epochs=epochs,
+            period=self.period,
+            partition=self.partition,
+        )
 
     def tables(self) -> tuple[str, ...]:
         """The names of the domain's tables, parents first."""

@@ -101,14 +101,15 @@ class Counts:
 
     def __call__(self, slots: Integers) -> Integers:
         """How many orders start in each slot; none before the origin."""
-        words = self._stream.words(slots)
-        counts = np.zeros(slots.shape, dtype=np.int64)
-        for table, inside in self._parts(slots):
-            counts[inside] = table.counts(slots[inside], words[inside])
-        return counts
+        flat = slots.reshape(-1)
+        words = self._stream.words(flat)
+        counts = np.zeros(flat.shape, dtype=np.int64)
+        for table, inside in self._parts(flat):
+            counts[inside] = table.counts(flat[inside], words[inside])
+        return counts.reshape(slots.shape)
 
     def rates_micro(self, slots: Integers) -> Integers:
-        """The mean number of orders in each slot, in millionths; zero before the origin."""
+        """The mean number of orders in each slot (a flat array), in millionths; zero before the origin."""
         rates = np.zeros(slots.shape, dtype=np.int64)
         for table, inside in self._parts(slots):
             rates[inside] = table.rates_micro(slots[inside])

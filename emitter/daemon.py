@@ -1,0 +1,418 @@
+"""Where clock, generator, encoder and writer meet. `step` does one piece of what is due.
+
+Nothing is remembered that the tables and the journal don't say: a step looks for the tables that are furthest behind,
+makes their rows again from there, and commits them. So recovery, catching up, history and live are one path.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from emitter.anchor import load_anchor, store_anchor
+from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Anchor, Clock, SimulatedTime, text_of
+from emitter.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    MissingJournalError,
+    OvertakenError,
+    SliceLockedError,
+    StorageError,
+    StorageGaveUpError,
+)
+from emitter.factory import identity_of, input_options
+from emitter.generators.base import GeneratorBase
+from emitter.journal import Journal
+from emitter.ledger import Ledger
+from emitter.model import CommitOutcome, CommitReport, Inputs, Slice, StepReport, TableCommit, Window
+from emitter.observer import DaemonStatus, Observer
+from emitter.pipeline import LocalStager, Stager
+from emitter.plan import assignments, complete_slot, tables_at
+from emitter.randomness import Stream
+from emitter.writers.base import TableWriter
+
+SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written
+SEAL_AHEAD_BATCHES = 9
+RETRYABLE = (StorageError, CommitConflictError, CommitUnknownError)
+_FIRST_RETRY_SECONDS = 0.25
+_RATE_WINDOW_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a daemon goes by. `speed` is None for max; `starts_now` means that a new run's origin is the first start."""
+
+    slice: Slice
+    tables: tuple[str, ...]
+    starts_now: bool = False
+    speed: float | None = None
+    batch_seconds: int = 3600
+    batch_rows_max: int = 1_000_000
+    catch_up: bool = True
+    retry_attempts_max: int = 8
+    retry_wait_seconds_max: float = 30.0
+
+
+class Daemon:
+    """One shard of a run. Use it as a context manager: entering takes the slice's lock and recovers.
+
+    `step` and `change` belong to one thread; `status` and `request_stop` may be called from any. `until_slot` is where
+    it ends; `stager` (default: one for this process) is closed with the daemon.
+    """
+
+    def __init__(
+        self,
+        generator: GeneratorBase,
+        writer: TableWriter,
+        settings: Settings,
+        *,
+        clock: Clock,
+        observer: Observer | None = None,
+        until_slot: int | None = None,
+        stager: Stager | None = None,
+    ) -> None:
+        self._generator, self._writer, self._settings, self._clock = generator, writer, settings, clock
+        self._observer = observer or Observer()
+        self._until = SLOT_END if until_slot is None else until_slot
+        self._stager = stager or LocalStager(writer, clock)
+        self._stack = ExitStack()
+        self._stop = threading.Event()
+        self._ledgers: list[Ledger] = []
+        self._time: SimulatedTime | None = None
+        self._finished_edge = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything up to the end that was asked for is done."""
+        return self._status.reached_slot >= self._until
+
+    def request_stop(self) -> None:
+        """Let a wait for another attempt end. A step under way finishes."""
+        self._stop.set()
+
+    def seconds_until_due(self) -> float:
+        """Real seconds until `step` has something to do; 0 if it has."""
+        if self._time is None or self.finished:
+            return 0.0
+        batch = self._settings.batch_seconds
+        return self._time.seconds_until(min((self._status.reached_slot // batch + 1) * batch, self._until))
+
+    def status(self) -> DaemonStatus:
+        """Where the daemon stands now."""
+        status = self._status
+        if self._time is None:
+            return status
+        now = max(self._time.now(), status.reached_slot)
+        lag = float(int(now) - status.reached_slot)
+        return replace(
+            status, simulated_slot=now, lag_seconds=lag, debt_rows=lag * sum(status.rows_per_second.values())
+        )
+
+    def change(self, *, speed: float | None, batch_seconds: int, batch_rows_max: int) -> None:
+        """Go on at another speed, which both or neither must have, and with other batches."""
+        if self._time is not None and speed is not None and speed != self._time.speed:
+            self._time.change_speed(speed)
+            store_anchor(self._writer.storage, self._time.anchor())
+        self._settings = replace(
+            self._settings, speed=speed, batch_seconds=batch_seconds, batch_rows_max=batch_rows_max
+        )
+        self._refresh_status()
+
+    def step(self) -> StepReport | None:
+        """Do the next piece of what is due, and see it durable; None where nothing is due.
+
+        Raises StorageGaveUpError after as many attempts as are set, SliceLockedError and OvertakenError where another
+        writer is at work, StateError where the output is not as this run left it.
+        """
+        attempts_max = self._settings.retry_attempts_max + 1
+        for attempt in range(1, attempts_max + 1):
+            try:
+                if attempt > 1:
+                    self._stager.reset()
+                    for ledger in self._open_ledgers():
+                        ledger.recover()
+                return self._try_step(attempt)
+            except RETRYABLE as error:
+                stopping = attempt > 1 and self._stop.is_set()
+                if attempt == attempts_max or stopping:
+                    raise _gave_up(error, attempt, self._writer.storage.uri, stopping=stopping) from error
+                wait_seconds = self._retry_seconds(attempt)
+                self._observer.waiting_to_retry(error, attempt, attempts_max, wait_seconds)
+                self._clock.wait(self._stop, wait_seconds)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _try_step(self, attempt: int) -> StepReport | None:
+        begin = self._clock.monotonic_seconds()
+        work = self._next_work()
+        if work is None:
+            return None
+        ledger, window, tables = work
+        furthest = ledger.furthest_slot
+        following = self._following(ledger, window, tables)
+        staged = self._stager.stage(ledger.slice, window, tables, following, self._observer.generated)
+        staged_seconds = self._clock.monotonic_seconds()
+        commits = ledger.commits(staged, tables)
+        reports: list[CommitReport] = []
+        try:
+            for report in ledger.commit(commits):
+                reports.append(report)
+                self._observer.committed(report)
+        except (*RETRYABLE, OvertakenError) as error:
+            self._observer.committed(_failed(commits[min(len(reports), len(commits) - 1)], error))
+            raise
+        ledger.done(window, tables)
+        commit_seconds = self._clock.monotonic_seconds() - staged_seconds
+        self._finish_partitions()
+        self._refresh_status(stepped=True)
+        total_seconds = self._clock.monotonic_seconds() - begin
+        status = self.status()
+        step = StepReport(
+            slice=ledger.slice,
+            window=window,
+            tables=tables,
+            rows=staged.rows,
+            commits=tuple(reports),
+            stage_seconds={**staged.stage_seconds, "commit": commit_seconds, "total": total_seconds},
+            attempts=attempt,
+            ends_batch=window.end > furthest and self._ends_batch(window.end, ledger),
+            lag_seconds=status.lag_seconds,
+            debt_rows=status.debt_rows,
+        )
+        self._observer.stepped(step, status)
+        return step
+
+    # What is due
+
+    def _next_work(self) -> tuple[Ledger, Window, tuple[str, ...]] | None:
+        """The ledger that is furthest behind and what it does next, which is sealed; None where nothing is due."""
+        while True:
+            ledger = self._next_ledger()
+            window, tables = ledger.next_work()
+            due = self._cut(window, tables, ledger.slice)
+            if due is None or due.end <= self._journal.sealed_slot:
+                return due and (ledger, due, tables)
+            self._journal.seal(self._seal_ahead(due.end))
+            self._follow_journal()  # others may have put other inputs in force just before
+
+    def _next_ledger(self) -> Ledger:
+        """The first assignment that is not done. What older shards still hold is left to them for now."""
+        for ledger in self._ledgers:
+            if not ledger.is_open and not self._take_over(ledger):
+                continue
+            if not ledger.is_done:
+                return ledger
+        raise OvertakenError(
+            f"slice {self._settings.slice} is done: from {text_of(self._ledgers[-1].assignment.end)} on"
+            f" {self._journal.epochs[-1].inputs.shard_count} shards are in force",
+            hint="start with the shard.count that is in force, or change it back by starting with another",
+        )
+
+    def _take_over(self, ledger: Ledger) -> bool:
+        if not ledger.assignment.is_own:
+            try:
+                self._stack.enter_context(self._writer.hold(ledger.slice))
+            except SliceLockedError:
+                return False
+        ledger.recover()
+        return True
+
+    def _open_ledgers(self) -> list[Ledger]:
+        return [ledger for ledger in self._ledgers if ledger.is_open]
+
+    def _cut(self, window: Window, tables: tuple[str, ...], slice: Slice) -> Window | None:
+        """The part of a window to do now: ended slots only, whole batches, no more rows than allowed."""
+        batch, rows_max = self._settings.batch_seconds, self._settings.batch_rows_max
+        hard_end = min(window.end, self._until)
+        if hard_end <= window.first:
+            return None
+        end = min((window.first // batch + 1) * batch, hard_end)
+        if self._time is not None:
+            due = int(self._time.now())
+            if end > due:
+                return None
+            end = min(max(end, due // batch * batch), hard_end)  # behind: all whole batches that are due, in one
+        seconds = end - window.first
+        while seconds > 1:
+            expected = self._generator.expected_rows(Window(window.first, window.first + seconds))
+            rows = sum(expected[table] for table in tables) / slice.count
+            if rows <= rows_max:
+                break
+            seconds = max(1, min(seconds - 1, math.floor(seconds * rows_max / rows)))
+            if seconds > batch:
+                seconds = (window.first + seconds) // batch * batch - window.first
+        return Window(window.first, window.first + seconds)
+
+    def _following(self, ledger: Ledger, window: Window, tables: tuple[str, ...]) -> Iterator[Window]:
+        """The windows that will come after this one, as far as that is known: they may be staged ahead."""
+        end = ledger.assignment.end
+        while window.end < end and tables == tables_at(self._journal.epochs, window.end):
+            cut = self._cut(Window(window.end, end), tables, ledger.slice)
+            if cut is None or cut.end > self._journal.sealed_slot:
+                return
+            window = cut
+            yield window
+
+    def _ends_batch(self, end: int, ledger: Ledger) -> bool:
+        return end % self._settings.batch_seconds == 0 or end in (self._until, ledger.assignment.end)
+
+    def _seal_ahead(self, end: int) -> int:
+        seconds = self._settings.batch_seconds * SEAL_AHEAD_BATCHES
+        if self._time is not None:
+            seconds = max(seconds, math.ceil(self._time.speed * SEAL_AHEAD_SECONDS))
+        return max(end, min(end + seconds, self._until))
+
+    # Opening, following, telling
+
+    def _open(self) -> None:
+        settings = self._settings
+        self._stack.callback(self._stager.close)
+        self._stack.enter_context(self._writer.hold(settings.slice))
+        self._journal = self._open_journal()
+        self._follow_journal()
+        self._last_step_wall_seconds: float | None = None
+        for ledger in self._ledgers:
+            if ledger.assignment.is_own and not ledger.is_open:
+                ledger.recover()
+        if settings.speed is not None:
+            furthest = max(ledger.furthest_slot for ledger in self._open_ledgers())
+            self._time = self._start_time(settings.speed, furthest)
+        self._refresh_status()
+        self._observer.started(self.status())
+
+    def _open_journal(self) -> Journal:
+        storage, settings = self._writer.storage, self._settings
+        journal = Journal.load(storage)
+        if settings.starts_now:
+            now = int(self._clock.wall_seconds()) - EPOCH_UNIX_SECONDS
+            self._generator = self._generator.rebuilt(journal.origin_slot if journal else now)
+        identity = identity_of(self._generator)
+        if journal is None:
+            for table in settings.tables:
+                if self._writer.progress(table):
+                    raise MissingJournalError(
+                        f"table {table} under {storage.uri} has progress, but there is no journal",
+                        hint="restore _emitter/journal from a backup, or choose another output.uri",
+                    )
+            self._open_tables(Journal(identity).run_id, settings.tables)
+            journal = Journal.create(storage, identity)
+        journal.check_identity(identity)
+        journal.change(Inputs(input_options(self._generator.options), settings.slice.count, settings.tables))
+        self._open_tables(journal.run_id, journal.tables())
+        return journal
+
+    def _open_tables(self, run_id: str, tables: tuple[str, ...]) -> None:
+        for table in tables:
+            self._writer.open(run_id, self._generator.table(table))
+
+    def _follow_journal(self) -> None:
+        """Take over the inputs in force: the rows that follow from them, and what this shard has to bring how far."""
+        epochs = self._journal.epochs
+        if epochs != self._generator.epochs:
+            self._generator = self._generator.rebuilt(self._journal.origin_slot, epochs)
+        self._stager.follow(self._generator)
+        known = {(ledger.slice, ledger.assignment.first): ledger for ledger in self._ledgers}
+        self._ledgers = [
+            known.get((assignment.slice, assignment.first)) or Ledger(self._writer)
+            for assignment in assignments(epochs, self._settings.slice)
+        ]
+        for ledger, assignment in zip(self._ledgers, assignments(epochs, self._settings.slice), strict=True):
+            ledger.follow(assignment, epochs)
+
+    def _start_time(self, speed: float, furthest_slot: int) -> SimulatedTime:
+        """Simulated time, from where the anchor or else the tables say, and never before what is done."""
+        stored = load_anchor(self._writer.storage) if self._settings.catch_up else None
+        fresh = Anchor(max(furthest_slot, self._journal.origin_slot), self._clock.wall_seconds(), speed)
+        time = SimulatedTime(self._clock, stored or fresh, speed, catch_up=self._settings.catch_up)
+        raised = time.raise_to(furthest_slot)
+        if stored is None or stored.speed != speed or raised:
+            store_anchor(self._writer.storage, time.anchor())
+        return time
+
+    def _finish_partitions(self) -> None:
+        """Let readers know which partitions are complete, once all slices and tables have passed their end."""
+        spec, journal = self._writer.options.partition, self._journal
+        reached = self._reached_slot()
+        if not self._writer.marks_partitions or spec.start(reached) <= self._finished_edge:
+            return
+        begin = self._clock.monotonic_seconds()
+        progress = {
+            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
+            for table in journal.tables()
+        }
+        complete = complete_slot(journal.epochs, progress)
+        self._writer.finish_partitions(journal.tables(), journal.origin_slot, complete)
+        self._finished_edge = spec.start(complete)
+        self._observer.maintained("finish_partitions", self._clock.monotonic_seconds() - begin)
+
+    def _reached_slot(self) -> int:
+        """Everything that falls to this shard before it is done."""
+        opened = self._open_ledgers()
+        return min((ledger.reached_slot for ledger in opened if not ledger.is_done), default=opened[-1].assignment.end)
+
+    def _refresh_status(self, *, stepped: bool = False) -> None:
+        reached = self._reached_slot()
+        settings, journal = self._settings, self._journal
+        inputs = journal.inputs_at(reached)
+        expected = self._generator.expected_rows(Window(reached + 1, reached + 1 + _RATE_WINDOW_SECONDS))
+        if stepped:
+            self._last_step_wall_seconds = self._clock.wall_seconds()
+        self._status = DaemonStatus(
+            run_id=journal.run_id,
+            domain=self._generator.name,
+            slice=settings.slice,
+            tables=inputs.tables,
+            reached_slot=reached,
+            simulated_slot=float(reached),
+            lag_seconds=0.0,
+            debt_rows=0.0,
+            rows_per_second={
+                table: expected[table] / _RATE_WINDOW_SECONDS / inputs.shard_count for table in inputs.tables
+            },
+            speed=settings.speed,
+            batch_seconds=settings.batch_seconds,
+            last_step_wall_seconds=self._last_step_wall_seconds,
+            output_uri=self._writer.storage.uri,
+            format=self._writer.format_name,
+        )
+
+    def _retry_seconds(self, attempt: int) -> float:
+        """Twice as long each time, up to the limit, less a part of it that differs from shard to shard."""
+        longest = min(self._settings.retry_wait_seconds_max, _FIRST_RETRY_SECONDS * 2 ** min(attempt - 1, 20))
+        word = Stream(self._generator.seed, "retry").word(self._settings.slice.index << 32 | attempt)
+        return longest * (0.5 + 0.5 * (word >> 11) / 2**53)
+
+
+def _failed(commit: TableCommit, error: Exception) -> CommitReport:
+    outcome: CommitOutcome = "error"
+    if isinstance(error, CommitConflictError | OvertakenError):
+        outcome = "conflict"
+    elif isinstance(error, CommitUnknownError):
+        outcome = "unknown"
+    return CommitReport(commit.table, outcome, commit.slot, 0, 0, 0, 0.0)
+
+
+def _gave_up(
+    error: StorageError | CommitConflictError | CommitUnknownError, attempts: int, uri: str, *, stopping: bool
+) -> StorageGaveUpError:
+    operation, path = (error.operation, error.path) if isinstance(error, StorageError) else ("commit to", uri)
+    cause = error.cause if isinstance(error, StorageError) else error.problem
+    why = f"{cause}, and a stop was asked for" if stopping else cause
+    return StorageGaveUpError(operation, path, why, attempts=attempts, hint=error.hint)

@@ -1,0 +1,149 @@
+"""From names and options to a domain's generator, and from a configuration to what a run is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from emitter.clock import parse_time, slot_of
+from emitter.config import EmitterConfig
+from emitter.errors import ConfigurationError, Fault, UsageError
+from emitter.generators import domain_class, domain_options, domain_tables
+from emitter.generators.base import GeneratorBase, Period
+from emitter.journal import make_identity
+from emitter.model import Epoch, Inputs, Slice, Window
+from emitter.partitioning import GRANULARITIES, PartitionSpec
+from emitter.settings import validate_options
+from emitter.writers import create_writer
+from emitter.writers.base import TableWriter, WriterOptions
+
+
+def create_generator(
+    name: str,
+    *,
+    seed: int = 42,
+    start: object = "2026-01-01",
+    end: object | None = None,
+    batch_seconds: int = 3600,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    partition: str = "day",
+    **options: Any,
+) -> GeneratorBase:
+    """A domain's generator.
+
+    `start` is the origin, before which nothing exists; with `end` (exclusive) the period of a bounded run. Both are ISO
+    text, dates or datetimes; without zone they are UTC. The shop's `options` are those of its section of the
+    configuration. Raises ConfigurationError with every fault at once.
+    """
+    faults: list[Fault] = []
+
+    def time(path: str, value: object) -> int:
+        try:
+            return slot_of(parse_time(value))
+        except ValueError:
+            faults.append(Fault(path, repr(value), "a time in whole seconds from 2020-01-01 to 2087-12-31"))
+            return 0
+
+    def whole(path: str, value: object, low: int, high: int) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            faults.append(Fault(path, repr(value), f"a whole number from {low} to {high}"))
+
+    origin, until = time("start", start), None if end is None else time("end", end)
+    if until is not None and not faults and until <= origin:
+        faults.append(Fault("end", repr(end), f"a time after start, {start!r}"))
+    whole("seed", seed, 0, 2**63 - 1)
+    whole("batch_seconds", batch_seconds, 1, 2_678_400)
+    whole("shard_count", shard_count, 1, 1024)
+    if not faults:
+        whole("shard_index", shard_index, 0, shard_count - 1)
+    if partition not in GRANULARITIES:
+        faults.append(Fault("partition", repr(partition), f"one of: {', '.join(GRANULARITIES)}"))
+    try:
+        settings = validate_options(domain_options(name), options, name)
+    except ConfigurationError as error:
+        faults.extend(error.faults)
+    if faults:
+        raise ConfigurationError(faults)
+    return domain_class(name)(
+        seed=seed,
+        origin_slot=origin,
+        options=settings,
+        period=None if until is None else Period(Window(origin, until), batch_seconds, Slice(shard_index, shard_count)),
+        partition=PartitionSpec.of(partition),
+    )
+
+
+def input_options(options: Any) -> dict[str, Any]:
+    """A domain's options that may change on the way, as JSON values."""
+    return _options(options, inputs=True)
+
+
+def fixed_options(options: Any) -> dict[str, Any]:
+    """A domain's options that are for good, as JSON values."""
+    return _options(options, inputs=False)
+
+
+def _options(options: Any, *, inputs: bool) -> dict[str, Any]:
+    chosen = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if bool(field.metadata.get("input")) is inputs
+    }
+    values: dict[str, Any] = json.loads(json.dumps(chosen))
+    return values
+
+
+def identity_of(generator: GeneratorBase) -> dict[str, Any]:
+    """What a journal's first entry holds of a generator."""
+    return make_identity(
+        seed=generator.seed,
+        domain=generator.name,
+        content_version=generator.content_version,
+        origin_slot=generator.origin_slot,
+        partition=generator.partition.granularity,
+        options=fixed_options(generator.options),
+    )
+
+
+def configured_inputs(config: EmitterConfig) -> Inputs:
+    """The inputs that a configuration asks for."""
+    return Inputs(input_options(config.options), config.shard.count, config.table_names)
+
+
+def configured_generator(config: EmitterConfig, origin_slot: int, epochs: Sequence[Epoch] = ()) -> GeneratorBase:
+    """The generator of a configuration with the origin resolved."""
+    return domain_class(config.domain)(
+        seed=config.seed,
+        origin_slot=origin_slot,
+        options=config.options,
+        epochs=epochs,
+        partition=PartitionSpec.of(config.partition),
+    )
+
+
+def configured_writer(config: EmitterConfig) -> TableWriter:
+    """The writer of a configuration."""
+    return create_writer(
+        config.output.format,
+        config.output.uri,
+        config.output.s3,
+        config.output.catalog,
+        WriterOptions(config.output.compression, config.output.file_rows_target, PartitionSpec.of(config.partition)),
+    )
+
+
+def whole_tables(domain: str, tables: Sequence[str] | None) -> tuple[str, ...]:
+    """The chosen tables in the domain's order (None: all). Raises UsageError for unknown names and missing parents."""
+    known = dict(domain_tables(domain))
+    chosen = tuple(known) if tables is None else tuple(name for name in known if name in tables)
+    unknown = sorted(set(tables or ()) - known.keys())
+    missing = sorted({parent for name in chosen for parent in known[name]} - set(chosen))
+    if unknown or missing or not chosen:
+        said = f"unknown: {', '.join(unknown)}" if unknown else f"missing parents: {', '.join(missing)}"
+        raise UsageError(f"cannot use tables {tables!r}: {said}", hint=f"choose from: {', '.join(known)}")
+    return chosen
+
+

@@ -1,0 +1,81 @@
+"""Which slices a shard has to bring how far, from the inputs in force. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from emitter.clock import SLOT_END
+from emitter.model import Epoch, Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A stretch of slots with one shard count."""
+
+    first: int
+    end: int
+    shard_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A slice to bring from the beginning of a layout to its end (`SLOT_END`: it goes on). `is_own` is false for what
+    an older shard count left behind: others may bring that too, whoever comes first."""
+
+    slice: Slice
+    first: int
+    end: int
+    is_own: bool
+
+
+def layouts(epochs: Sequence[Epoch]) -> list[Layout]:
+    """The epochs, put together where the shard count stays."""
+    found: list[Layout] = []
+    edges = [epoch.from_slot for epoch in epochs] + [SLOT_END]
+    for epoch, (first, end) in zip(epochs, pairwise(edges), strict=True):
+        if found and found[-1].shard_count == epoch.inputs.shard_count:
+            found[-1] = Layout(found[-1].first, end, found[-1].shard_count)
+        else:
+            found.append(Layout(first, end, epoch.inputs.shard_count))
+    return found
+
+
+def assignments(epochs: Sequence[Epoch], own: Slice) -> list[Assignment]:
+    """What a shard has to do, in order of time: its own slice, and before it what falls to it of older layouts (old
+    slice r to the new shard r % count). A shard whose count is no longer in force only finishes its own."""
+    every = layouts(epochs)
+    in_force = every[-1].shard_count == own.count
+    found = []
+    for layout in every:
+        if layout.shard_count == own.count:
+            found.append(Assignment(own, layout.first, layout.end, is_own=True))
+        elif in_force:
+            old = range(own.index, layout.shard_count, own.count)
+            found += [Assignment(Slice(r, layout.shard_count), layout.first, layout.end, is_own=False) for r in old]
+    return found
+
+
+def tables_at(epochs: Sequence[Epoch], slot: int) -> tuple[str, ...]:
+    """The tables in force at a slot."""
+    return next((epoch.inputs.tables for epoch in reversed(epochs) if epoch.from_slot <= slot), ())
+
+
+def next_edge(epochs: Sequence[Epoch], slot: int) -> int:
+    """The first slot after this one where other inputs come into force; `SLOT_END` where none do."""
+    return next((epoch.from_slot for epoch in epochs if epoch.from_slot > slot), SLOT_END)
+
+
+def complete_slot(epochs: Sequence[Epoch], progress: Mapping[str, Mapping[Slice, int]]) -> int:
+    """The slot before which every slice has done every table. `progress` is table -> slice -> slot."""
+    reached = epochs[0].from_slot
+    for epoch, (first, end) in zip(
+        epochs, pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END]), strict=True
+    ):
+        slices = [Slice(index, epoch.inputs.shard_count) for index in range(epoch.inputs.shard_count)]
+        slots = [progress[table].get(slice, first) for table in epoch.inputs.tables for slice in slices]
+        reached = max(first, min(end, *slots))
+        if reached < end:
+            break
+    return reached
