@@ -5,6 +5,7 @@ It is drawn on stderr a few times a second by a thread of its own; log lines app
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -35,6 +36,13 @@ _ENDS = {
     "batches": "Done: all batches are written.",
     "until": "Done: the end is reached.",
 }
+
+
+def terminal() -> Console | None:
+    """The terminal behind stderr, if there is one that can be drawn on."""
+    console = Console(stderr=True)
+    drawable = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+    return console if drawable else None
 
 
 @dataclass
@@ -116,7 +124,7 @@ class LiveView(Observer):
             f"{text_of(report.window.first)}  +{_duration(report.window.seconds)}",
             sum(report.rows.values()),
             sum(commit.bytes for commit in report.commits),
-            sum(report.stage_seconds.values()),
+            report.stage_seconds.get("total", 0.0),
             report.lag_seconds,
         )
         with self._lock:
@@ -141,7 +149,7 @@ class LiveView(Observer):
     def render(self) -> RenderableType:
         """The picture of the moment, no higher and no wider than the console."""
         if self._status is None:
-            return Text("Starting: taking the lock, reading the journal, recovering ...")
+            return self._notice or Text("Starting: taking the lock, reading the journal, recovering ...")
         status = self._status()
         now = self._clock.monotonic_seconds()
         with self._lock:

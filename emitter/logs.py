@@ -67,7 +67,9 @@ def log(level: Level, action: str, **fields: Any) -> None:
 class LogLines(Observer):
     """Logs what a daemon does. Steps that only begin a batch wait for the one that ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_watched: bool = False) -> None:
+        """`is_watched`: a live view shows the batches, so that no line needs to."""
+        self._is_watched = is_watched
         self._reset()
 
     def _reset(self) -> None:
@@ -78,6 +80,8 @@ class LogLines(Observer):
 
     @override
     def started(self, status: DaemonStatus) -> None:
+        if self._is_watched:
+            return
         _log.info(
             "start",
             run_id=status.run_id,
@@ -110,9 +114,10 @@ class LogLines(Observer):
             self._first = report.window.first
         self._rows.update(report.rows)
         self._bytes += sum(commit.bytes for commit in report.commits)
-        self._seconds += sum(report.stage_seconds.values())
+        self._seconds += report.stage_seconds.get("total", 0.0)
         if report.ends_batch:
-            self._batch(Window(self._first, report.window.end), report, status)
+            if not self._is_watched:
+                self._batch(Window(self._first, report.window.end), report, status)
             self._reset()
 
     def _batch(self, window: Window, report: StepReport, status: DaemonStatus) -> None:

@@ -30,6 +30,7 @@ from emitter.observer import DaemonStatus, Observer
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _LANDED = {"ok", "deduplicated"}  # the rows are in the table, once
+_STAGES = ("generate", "encode", "store", "commit", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _LONG_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 
@@ -68,7 +69,7 @@ class Metrics(Observer):
         )
         self._batch_seconds = Histogram(
             "emitter_batch_duration_seconds",
-            "Time that each stage of a step took.",
+            "Time that each stage of a step took, summed over its threads; total is what passed.",
             ["stage"],
             buckets=_SECONDS,
             registry=registry,
@@ -110,6 +111,8 @@ class Metrics(Observer):
     def started(self, status: DaemonStatus) -> None:
         self._build.labels(self._version, platform.python_version(), status.format).set(1)
         self._maintenance_seconds.labels("finish_partitions")
+        for stage in _STAGES:
+            self._batch_seconds.labels(stage)
         for table in status.tables:  # from 0 on, so that rate() sees the first event
             for metric in (self._generated, self._rows, self._bytes, self._commit_seconds):
                 metric.labels(table)
