@@ -62,7 +62,7 @@ class Metrics(Observer):
         )
         self._commit_seconds = Histogram(
             "emitter_commit_duration_seconds",
-            "Time that an attempt to commit took.",
+            "Time that a commit took.",
             ["table"],
             buckets=_SECONDS,
             registry=registry,
@@ -126,8 +126,8 @@ class Metrics(Observer):
     @override
     def committed(self, report: CommitReport) -> None:
         self._commits.labels(report.table, report.outcome).inc()
-        self._commit_seconds.labels(report.table).observe(report.seconds)
         if report.outcome in _LANDED:
+            self._commit_seconds.labels(report.table).observe(report.seconds)
             self._rows.labels(report.table).inc(report.rows)
             self._bytes.labels(report.table).inc(report.bytes)
             self._files.labels(report.table).set(report.table_files)

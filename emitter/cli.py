@@ -1,0 +1,289 @@
+"""The command line. Verbs only: each loads what it needs when it is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from emitter.errors import EmitterError, UsageError
+
+if TYPE_CHECKING:
+    from emitter.config import EmitterConfig
+
+EXIT_DIFFERENCE = 1
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set one key, such as clock.speed=60. May be given again."
+    ),
+]
+_TIME_HINT = "ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC unless it says otherwise"
+From = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help="From here on. Default: the origin.")
+]
+To = Annotated[str, typer.Option("--to", metavar="TIME", help="Up to here, exclusive; ISO 8601, UTC.")]
+OptionalTo = Annotated[
+    str | None,
+    typer.Option("--to", metavar="TIME", help="Up to here, exclusive. Default: all there is."),
+]
+
+
+class _Verbs(TyperGroup):
+    """Ends every verb in the exit code that belongs to its error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except EmitterError as error:
+            problem, _, hint = error.report().partition("\nTry: ")
+            typer.echo(
+                f"{typer.style('Error:', fg='red', bold=True)}{problem.removeprefix('Error:')}", err=True
+            )
+            typer.echo(f"{typer.style('Try:', bold=True)} {hint}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # Whoever reads has seen enough. What is still in the buffer must go somewhere at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            from emitter.printing import BROKEN_PIPE_EXIT_CODE
+
+            raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
+        return result
+
+
+app = typer.Typer(
+    name="emitter",
+    cls=_Verbs,
+    help="A shop that never closes, written into your lakehouse, with every row accounted for.",
+    epilog="Exit codes: 0 done, 1 `verify` found a difference, 2 configuration or usage,"
+    " 3 locked or overtaken by another writer, 4 storage gave up.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The entry point of the command `emitter`."""
+    app()
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("emitter")
+    except metadata.PackageNotFoundError:
+        return "0+source"  # run from a source tree that is not installed
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"emitter {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Keep this text empty of meaning: the help is that of `app`."""
+
+
+@app.command()
+def run(
+    *,
+    config: ConfigFile,
+    set_: Sets = None,
+    batches: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="End after so many batches.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End when simulated time gets there; ISO 8601, UTC.")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live/--no-live", help="Draw a live view at a terminal.")] = True,
+) -> None:
+    """Run the daemon: write batch after batch as time passes.
+
+    SIGTERM and SIGINT (Ctrl-C) finish the batch under way; a second one ends at once.
+
+    SIGHUP reads the configuration again.
+    """
+    from emitter import service
+
+    until_slot = None if until is None else _slot("--until", until)
+    service.run(
+        lambda: _load(config, set_), version=version(), batches=batches, until_slot=until_slot, live=live
+    )
+
+
+@app.command()
+def generate(
+    *,
+    config: ConfigFile,
+    to: To,
+    set_: Sets = None,
+    from_: From = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, metavar="N", help="Processes. Default: one per core.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate rows, bytes and files.")] = False,
+) -> None:
+    """Write the rows of a bounded period, in parallel. What is there already is not made again."""
+    from emitter import bounded, printing, progress
+    from emitter.clock import SystemClock
+
+    settings, first, end = _load(config, set_), _from_slot(from_), _slot("--to", to)
+    if dry_run:
+        printing.print_estimate(bounded.estimate(settings, first, end))
+        return
+    clock = SystemClock()
+    begin = clock.monotonic_seconds()
+    with progress.shown("generate", settings.log, clock) as on_progress:
+        report = bounded.generate(
+            settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress
+        )
+    printing.print_generated(report, clock.monotonic_seconds() - begin)
+
+
+@app.command()
+def verify(
+    *,
+    config: ConfigFile,
+    set_: Sets = None,
+    from_: From = None,
+    to: OptionalTo = None,
+    table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this table.")] = None,
+) -> None:
+    """Compare the tables with the truth. Exit code 1 if a row is lost, duplicated or altered."""
+    from emitter import oracle, printing, progress
+    from emitter.clock import SystemClock
+
+    settings = _load(config, set_)
+    first, end = _from_slot(from_), None if to is None else _slot("--to", to)
+    with progress.shown("verify", settings.log, SystemClock()) as on_progress:
+        verification = oracle.verify(settings, first, end, table, on_progress)
+    printing.print_verification(verification)
+    if not verification.ok:
+        raise typer.Exit(EXIT_DIFFERENCE)
+
+
+@app.command()
+def expect(config: ConfigFile, to: To, set_: Sets = None, from_: From = None) -> None:
+    """Print the truth of a period as JSON: rows, sums and order-free hashes per table."""
+    from emitter import oracle
+
+    truth = oracle.expect(_load(config, set_), _from_slot(from_), _slot("--to", to))
+    typer.echo(json.dumps(truth, indent=2))
+
+
+@app.command()
+def status(
+    config: ConfigFile,
+    set_: Sets = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how far each table is: time reached, rows, files, lag."""
+    from dataclasses import asdict
+
+    from emitter import oracle, printing
+
+    tables = oracle.status(_load(config, set_))
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in tables], indent=2))
+    else:
+        printing.print_status(tables)
+
+
+@app.command()
+def preview(
+    config: ConfigFile,
+    set_: Sets = None,
+    rows: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Rows of each table.")] = 5,
+) -> None:
+    """Show some rows of each table. Writes nothing."""
+    from emitter import oracle, printing
+
+    printing.print_preview(oracle.preview(_load(config, set_), rows))
+
+
+@app.command()
+def check(config: ConfigFile, set_: Sets = None) -> None:
+    """Validate the configuration and reach the storage. Shows every fault at once."""
+    from emitter import oracle, printing
+
+    printing.print_checked(oracle.check(_load(config, set_)))
+
+
+@app.command("list")
+def list_() -> None:
+    """List domains and formats."""
+    from emitter import printing
+    from emitter.generators import DOMAINS, domain_tables
+    from emitter.writers import FORMATS
+
+    printing.print_list(
+        {name: f"{_summary(package)} {_names(domain_tables(name))}" for name, package in DOMAINS.items()},
+        {name: _summary(module) for name, module in FORMATS.items()},
+    )
+
+
+@app.command()
+def info(domain: Annotated[str, typer.Argument(help="Its name, as `list` shows it.")]) -> None:
+    """Show a domain's tables, columns and options."""
+    from emitter import printing
+    from emitter.generators import domain_class, domain_options
+    from emitter.settings import leaf_keys
+
+    tables = domain_class(domain).table_declarations
+    printing.print_info(tables, leaf_keys(domain_options(domain), f"{domain}."))
+
+
+def _summary(module: str) -> str:
+    """The first line of a module's docstring."""
+    return (importlib.import_module(module).__doc__ or "").partition("\n")[0]
+
+
+def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    return f"Tables: {', '.join(name for name, _ in tables)}."
+
+
+def _load(path: Path, sets: list[str] | None) -> EmitterConfig:
+    from emitter.config import load_config
+
+    return load_config(path, sets or (), os.environ)
+
+
+def _slot(option: str, text: str) -> int:
+    from emitter.clock import parse_time, slot_of
+
+    try:
+        return slot_of(parse_time(text))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text!r} is not a time that can be used: {error}", hint=f"give it in {_TIME_HINT}"
+        ) from error
+
+
+def _from_slot(text: str | None) -> int | None:
+    return None if text is None else _slot("--from", text)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

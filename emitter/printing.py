@@ -1,0 +1,194 @@
+"""Results as a person reads them: tables as wide as the terminal, or as COLUMNS says, or 80 characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from emitter.clock import text_of
+
+if TYPE_CHECKING:
+    import polars as pl
+    from emitter.oracle import TableStatus, Verification
+
+    from emitter import model
+    from emitter.bounded import Estimate, GenerateReport
+    from emitter.settings import Key
+
+BROKEN_PIPE_EXIT_CODE = 141  # as if by SIGPIPE: whoever reads has seen enough
+EXAMPLES_MAX = 5
+
+
+class Paper(Console):
+    """Standard output, quiet about a reader who goes away. No markup: what is printed is data."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> NoReturn:
+        self.quiet = True
+        raise SystemExit(BROKEN_PIPE_EXIT_CODE)
+
+
+def print_estimate(estimate: Estimate) -> None:
+    """What `generate` would write, by table and in all."""
+    Paper().print(_amounts(estimate.rows, estimate.bytes, estimate.files))
+
+
+def print_generated(report: GenerateReport, seconds: float) -> None:
+    """What `generate` wrote, by table and in all."""
+    paper = Paper()
+    period = f"from {text_of(report.from_slot)} to {text_of(report.to_slot)}"
+    rows = sum(report.rows.values())
+    if not rows:
+        paper.print(f"Nothing to do: everything {period} is there.", soft_wrap=True)
+        return
+    paper.print(_amounts(report.rows, report.bytes, report.files))
+    paper.print(f"Written {period}, {rows / max(seconds, 0.001):,.0f} rows a second.", soft_wrap=True)
+
+
+def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mapping[str, int]) -> Table:
+    table = _table("table", ">rows", ">bytes", ">files")
+    for name, count in rows.items():
+        table.add_row(name, f"{count:,.0f}", size_text(sizes.get(name, 0)), f"{files.get(name, 0):,}")
+    table.add_row(
+        "in all",
+        f"{sum(rows.values()):,.0f}",
+        size_text(sum(sizes.values())),
+        f"{sum(files.values()):,}",
+        style="bold",
+    )
+    return table
+
+
+def print_verification(verification: Verification) -> None:
+    """What is there compared with what should be, and the verdict in one line."""
+    paper = Paper()
+    wrong = ("lost", "duplicated", "altered", "unexpected")
+    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in wrong), "verdict")
+    for one in verification.tables:
+        counts = {kind: getattr(one, kind) for kind in wrong}
+        table.add_row(
+            one.table,
+            f"{one.rows_expected:,}",
+            f"{one.rows_found:,}",
+            *(Text(f"{count:,}", style="bold red" if count else "dim") for count in counts.values()),
+            Text("differs", style="bold red") if any(counts.values()) else Text("ok", style="green"),
+        )
+    paper.print(table)
+    for one in verification.tables:
+        for example in one.examples[:EXAMPLES_MAX]:
+            paper.print(f"  {one.table}: {example}", soft_wrap=True)
+    paper.print(_verdict(verification, wrong), soft_wrap=True)
+
+
+def _verdict(verification: Verification, wrong: Sequence[str]) -> Text:
+    rows = sum(one.rows_expected for one in verification.tables)
+    if verification.ok:
+        return Text(f"All {rows:,} rows are there, each once.", style="green")
+    counts = {kind: sum(getattr(one, kind) for one in verification.tables) for kind in wrong}
+    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    return Text(f"Of {rows:,} rows: {said}.", style="bold red")
+
+
+def print_status(tables: Iterable[TableStatus]) -> None:
+    """How far each table is, and how much is in it."""
+    table = _table("table", "complete up to", ">rows", ">bytes", ">files", ">lag")
+    for one in tables:
+        table.add_row(
+            one.table,
+            text_of(one.slot),
+            f"{one.rows:,}",
+            size_text(one.bytes),
+            f"{one.files:,}",
+            f"{one.lag_seconds:,.0f} s",
+        )
+    Paper().print(table)
+
+
+def print_preview(frames: Mapping[str, pl.DataFrame]) -> None:
+    """Some rows of each table; what does not fit the width is cut."""
+    paper = Paper()
+    for name, frame in frames.items():
+        paper.print(Text(name, style="bold"))
+        numbers = {column for column, kind in frame.schema.items() if kind.is_numeric()}
+        table = _table(*(f">{column}" if column in numbers else column for column in frame.columns))
+        for row in frame.iter_rows():
+            table.add_row(*("" if value is None else _cell(value) for value in row))
+        paper.print(table if frame.height else "no rows yet")
+        paper.print()
+
+
+def _cell(value: Any) -> str:
+    # Milliseconds will do for the eye, and all times are in UTC.
+    return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if hasattr(value, "strftime") else str(value)
+
+
+def print_checked(checked: Iterable[str]) -> None:
+    """What was looked at, all of it fine."""
+    paper = Paper()
+    for line in checked:
+        paper.print(Text.assemble(("ok  ", "green"), line), soft_wrap=True)
+
+
+def print_list(domains: Mapping[str, str], formats: Mapping[str, str]) -> None:
+    """Names with one line each."""
+    paper = Paper()
+    for title, entries in (("Domains", domains), ("Formats", formats)):
+        paper.print(Text(title, style="bold"))
+        for name, description in entries.items():
+            paper.print(f"  {name:<12} {description}", soft_wrap=True)
+    paper.print(Text("`emitter info DOMAIN` shows tables and options.", style="dim"))
+
+
+def print_info(tables: Iterable[model.Table], options: Mapping[str, Key]) -> None:
+    """A domain's tables with their columns, and the options of its section of the configuration."""
+    paper = Paper()
+    for one in tables:
+        paper.print(Text.assemble((one.name, "bold"), f": {one.description}"), soft_wrap=True)
+        parents = f", parents: {', '.join(one.parents)}" if one.parents else ""
+        paper.print(Text(f"key: {', '.join(one.key)}{parents}", style="dim"), soft_wrap=True)
+        columns = _table("column", "type", "description", wrap_last=True)
+        for column in one.columns:
+            columns.add_row(column.name, column.type + ("?" if column.nullable else ""), column.description)
+        paper.print(columns)
+        paper.print()
+    paper.print(Text("Options, and what they are if not given", style="bold"))
+    for path, key in options.items():
+        allowed = f" Allowed: {key.rule.allowed}." if key.rule else ""
+        paper.print(f"{path}: {_option_text(key.default)}", soft_wrap=True)
+        paper.print(Padding(Text(key.doc + allowed, style="dim"), (0, 0, 0, 4)))
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, tuple):  # pairs, kept as a tuple
+        return ", ".join(f"{name} {item:g}" for name, item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def size_text(size: float) -> str:
+    """Bytes with a unit: 1.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _table(*titles: str, wrap_last: bool = False) -> Table:
+    """Columns; those whose title begins with `>` are flushed right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for place, title in enumerate(titles, 1):
+        wraps = wrap_last and place == len(titles)
+        table.add_column(
+            title.lstrip(">"),
+            justify="right" if title[0] == ">" else "left",
+            no_wrap=not wraps,
+            overflow="ellipsis",
+        )
+    return table

@@ -1,0 +1,53 @@
+"""How far a bounded piece of work is: a bar at a terminal, else a log line now and then. Always on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from emitter import logs
+from emitter.clock import Clock
+from emitter.config import LogConfig
+
+SECONDS_BETWEEN_LINES = 5.0
+
+OnProgress = Callable[[int, int, int], None]
+"""Told how many simulated seconds are done, of how many, and rows so far."""
+
+
+@contextmanager
+def shown(verb: str, log: LogConfig, clock: Clock) -> Iterator[OnProgress]:
+    """Shows inside `with` what the function that it gives is told."""
+    logs.configure(log.level, log.format, clock)
+    if not (sys.stderr.isatty() and log.format == "auto"):
+        yield _lines(verb, clock)
+        return
+    with Progress(
+        TextColumn(verb),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        refresh_per_second=4,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(verb, total=None, rows=0)
+        yield lambda done, total, rows: bar.update(task, completed=done, total=max(total, 1), rows=rows)
+
+
+def _lines(verb: str, clock: Clock) -> OnProgress:
+    told_seconds = clock.monotonic_seconds()
+
+    def tell(done: int, total: int, rows: int) -> None:
+        nonlocal told_seconds
+        now = clock.monotonic_seconds()
+        if now - told_seconds >= SECONDS_BETWEEN_LINES:
+            told_seconds = now
+            logs.log("info", "progress", verb=verb, percent=round(100 * done / max(total, 1), 1), rows=rows)
+
+    return tell

@@ -1,0 +1,78 @@
+"""The command `run`: a daemon and all that surrounds it, from the first signal to the last log line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from emitter import logs
+from emitter.assembly import configured_daemon, reload
+from emitter.clock import SystemClock
+from emitter.config import EmitterConfig
+from emitter.errors import ConfigurationError, EmitterError
+from emitter.liveview import LiveView, terminal
+from emitter.metrics import Metrics
+from emitter.observer import Observers
+from emitter.schedule import run_daemon
+from emitter.server import Health, Server, application
+from emitter.signals import Signals
+
+
+def run(
+    load: Callable[[], EmitterConfig],
+    *,
+    version: str,
+    batches: int | None,
+    until_slot: int | None,
+    live: bool,
+) -> None:
+    """Run a daemon until it is done or told to stop. `load` reads the configuration, and again on SIGHUP."""
+    config, clock = load(), SystemClock()
+    logs.configure(config.log.level, config.log.format, clock)
+    metrics, health = Metrics(version=version, clock=clock), Health(clock)
+    server = Server(application(metrics, health), config.server.host, config.server.port)
+    console = terminal() if live and config.log.format == "auto" else None
+    view = LiveView(clock, console, url=f"{server.url}/metrics") if console else None
+    observer = Observers(
+        metrics, health, logs.LogLines(is_watched=view is not None), *([view] if view else [])
+    )
+    daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
+    stop, reload_asked = threading.Event(), threading.Event()
+
+    def on_stop() -> None:
+        stop.set()
+        daemon.request_stop()
+
+    def between_steps() -> None:
+        nonlocal config
+        if not reload_asked.is_set():
+            return
+        reload_asked.clear()
+        try:
+            config, changes = reload(daemon, config, load())
+        except ConfigurationError as error:  # nothing was changed
+            logs.log("error", "reload", error=error.problem, hint="correct it and send SIGHUP again")
+            return
+        logs.configure(config.log.level, config.log.format, clock)
+        observer.reloaded(changes.safe, changes.refused)
+
+    with ExitStack() as stack:
+        stack.enter_context(Signals(on_stop=on_stop, on_reload=reload_asked.set))
+        stack.enter_context(server)
+        if view:
+            stack.enter_context(view)
+        logs.log("info", "serve", url=server.url)
+        try:
+            with daemon:
+                metrics.watch(daemon.status)
+                health.watch(daemon.status)
+                if view:
+                    view.watch(daemon.status)
+                reason = run_daemon(
+                    daemon, clock=clock, stop=stop, batches=batches, between_steps=between_steps
+                )
+            observer.stopped(reason)
+        except EmitterError as error:
+            observer.stopped(f"error: {error.problem}")
+            raise
