@@ -52,6 +52,11 @@ def to_file_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
+def to_table(table: Table, rows: pa.RecordBatch) -> pa.Table:
+    """Inside form to what a reader of the written table gets: file form, with plain strings."""
+    return pa.Table.from_batches([to_file_form(table, rows)]).cast(file_schema(table))
+
+
 def to_inside_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
     """File form (or anything a reader made of it) to inside form. Raises pa.ArrowException where it does not
     fit.

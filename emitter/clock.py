@@ -88,7 +88,8 @@ class SystemClock(Clock):
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """At `wall_seconds`, simulated time stood at `slot` (with a fraction) and ran at `speed`. Kept beside the journal;
-    no content follows from it."""
+    no content follows from it.
+    """
 
     slot: float
     wall_seconds: float

@@ -126,14 +126,17 @@ class Daemon:
             status, simulated_slot=now, lag_seconds=lag, debt_rows=lag * sum(status.rows_per_second.values())
         )
 
-    def change(self, *, speed: float | None, batch_seconds: int, batch_rows_max: int) -> None:
-        """Go on at another speed, which both or neither must have, and with other batches."""
+    def change(
+        self, *, speed: float | None, batch_seconds: int, batch_rows_max: int, compression: str, file_rows_target: int
+    ) -> None:
+        """Go on at another speed (None for max stays None), with other batches and other files."""
         if self._time is not None and speed is not None and speed != self._time.speed:
             self._time.change_speed(speed)
             store_anchor(self._writer.storage, self._time.anchor())
         self._settings = replace(
             self._settings, speed=speed, batch_seconds=batch_seconds, batch_rows_max=batch_rows_max
         )
+        self._writer.options = replace(self._writer.options, compression=compression, file_rows_target=file_rows_target)
         self._refresh_status()
 
     def step(self) -> StepReport | None:

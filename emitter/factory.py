@@ -1,4 +1,4 @@
-"""From names and options to a domain's generator, and from a configuration to what a run is made of."""
+"""From a name and options to a domain's generator, and from a generator to what identifies its run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from emitter.clock import parse_time, slot_of
-from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, Fault, UsageError
-from emitter.generators import domain_class, domain_options, domain_tables
+from emitter.generators import domain_class, domain_options
 from emitter.generators.base import GeneratorBase, Period
 from emitter.journal import make_identity
-from emitter.model import Epoch, Inputs, Slice, Window
+from emitter.model import Slice, Window
 from emitter.partitioning import GRANULARITIES, PartitionSpec
 from emitter.settings import validate_options
-from emitter.writers import create_writer
-from emitter.writers.base import TableWriter, WriterOptions
 
 
 def create_generator(
@@ -108,42 +105,15 @@ def identity_of(generator: GeneratorBase) -> dict[str, Any]:
     )
 
 
-def configured_inputs(config: EmitterConfig) -> Inputs:
-    """The inputs that a configuration asks for."""
-    return Inputs(input_options(config.options), config.shard.count, config.table_names)
-
-
-def configured_generator(config: EmitterConfig, origin_slot: int, epochs: Sequence[Epoch] = ()) -> GeneratorBase:
-    """The generator of a configuration with the origin resolved."""
-    return domain_class(config.domain)(
-        seed=config.seed,
-        origin_slot=origin_slot,
-        options=config.options,
-        epochs=epochs,
-        partition=PartitionSpec.of(config.partition),
-    )
-
-
-def configured_writer(config: EmitterConfig) -> TableWriter:
-    """The writer of a configuration."""
-    return create_writer(
-        config.output.format,
-        config.output.uri,
-        config.output.s3,
-        config.output.catalog,
-        WriterOptions(config.output.compression, config.output.file_rows_target, PartitionSpec.of(config.partition)),
-    )
-
-
-def whole_tables(domain: str, tables: Sequence[str] | None) -> tuple[str, ...]:
-    """The chosen tables in the domain's order (None: all). Raises UsageError for unknown names and missing parents."""
-    known = dict(domain_tables(domain))
-    chosen = tuple(known) if tables is None else tuple(name for name in known if name in tables)
-    unknown = sorted(set(tables or ()) - known.keys())
+def whole_tables(generator: GeneratorBase, tables: Sequence[str]) -> tuple[str, ...]:
+    """The chosen tables, parents first. Raises UsageError for unknown names and missing parents."""
+    known = {name: generator.table(name).parents for name in generator.tables()}
+    chosen = tuple(name for name in known if name in tables)
+    unknown = sorted(set(tables) - known.keys())
     missing = sorted({parent for name in chosen for parent in known[name]} - set(chosen))
     if unknown or missing or not chosen:
-        said = f"unknown: {', '.join(unknown)}" if unknown else f"missing parents: {', '.join(missing)}"
-        raise UsageError(f"cannot use tables {tables!r}: {said}", hint=f"choose from: {', '.join(known)}")
+        said = f"unknown: {', '.join(unknown)}" if unknown else f"missing parents: {', '.join(missing) or 'no table'}"
+        raise UsageError(
+            f"cannot use the tables {', '.join(tables)!r}: {said}", hint=f"choose from: {', '.join(known)}"
+        )
     return chosen
-
-

@@ -60,7 +60,8 @@ class Ledger:
 
     def next_work(self) -> tuple[Window, tuple[str, ...]]:
         """The tables that are furthest behind, and the slots up to where the next ones stand, or other inputs come into
-        force, or the assignment ends. Only while it is not done."""
+        force, or the assignment ends. Only while it is not done.
+        """
         first = self.reached_slot
         behind = tuple(table for table in tables_at(self._epochs, first) if self._reached[table] == first)
         others = [slot for slot in self._reached.values() if slot > first]

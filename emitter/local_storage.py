@@ -11,6 +11,7 @@ storage remembers which folders' names it knows to be durable, and syncs the par
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import os
@@ -44,6 +45,14 @@ class LocalStorage(Storage):
             existing = (folder for folder in (self.root, *self.root.parents) if folder.exists())
             self._base = next(existing)  # the names from here up are not ours to sync
         self._durable: set[Path] = set()
+
+    def check(self) -> None:
+        existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        with _failures("reach", self.root):
+            if not existing.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
+            if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
 
     def read(self, path: str) -> bytes:
         target = self.root / path

@@ -130,6 +130,10 @@ class TableCommit:
     slot: int
     files: tuple[StagedFile, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.expected_slot is not None and self.slot <= self.expected_slot:
+            raise ValueError(f"progress only moves forward: {self.expected_slot} to {self.slot} in {self.table}")
+
     @property
     def rows(self) -> int:
         return sum(file.rows for file in self.files)

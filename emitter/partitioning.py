@@ -38,13 +38,17 @@ class PartitionSpec:
     def path(self, slot: int) -> str:
         """The hive folder of a slot, e.g. `year=2026/month=01/day=02`."""
         pairs = zip(self.columns, self.values(slot), strict=True)
-        return "/".join(f"{column}={value:04d}" if column == "year" else f"{column}={value:02d}" for column, value in pairs)
+        return "/".join(
+            f"{column}={value:04d}" if column == "year" else f"{column}={value:02d}" for column, value in pairs
+        )
 
     def start(self, slot: int) -> int:
         """The first slot of the partition that holds a slot."""
         moment = time_of(slot)
         fields = dict(zip(self.columns, self.values(slot), strict=True))
-        return slot_of(datetime(fields["year"], fields["month"], fields.get("day", 1), fields.get("hour", 0), tzinfo=moment.tzinfo))
+        return slot_of(
+            datetime(fields["year"], fields["month"], fields.get("day", 1), fields.get("hour", 0), tzinfo=moment.tzinfo)
+        )
 
     def end(self, slot: int) -> int:
         """The first slot after the partition that holds a slot."""

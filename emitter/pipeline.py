@@ -24,7 +24,8 @@ FILES_UNDER_WAY_MAX = 4
 @dataclass(slots=True)
 class StagedBatch:
     """What a window came to: rows and staged files by table, and the seconds each stage took (`encode` and `store` are
-    summed over threads)."""
+    summed over threads).
+    """
 
     window: Window
     rows: dict[str, int] = field(default_factory=dict)
@@ -49,7 +50,8 @@ class Stager(ABC):
         on_frame: Callable[[str, int], None],
     ) -> StagedBatch:
         """Stage the rows of a window; `following` are windows that will probably be asked for next. Raises what the
-        writer raises; what was staged then stays for `recover` to drop."""
+        writer raises; what was staged then stays for `recover` to drop.
+        """
 
     @abstractmethod
     def reset(self) -> None:

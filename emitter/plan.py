@@ -22,7 +22,8 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A slice to bring from the beginning of a layout to its end (`SLOT_END`: it goes on). `is_own` is false for what
-    an older shard count left behind: others may bring that too, whoever comes first."""
+    an older shard count left behind: others may bring that too, whoever comes first.
+    """
 
     slice: Slice
     first: int
@@ -44,7 +45,8 @@ def layouts(epochs: Sequence[Epoch]) -> list[Layout]:
 
 def assignments(epochs: Sequence[Epoch], own: Slice) -> list[Assignment]:
     """What a shard has to do, in order of time: its own slice, and before it what falls to it of older layouts (old
-    slice r to the new shard r % count). A shard whose count is no longer in force only finishes its own."""
+    slice r to the new shard r % count). A shard whose count is no longer in force only finishes its own.
+    """
     every = layouts(epochs)
     in_force = every[-1].shard_count == own.count
     found = []
@@ -70,9 +72,7 @@ def next_edge(epochs: Sequence[Epoch], slot: int) -> int:
 def complete_slot(epochs: Sequence[Epoch], progress: Mapping[str, Mapping[Slice, int]]) -> int:
     """The slot before which every slice has done every table. `progress` is table -> slice -> slot."""
     reached = epochs[0].from_slot
-    for epoch, (first, end) in zip(
-        epochs, pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END]), strict=True
-    ):
+    for epoch, (first, end) in zip(epochs, pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END]), strict=True):
         slices = [Slice(index, epoch.inputs.shard_count) for index in range(epoch.inputs.shard_count)]
         slots = [progress[table].get(slice, first) for table in epoch.inputs.tables for slice in slices]
         reached = max(first, min(end, *slots))

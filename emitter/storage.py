@@ -28,6 +28,10 @@ class Storage(ABC):
     uri: str
 
     @abstractmethod
+    def check(self) -> None:
+        """See that objects can be read and written here, without leaving anything. Raises StorageError."""
+
+    @abstractmethod
     def read(self, path: str) -> bytes:
         """The whole object."""
 

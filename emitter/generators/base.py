@@ -92,7 +92,8 @@ class GeneratorBase(ABC):
 
     def batches_for(self, table: str) -> Iterator[pl.DataFrame]:
         """A table's rows over the generator's period, as readers of the written table would see them: money as
-        Decimal(12, 2), times as Datetime("us", "UTC")."""
+        Decimal(12, 2), times as Datetime("us", "UTC").
+        """
         import polars as pl
 
         from emitter import arrow
@@ -102,12 +103,11 @@ class GeneratorBase(ABC):
             raise UsageError(
                 "batches_for needs a bounded period", hint="give start and end to create_generator, or use rows()"
             )
-        strings = [column.name for column in declaration.columns if column.type == "string"]
         for window in batch_windows(self.period.window, self.period.batch_seconds):
             for frame in self.rows(window, self.period.slice, (table,)):
-                data = pl.from_arrow(arrow.to_file_form(declaration, frame.rows))
+                data = pl.from_arrow(arrow.to_table(declaration, frame.rows))
                 assert isinstance(data, pl.DataFrame)
-                yield data.with_columns(pl.col(strings).cast(pl.String)) if strings else data
+                yield data
 
     def schema_for(self, table: str) -> Mapping[str, pl.DataType]:
         """The polars schema of the frames of `batches_for`."""

@@ -54,7 +54,9 @@ class Chains:
 
     def __init__(self, scripts: Sequence[Sequence[Delay]], stream: Stream) -> None:
         self.pairs = tuple(
-            Pair(lane, step, tuple(script[: step + 1])) for lane, script in enumerate(scripts) for step in range(len(script))
+            Pair(lane, step, tuple(script[: step + 1]))
+            for lane, script in enumerate(scripts)
+            for step in range(len(script))
         )
         self.longest_seconds = max(sum(delay.longest_seconds for delay in pair.delays) for pair in self.pairs)
         self.lanes = np.array([pair.lane for pair in self.pairs], dtype=np.int64)
@@ -94,7 +96,9 @@ class Chains:
             seconds = self._seconds[level, columns]
             block, place = np.divmod(moving, seconds)
             turn = self._turn(level, columns, block)
-            moving = (block + self._blocks[level, columns]) * seconds + (place * self._factor[level, columns] + turn) % seconds
+            moving = (block + self._blocks[level, columns]) * seconds + (
+                place * self._factor[level, columns] + turn
+            ) % seconds
         return moving
 
     def _turn(self, level: int, columns: Integers, block: Integers) -> Integers:

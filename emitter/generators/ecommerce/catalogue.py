@@ -37,7 +37,18 @@ _CATEGORIES: tuple[tuple[str, int, int, int, tuple[str, ...]], ...] = (
     ("books", 7, 590, 5_900, ("Cookbook", "Atlas", "Field Guide", "Notebook", "Novel", "Sketchbook", "Calendar", "Diary")),
 )  # fmt: skip
 _MAKERS = (
-    *("Aldern", "Bregnholm", "Cobalt & Pine", "Dunmore", "Eikeland", "Fennwick", "Gaskell", "Halvard", "Ibis", "Jorvik"),
+    *(
+        "Aldern",
+        "Bregnholm",
+        "Cobalt & Pine",
+        "Dunmore",
+        "Eikeland",
+        "Fennwick",
+        "Gaskell",
+        "Halvard",
+        "Ibis",
+        "Jorvik",
+    ),
     *("Kestrel", "Lindqvist", "Marlow", "Northgate", "Ostra", "Pellworm", "Quill", "Rosendal", "Søster", "Tamarack"),
     *("Umbra", "Valdemar", "Westerly", "Yarrow", "Zephyr"),
 )

@@ -78,7 +78,9 @@ class Population:
         first = max(window.first, self._origin_slot)
         numbers, slots = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         if self._grows and first < window.end:
-            for day in range((first - self._origin_slot) // DAY_SECONDS, (window.end - 1 - self._origin_slot) // DAY_SECONDS + 1):
+            for day in range(
+                (first - self._origin_slot) // DAY_SECONDS, (window.end - 1 - self._origin_slot) // DAY_SECONDS + 1
+            ):
                 before, arrivals = self._day(day)
                 low, high = np.searchsorted(arrivals, [first, window.end], side="left")
                 numbers.append(np.arange(before + low, before + high, dtype=np.int64))
@@ -93,7 +95,8 @@ class Population:
 
 class Shuffle:
     """A fixed shuffle of the opening stock, so that the best sellers are not the lowest numbers. What arrives later
-    keeps its place."""
+    keeps its place.
+    """
 
     def __init__(self, size: int, stream: Stream) -> None:
         self._size = size

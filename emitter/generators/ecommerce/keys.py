@@ -19,7 +19,8 @@ SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
 
 def times_micros(slots: Integers, words: Words) -> Integers:
     """A moment within each slot from the upper 32 bits, as Unix microseconds. Never the last microsecond of the slot:
-    what counts from the next slot on stands there."""
+    what counts from the next slot on stands there.
+    """
     return (slots + EPOCH_UNIX_SECONDS) * 1_000_000 + below(words, 999_999)
 
 

@@ -80,9 +80,7 @@ def _read_day(value: Any) -> str:
 _SHARE = number(0, 1)
 _DAY = checked("a day from 2020-01-01 to 2087-12-31, such as 2026-11-27", _read_day)
 _ZONE = checked("a time zone that the package tzdata knows, such as Europe/Berlin", _read_zone, _zone_names())
-_PROMOTIONS = pairs(
-    "a mapping of days to factors, such as {2026-11-27: 1.8}", _DAY, number(0, 100, above=True)
-)
+_PROMOTIONS = pairs("a mapping of days to factors, such as {2026-11-27: 1.8}", _DAY, number(0, 100, above=True))
 _TIME_ZONES = pairs(
     "a mapping of at least one time zone to its weight, such as {Europe/Berlin: 1}",
     _ZONE,
@@ -141,13 +139,9 @@ class EcommerceOptions:
     time_zones: Annotated[
         tuple[tuple[str, float], ...],
         _TIME_ZONES,
-        Field(
-            description="Where the customers live: time zones and their weights; they shape the day's curve."
-        ),
+        Field(description="Where the customers live: time zones and their weights; they shape the day's curve."),
     ] = (("America/New_York", 0.2), ("Europe/Berlin", 0.5), ("Europe/London", 0.3))
-    price_period_days: Annotated[
-        int, whole(1, 365), Field(description="How many days a product keeps its price.")
-    ] = 30
+    price_period_days: Annotated[int, whole(1, 365), Field(description="How many days a product keeps its price.")] = 30
 
 
 def peak_rate_per_second(options: EcommerceOptions) -> float:

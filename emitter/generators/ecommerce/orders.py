@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.generators.ecommerce.catalogue import Catalogue
-from emitter.generators.ecommerce.keys import CHILD_MAX, SLOT_SHIFT, Dealer, Dealt, deal, times_micros
 from emitter.generators.ecommerce.growth import Population
+from emitter.generators.ecommerce.keys import CHILD_MAX, SLOT_SHIFT, Dealer, Dealt, deal, times_micros
 from emitter.generators.ecommerce.people import People
 from emitter.generators.ecommerce.rates import Counts
 from emitter.generators.ecommerce.tables import ORDER_ITEMS, ORDERS
 from emitter.model import Slice
-from emitter.randomness import Integers, Stream, below, choice_table
+from emitter.randomness import Integers, Stream, choice_table
 
 CURRENCY = "EUR"
 _CHANNELS = (("web", 52), ("app", 33), ("marketplace", 10), ("store", 5))

@@ -117,7 +117,8 @@ class Payments:
 
 class AmountBook:
     """What the orders of the last slots come to: a bounded memo, so that the payments that follow an order don't make
-    its items again. It never changes a result."""
+    its items again. It never changes a result.
+    """
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders

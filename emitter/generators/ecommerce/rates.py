@@ -122,7 +122,9 @@ class Counts:
             return 0.0
         # Every slot where the rate may step: the cells' edges and the epochs' beginnings.
         edges = np.arange(first // CELL_SECONDS + 1, -(-window.end // CELL_SECONDS)) * CELL_SECONDS
-        edges = np.unique(np.concatenate([[first], edges, self._froms[(self._froms > first) & (self._froms < window.end)]]))
+        edges = np.unique(
+            np.concatenate([[first], edges, self._froms[(self._froms > first) & (self._froms < window.end)]])
+        )
         seconds = np.diff(edges, append=window.end)
         return float((self.rates_micro(edges) * seconds).sum()) / UNIT
 

@@ -1,0 +1,63 @@
+"""emitter: a shop that never closes, written into your lakehouse, with every row accounted for.
+
+    from emitter import create_generator, create_writer, write_dataset
+
+    shop = create_generator("ecommerce", start="2026-01-01", end="2026-01-02", orders_per_second=5)
+    write_dataset(shop, create_writer("parquet", "data/shop"))
+
+Everything named here is public; its modules load when a name is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emitter.bounded import write_dataset
+    from emitter.config import CatalogConfig, S3Config
+    from emitter.errors import EmitterError
+    from emitter.factory import create_generator
+    from emitter.generators.base import GeneratorBase
+    from emitter.partitioning import PartitionSpec
+    from emitter.writers import create_writer
+    from emitter.writers.base import TableWriter, WriterOptions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CatalogConfig": "emitter.config",
+    "EmitterError": "emitter.errors",
+    "GeneratorBase": "emitter.generators.base",
+    "PartitionSpec": "emitter.partitioning",
+    "S3Config": "emitter.config",
+    "TableWriter": "emitter.writers.base",
+    "WriterOptions": "emitter.writers.base",
+    "create_generator": "emitter.factory",
+    "create_writer": "emitter.writers",
+    "write_dataset": "emitter.bounded",
+}
+
+__all__ = [
+    "CatalogConfig",
+    "EmitterError",
+    "GeneratorBase",
+    "PartitionSpec",
+    "S3Config",
+    "TableWriter",
+    "WriterOptions",
+    "__version__",
+    "create_generator",
+    "create_writer",
+    "write_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,100 @@
+"""From a configuration to what runs: its generator, its writer, its daemon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emitter.clock import Clock, slot_of
+from emitter.config import EmitterConfig, Reload, reload_differences
+from emitter.daemon import Daemon, Settings
+from emitter.generators import domain_class
+from emitter.generators.base import GeneratorBase
+from emitter.model import Slice
+from emitter.observer import Observer
+from emitter.partitioning import PartitionSpec
+from emitter.pipeline import Stager
+from emitter.writers import create_writer
+from emitter.writers.base import CrashHook, TableWriter, WriterOptions
+
+
+def configured_generator(config: EmitterConfig, origin_slot: int | None = None) -> GeneratorBase:
+    """The generator of a configuration; `origin_slot` where `clock.start` is now."""
+    start = config.clock.start
+    return domain_class(config.domain)(
+        seed=config.seed,
+        origin_slot=(origin_slot or 0) if start == "now" else slot_of(start),
+        options=config.options,
+        partition=PartitionSpec.of(config.partition),
+    )
+
+
+def configured_writer(config: EmitterConfig, crash_hook: CrashHook | None = None) -> TableWriter:
+    """The writer of a configuration."""
+    output = config.output
+    options = WriterOptions(output.compression, output.file_rows_target, PartitionSpec.of(config.partition))
+    return create_writer(output.format, output.uri, output.s3, output.catalog, options, crash_hook=crash_hook)
+
+
+def configured_settings(config: EmitterConfig) -> Settings:
+    """What a daemon goes by in a configuration."""
+    clock = config.clock
+    return Settings(
+        slice=Slice(config.shard.index, config.shard.count),
+        tables=config.table_names,
+        starts_now=clock.start == "now",
+        speed=None if clock.speed == "max" else clock.speed,
+        batch_seconds=clock.batch_seconds,
+        batch_rows_max=clock.batch_rows_max,
+        catch_up=clock.on_restart_resolved == "catch_up",
+        retry_attempts_max=config.output.retry_attempts_max,
+        retry_wait_seconds_max=config.output.retry_wait_seconds_max,
+    )
+
+
+def configured_daemon(
+    config: EmitterConfig,
+    *,
+    clock: Clock,
+    observer: Observer | None = None,
+    until_slot: int | None = None,
+    stager: Stager | None = None,
+    crash_hook: CrashHook | None = None,
+) -> Daemon:
+    """The daemon of a configuration, not yet entered."""
+    return Daemon(
+        configured_generator(config),
+        configured_writer(config, crash_hook),
+        configured_settings(config),
+        clock=clock,
+        observer=observer,
+        until_slot=until_slot,
+        stager=stager,
+    )
+
+
+def reload(daemon: Daemon, running: EmitterConfig, wanted: EmitterConfig) -> tuple[EmitterConfig, Reload]:
+    """Let a daemon take over what is safe of another configuration: the configuration that then runs, and what was
+    applied and what refused.
+    """
+    changes = reload_differences(running, wanted)
+    clock, output = wanted.clock, wanted.output
+    speed = clock.speed
+    if (speed == "max") != (running.clock.speed == "max"):  # without a clock that runs there is no moment to go on from
+        speed = running.clock.speed
+        changes = Reload(tuple(key for key in changes.safe if key != "clock.speed"), (*changes.refused, "clock.speed"))
+    merged = replace(
+        running,
+        clock=replace(
+            running.clock, speed=speed, batch_seconds=clock.batch_seconds, batch_rows_max=clock.batch_rows_max
+        ),
+        output=replace(running.output, compression=output.compression, file_rows_target=output.file_rows_target),
+        log=wanted.log,
+    )
+    daemon.change(
+        speed=None if speed == "max" else speed,
+        batch_seconds=clock.batch_seconds,
+        batch_rows_max=clock.batch_rows_max,
+        compression=output.compression,
+        file_rows_target=output.file_rows_target,
+    )
+    return merged, changes

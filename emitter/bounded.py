@@ -1,0 +1,194 @@
+"""The same rows for a bounded period: the daemon's loop with an end and no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from emitter.assembly import configured_daemon, configured_generator, configured_writer
+from emitter.clock import Clock, SystemClock, text_of, time_of
+from emitter.config import EmitterConfig
+from emitter.daemon import Daemon, Settings
+from emitter.encoder import Encoder
+from emitter.errors import UsageError
+from emitter.factory import whole_tables
+from emitter.generators.base import GeneratorBase
+from emitter.journal import Journal
+from emitter.model import Epoch, Slice, StepReport, Window
+from emitter.observer import DaemonStatus, Observer, Observers
+from emitter.oracle import run_of
+from emitter.workers import WorkerStager
+from emitter.writers.base import TableWriter
+
+WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit
+_SAMPLE_ROWS = 50_000
+
+OnProgress = Callable[[int, int, int], None]
+"""Told after each step: simulated seconds done, of how many, and rows committed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateReport:
+    """What a bounded run wrote: from where to where, and by table rows, files and bytes."""
+
+    from_slot: int
+    to_slot: int
+    rows: Mapping[str, int]
+    files: Mapping[str, int]
+    bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a bounded run would write: the mean rows by table, and about how many bytes and files."""
+
+    rows: Mapping[str, float]
+    bytes: Mapping[str, float]
+    files: Mapping[str, int]
+
+
+def generate(
+    config: EmitterConfig,
+    from_slot: int | None,
+    to_slot: int,
+    *,
+    jobs: int = 1,
+    clock: Clock | None = None,
+    observer: Observer | None = None,
+    on_progress: OnProgress | None = None,
+) -> GenerateReport:
+    """Write what is missing up to `to_slot`; a repeat does nothing. `from_slot` may only be what the run's rows begin
+    or go on with anyway: a gap could never be told from lost rows. Raises UsageError for any other.
+    """
+    config = _bounded(config, from_slot)
+    clock = clock or SystemClock()
+    stager = None
+    if jobs > 1:
+        stager = WorkerStager(partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs)
+    tally = _Tally(on_progress)
+    daemon = configured_daemon(
+        config,
+        clock=clock,
+        observer=Observers(tally, observer) if observer else tally,
+        until_slot=to_slot,
+        stager=stager,
+    )
+    with daemon:
+        first = daemon.status().reached_slot
+        if from_slot is not None and from_slot > first:
+            raise UsageError(
+                f"cannot leave out what lies between {text_of(first)} and --from {text_of(from_slot)}",
+                hint=f"leave --from out: rows are made from {text_of(first)} on",
+            )
+        return _run(daemon, tally, to_slot)
+
+
+def estimate(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> Estimate:
+    """What `generate` would write, from the rates and a sample; nothing is written."""
+    config = _bounded(config, from_slot)
+    writer = configured_writer(config)
+    generator, journal = run_of(config, writer, clock or SystemClock())
+    tables, slice = config.table_names, Slice(config.shard.index, config.shard.count)
+    first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
+    if journal is not None:
+        slots = [stands.slot for table in tables for at, stands in writer.progress(table).items() if at == slice]
+        first = max([first, *slots])
+    window = Window(first, max(first, to_slot))
+    rows = {table: expected / slice.count for table, expected in generator.expected_rows(window).items()}
+    rows = {table: rows[table] for table in tables}
+    row_bytes = _row_bytes(generator, writer, window, slice, tables)
+    batches = max(sum(rows.values()) / config.clock.batch_rows_max, window.seconds / WINDOW_SECONDS)
+    files = {
+        table: 0 if rows[table] < 0.5 else int(max(rows[table] / config.output.file_rows_target, batches) + 1)
+        for table in tables
+    }
+    return Estimate(rows, {table: rows[table] * row_bytes.get(table, 0.0) for table in tables}, files)
+
+
+def write_dataset(
+    generator: GeneratorBase,
+    writer: TableWriter,
+    tables: Sequence[str] | None = None,
+    *,
+    clock: Clock | None = None,
+    on_progress: OnProgress | None = None,
+) -> GenerateReport:
+    """Write a generator's period (its `start` to its `end`) with a writer, exactly once: what is there already is not
+    written again. `tables` must include their parents; None is all of them.
+    """
+    if generator.period is None:
+        raise UsageError("write_dataset needs a bounded period", hint="give start and end to create_generator")
+    period = generator.period
+    names = generator.tables() if tables is None else whole_tables(generator, tables)
+    settings = Settings(period.slice, names, batch_seconds=period.batch_seconds)
+    tally = _Tally(on_progress)
+    with Daemon(
+        generator, writer, settings, clock=clock or SystemClock(), observer=tally, until_slot=period.window.end
+    ) as daemon:
+        return _run(daemon, tally, period.window.end)
+
+
+def _bounded(config: EmitterConfig, from_slot: int | None) -> EmitterConfig:
+    """A configuration whose clock never waits. Where the origin is to be `now` and there is none yet, it is the
+    beginning of the period.
+    """
+    clock = replace(config.clock, speed="max", batch_seconds=WINDOW_SECONDS)
+    if clock.start == "now" and from_slot is not None and Journal.load(configured_writer(config).storage) is None:
+        clock = replace(clock, start=time_of(from_slot))
+    return replace(config, clock=clock)
+
+
+def _run(daemon: Daemon, tally: _Tally, to_slot: int) -> GenerateReport:
+    tally.first = daemon.status().reached_slot
+    tally.total_seconds = max(0, to_slot - tally.first)
+    while not daemon.finished:
+        daemon.step()
+    return GenerateReport(tally.first, daemon.status().reached_slot, tally.rows, tally.files, tally.bytes)
+
+
+class _Tally(Observer):
+    """Adds up what was committed."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self.first = self.total_seconds = 0
+        self.rows: dict[str, int] = {}
+        self.files: dict[str, int] = {}
+        self.bytes: dict[str, int] = {}
+
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        for commit in report.commits:
+            self.rows[commit.table] = self.rows.get(commit.table, 0) + commit.rows
+            self.files[commit.table] = self.files.get(commit.table, 0) + commit.files
+            self.bytes[commit.table] = self.bytes.get(commit.table, 0) + commit.bytes
+        if self._on_progress:
+            done = min(status.reached_slot - self.first, self.total_seconds)
+            self._on_progress(done, self.total_seconds, sum(self.rows.values()))
+
+
+def _rebuilt_generator(config: EmitterConfig, origin_slot: int, epochs: tuple[Epoch, ...]) -> GeneratorBase:
+    return configured_generator(config, origin_slot).rebuilt(origin_slot, epochs)
+
+
+def _row_bytes(
+    generator: GeneratorBase, writer: TableWriter, window: Window, slice: Slice, tables: tuple[str, ...]
+) -> dict[str, float]:
+    """Bytes a row takes, by table, in an encoded sample of the period's first rows."""
+    encoder = Encoder([generator.table(table) for table in tables], writer.options)
+    seen: dict[str, int] = {}
+    chunks = []
+    for second in range(window.first, min(window.end, window.first + WINDOW_SECONDS), 600):
+        for frame in generator.rows(Window(second, min(second + 600, window.end)), slice, tables):
+            if seen.get(frame.table, 0) < _SAMPLE_ROWS:
+                seen[frame.table] = seen.get(frame.table, 0) + frame.rows.num_rows
+                chunks += list(encoder.add(frame))
+        if sum(seen.values()) > _SAMPLE_ROWS:
+            break
+    sizes: dict[str, list[int]] = {}
+    for chunk in [*chunks, *encoder.finish()]:
+        encoded = encoder.encode(chunk)
+        size = sizes.setdefault(encoded.table, [0, 0])
+        size[0] += encoded.data.size
+        size[1] += encoded.rows
+    return {table: size / rows for table, (size, rows) in sizes.items()}

@@ -1,0 +1,319 @@
+"""What should be there, and how what is there differs from it.
+
+The truth comes from configuration and journal alone. Hours are compared by count and order-free digest, in bounded
+memory; only an hour that differs is looked at row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from emitter import arrow
+from emitter.assembly import configured_generator, configured_writer
+from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Clock, SystemClock, text_of
+from emitter.config import EmitterConfig
+from emitter.digest import row_words
+from emitter.errors import MissingJournalError, UsageError
+from emitter.factory import identity_of, input_options
+from emitter.generators.base import GeneratorBase
+from emitter.journal import Journal
+from emitter.model import Epoch, Inputs, Table, Window
+from emitter.partitioning import PartitionSpec
+from emitter.truth import (
+    HOUR_SECONDS,
+    Segment,
+    Tally,
+    cut,
+    new_hours,
+    row_slots,
+    segments,
+    tally_by_hour,
+    true_rows,
+)
+from emitter.writers.base import TableWriter
+
+EXAMPLES_MAX = 10
+OnProgress = Callable[[int, int], None]
+"""Told as it goes on: seconds of the period done, of how many."""
+
+
+@dataclass(slots=True)
+class TableVerification:
+    """What was found of one table: rows the truth has and the table lacks, extra copies, rows with another content
+    under a true key, and rows under no true key.
+    """
+
+    table: str
+    from_slot: int
+    to_slot: int
+    rows_expected: int = 0
+    rows_found: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    altered: int = 0
+    unexpected: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not (self.lost or self.duplicated or self.altered or self.unexpected)
+
+    def example(self, text: str) -> None:
+        if len(self.examples) < EXAMPLES_MAX:
+            self.examples.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The verdict over all tables."""
+
+    tables: list[TableVerification]
+
+    @property
+    def ok(self) -> bool:
+        return all(table.ok for table in self.tables)
+
+
+def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> tuple[GeneratorBase, Journal | None]:
+    """The generator of a configuration with the inputs of its journal, if there is one; with its own, if not. Raises
+    IdentityMismatchError where the two contradict.
+    """
+    journal = Journal.load(storage_writer.storage)
+    now = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
+    generator = configured_generator(config, journal.origin_slot if journal else now)
+    if journal is not None:
+        journal.check_identity(identity_of(generator))
+    epochs: tuple[Epoch, ...] = journal.epochs if journal else ()
+    if not epochs:
+        inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
+        epochs = (Epoch(generator.origin_slot, inputs),)
+    return generator.rebuilt(generator.origin_slot, epochs), journal
+
+
+def expect(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> dict[str, Any]:
+    """The truth of a period as JSON values: by table the rows, the sums of amounts and counts (money as text with two
+    decimals), and the order-free digest, in all and by hour.
+    """
+    generator, journal = run_of(config, configured_writer(config), clock or SystemClock())
+    first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
+    window = _window(first, to_slot)
+    run_id = journal.run_id if journal else Journal(identity_of(generator)).run_id
+    tables = {}
+    for name in dict.fromkeys(table for epoch in generator.epochs for table in epoch.inputs.tables):
+        table, hours = generator.table(name), new_hours()
+        for _, rows in true_rows(generator, segments(generator.epochs, name, window, None), [name]):
+            tally_by_hour(table, rows, hours, with_sums=True)
+        tables[name] = _truth_json(table, hours)
+    return {"run_id": run_id, "from": text_of(window.first), "to": text_of(window.end), "tables": tables}
+
+
+def verify(
+    config: EmitterConfig,
+    from_slot: int | None = None,
+    to_slot: int | None = None,
+    table: str | None = None,
+    *,
+    clock: Clock | None = None,
+    on_progress: OnProgress | None = None,
+) -> Verification:
+    """Compare the tables with the truth: up to `to_slot`, or, if it is None, as far as each table says it is complete.
+    Only reads. Raises MissingJournalError where nothing was ever written.
+    """
+    writer = configured_writer(config)
+    generator, journal = run_of(config, writer, clock or SystemClock())
+    if journal is None:
+        raise MissingJournalError(
+            f"there is no journal under {writer.storage.uri}: nothing was written there by emitter",
+            hint="check output.uri, or begin with `emitter run` or `emitter generate`",
+        )
+    names = journal.tables()
+    if table is not None and table not in names:
+        raise UsageError(f"the run has no table {table!r}", hint=f"choose from: {', '.join(names)}")
+    first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
+    chosen = [name for name in names if table in (None, name)]
+    parts: dict[str, list[Segment]] = {}
+    for name in chosen:
+        progress = None
+        if to_slot is None:
+            progress = {slice: stands.slot for slice, stands in writer.progress(name).items()}
+        whole = Window(first, max(first, SLOT_END if to_slot is None else to_slot))
+        parts[name] = segments(journal.epochs, name, whole, progress)
+    ends = [part.window.end for each in parts.values() for part in each]
+    window = Window(first, max([first, *ends]) if to_slot is None else max(first, to_slot))
+    results = {name: TableVerification(name, window.first, window.end) for name in chosen}
+    for done in _partitions(PartitionSpec.of(config.partition), window):
+        if on_progress:
+            on_progress(done.first - window.first, window.seconds)
+        _verify_window(generator, writer, parts, done, results)
+    if on_progress:
+        on_progress(window.seconds, window.seconds)
+    return Verification([results[name] for name in chosen])
+
+
+def _verify_window(
+    generator: GeneratorBase,
+    writer: TableWriter,
+    parts: Mapping[str, list[Segment]],
+    window: Window,
+    results: Mapping[str, TableVerification],
+) -> None:
+    expected = {name: new_hours() for name in parts}
+    for together in _same_segments({name: cut(each, window) for name, each in parts.items()}):
+        for name, rows in true_rows(generator, together[1], together[0]):
+            tally_by_hour(generator.table(name), rows, expected[name])
+    for name, result in results.items():
+        table, found = generator.table(name), new_hours()
+        for batch in writer.scan(table, window):
+            rows = _readable(table, batch, window, result)
+            if rows is not None:
+                tally_by_hour(table, rows, found)
+        result.rows_expected += sum(tally.rows for tally in expected[name].values())
+        result.rows_found += sum(tally.rows for tally in found.values())
+        for hour in sorted(expected[name].keys() | found.keys()):
+            if not expected[name][hour].same_rows(found[hour]):
+                _compare_hour(generator, writer, cut(parts[name], window), table, hour, window, result)
+
+
+def _same_segments(parts: Mapping[str, list[Segment]]) -> list[tuple[list[str], list[Segment]]]:
+    """The tables whose segments are the same, together: those that share their making are then made once."""
+    groups: list[tuple[list[str], list[Segment]]] = []
+    for name, each in parts.items():
+        for names, same in groups:
+            if same == each:
+                names.append(name)
+                break
+        else:
+            groups.append(([name], each))
+    return groups
+
+
+def _compare_hour(
+    generator: GeneratorBase,
+    writer: TableWriter,
+    parts: Sequence[Segment],
+    table: Table,
+    hour: int,
+    window: Window,
+    result: TableVerification,
+) -> None:
+    """Row by row: which keys are lost, doubled, altered or unexpected."""
+    span = Window(max(hour, window.first), min(hour + HOUR_SECONDS, window.end))
+    truth = _Rows(table)
+    for _, rows in true_rows(generator, cut(parts, span), [table.name]):
+        truth.add(rows)
+    found = _Rows(table)
+    for batch in writer.scan(table, span):
+        readable = _readable(table, batch, span, None)
+        if readable is not None:
+            found.add(readable)
+    true_keys, true_words, true_places = truth.sorted()
+    keys, words, places = found.sorted()
+    at = np.searchsorted(true_keys, keys)
+    known = (at < len(true_keys)) & (
+        true_keys[np.minimum(at, max(len(true_keys) - 1, 0))] == keys if len(true_keys) else False
+    )
+    known = np.broadcast_to(known, keys.shape)
+    again = np.concatenate([[False], keys[1:] == keys[:-1]]) if len(keys) else np.empty(0, dtype=bool)
+    differs = known & ~again
+    differs[differs] = true_words[at[differs]] != words[differs]
+    lost = ~np.isin(true_keys, keys)
+    for what, which, source, where in (
+        ("lost", lost, truth, true_places),
+        ("duplicated", known & again, found, places),
+        ("altered", differs, found, places),
+        ("unexpected", ~known, found, places),
+    ):
+        count = int(which.sum())
+        setattr(result, what, getattr(result, what) + count)
+        for place in where[which][:EXAMPLES_MAX]:
+            result.example(f"{what}: {source.key_text(int(place))}")
+
+
+class _Rows:
+    """The keys and words of some rows: 16 bytes a row beside the key columns."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._keys = [np.empty(0, dtype=np.uint64)]
+        self._words = [np.empty(0, dtype=np.uint64)]
+        self._columns: list[pa.RecordBatch] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._keys.append(row_words(self._table, rows, self._table.key))
+        self._words.append(row_words(self._table, rows))
+        self._columns.append(rows.select([*self._table.key, "event_time"]))
+
+    def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(keys, words, places), by key and word."""
+        keys, words = np.concatenate(self._keys), np.concatenate(self._words)
+        order = np.lexsort((words, keys))
+        return keys[order], words[order], order
+
+    def key_text(self, place: int) -> str:
+        for rows in self._columns:
+            if place < rows.num_rows:
+                row = rows.slice(place, 1).to_pylist()[0]
+                return ", ".join(f"{name}={value}" for name, value in row.items())
+            place -= rows.num_rows
+        raise IndexError(place)
+
+
+def _readable(
+    table: Table, batch: pa.RecordBatch, window: Window, result: TableVerification | None
+) -> pa.RecordBatch | None:
+    """The rows of the window in their inside form; None, and noted as unexpected, where they are no rows of the table."""
+    try:
+        rows = arrow.to_inside_form(table, batch)
+    except (KeyError, pa.ArrowException) as error:
+        if result is not None:
+            result.unexpected += batch.num_rows
+            result.rows_found += batch.num_rows
+            result.example(f"unexpected: {batch.num_rows} rows of a file without the table's columns ({error})")
+        return None
+    slots = row_slots(rows)
+    inside = (slots >= window.first) & (slots < window.end)
+    return rows if inside.all() else rows.filter(pa.array(inside))
+
+
+def _partitions(spec: PartitionSpec, window: Window) -> list[Window]:
+    """A window cut at the partitions' edges, and at days where a partition is longer."""
+    found, first = [], window.first
+    while first < window.end:
+        end = min(spec.end(first), (first // 86_400 + 1) * 86_400, window.end)
+        found.append(Window(first, end))
+        first = end
+    return found
+
+
+def _window(first: int, to_slot: int) -> Window:
+    if to_slot < first:
+        raise UsageError(
+            f"the period ends at {text_of(to_slot)}, before it begins at {text_of(first)}", hint="give a later --to"
+        )
+    return Window(first, to_slot)
+
+
+def _truth_json(table: Table, hours: Mapping[int, Tally]) -> dict[str, Any]:
+    whole = Tally()
+    for tally in hours.values():
+        whole.add(tally.rows, tally.digest, tally.sums)
+    return {
+        **_tally_json(table, whole),
+        "hours": {text_of(start): _tally_json(table, hours[start]) for start in sorted(hours)},
+    }
+
+
+def _tally_json(table: Table, tally: Tally) -> dict[str, Any]:
+    money = {column.name for column in table.columns if column.type == "money"}
+    sums = {
+        name: f"{'-' if value < 0 else ''}{abs(int(value)) // 100}.{abs(int(value)) % 100:02d}"
+        if name in money
+        else value
+        for name, value in sorted(tally.sums.items())
+    }
+    return {"rows": tally.rows, "digest": f"{tally.digest:016x}", "sums": sums}

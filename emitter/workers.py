@@ -1,0 +1,146 @@
+"""Staging in several processes: workers make and stage windows ahead, one process commits them in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+from emitter.clock import Clock
+from emitter.errors import StorageError
+from emitter.generators.base import GeneratorBase
+from emitter.model import Epoch, Slice, Window
+from emitter.pipeline import LocalStager, StagedBatch, Stager
+from emitter.writers.base import TableWriter
+
+_AHEAD_PER_WORKER = 2
+
+
+class _Request(NamedTuple):
+    slice: Slice
+    window: Window
+    tables: tuple[str, ...]
+
+
+class WorkerStager(Stager):
+    """Stages windows in `jobs` processes, some windows ahead.
+
+    `make_generator(origin_slot, epochs)`, `make_writer()` and `clock` go to the workers, so they must be picklable.
+    """
+
+    def __init__(
+        self,
+        make_generator: Callable[[int, tuple[Epoch, ...]], GeneratorBase],
+        make_writer: Callable[[], TableWriter],
+        clock: Clock,
+        jobs: int,
+    ) -> None:
+        self._parts = (make_generator, make_writer, clock)
+        self._jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+        self._ahead: deque[tuple[_Request, Future[StagedBatch]]] = deque()
+        self._inputs: tuple[int, tuple[Epoch, ...]] | None = None
+
+    def follow(self, generator: GeneratorBase) -> None:
+        inputs = (generator.origin_slot, generator.epochs)
+        if inputs != self._inputs:
+            self.reset()
+            self._inputs = inputs
+
+    def stage(
+        self,
+        slice: Slice,
+        window: Window,
+        tables: tuple[str, ...],
+        following: Iterator[Window],
+        on_frame: Callable[[str, int], None],
+    ) -> StagedBatch:
+        request = _Request(slice, window, tables)
+        if not self._ahead or self._ahead[0][0] != request:
+            self.reset()  # something else came than was expected
+            self._submit(request)
+        last = self._ahead[-1][0].window
+        for ahead in following:
+            if len(self._ahead) > self._jobs * _AHEAD_PER_WORKER:
+                break
+            if ahead.first >= last.end:
+                self._submit(_Request(slice, ahead, tables))
+        _, future = self._ahead.popleft()
+        try:
+            batch = future.result()
+        except BrokenProcessPool as error:
+            self._pool = None
+            raise StorageError(
+                "stage files of",
+                f"{window}",
+                "a worker process ended early",
+                hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
+            ) from error
+        for table, rows in batch.rows.items():
+            on_frame(table, rows)
+        return batch
+
+    def reset(self) -> None:
+        futures = [future for _, future in self._ahead]
+        self._ahead.clear()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+    def close(self) -> None:
+        self.reset()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _submit(self, request: _Request) -> None:
+        if self._pool is None:
+            # Spawned, not forked: a fork would carry over the threads' locks in whatever state they are.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin, initargs=self._parts)
+        assert self._inputs is not None
+        self._ahead.append((request, self._pool.submit(_stage, self._inputs, request)))
+
+
+class _Worker:
+    """What a worker process keeps from one window to the next."""
+
+    def __init__(
+        self,
+        make_generator: Callable[[int, tuple[Epoch, ...]], GeneratorBase],
+        make_writer: Callable[[], TableWriter],
+        clock: Clock,
+    ) -> None:
+        self._make_generator, self._writer = make_generator, make_writer()
+        self._stager = LocalStager(self._writer, clock)
+        self._inputs: tuple[int, tuple[Epoch, ...]] | None = None
+
+    def stage(self, inputs: tuple[int, tuple[Epoch, ...]], request: _Request) -> StagedBatch:
+        if inputs != self._inputs:
+            self._stager.follow(self._make_generator(*inputs))
+            self._inputs = inputs
+        return self._stager.stage(request.slice, request.window, request.tables, iter(()), _not_told)
+
+
+_worker: _Worker | None = None
+
+
+def _begin(
+    make_generator: Callable[[int, tuple[Epoch, ...]], GeneratorBase],
+    make_writer: Callable[[], TableWriter],
+    clock: Clock,
+) -> None:
+    global _worker  # noqa: PLW0603 (a pool's initializer has no other way to hand something to its tasks)
+    _worker = _Worker(make_generator, make_writer, clock)
+
+
+def _stage(inputs: tuple[int, tuple[Epoch, ...]], request: _Request) -> StagedBatch:
+    assert _worker is not None
+    return _worker.stage(inputs, request)
+
+
+def _not_told(table: str, rows: int) -> None:
+    """The committing process tells the observer."""
