@@ -6,13 +6,13 @@ import importlib
 import json
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from emitter import __version__
 from emitter.errors import EmitterError, UsageError
 
 if TYPE_CHECKING:
@@ -20,19 +20,13 @@ if TYPE_CHECKING:
 
 EXIT_DIFFERENCE = 1
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")
-]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")]
 Sets = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set one key, such as clock.speed=60. May be given again."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as clock.speed=60. May be given again."),
 ]
 _TIME_HINT = "ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC unless it says otherwise"
-From = Annotated[
-    str | None, typer.Option("--from", metavar="TIME", help="From here on. Default: the origin.")
-]
+From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From here on. Default: the origin.")]
 To = Annotated[str, typer.Option("--to", metavar="TIME", help="Up to here, exclusive; ISO 8601, UTC.")]
 OptionalTo = Annotated[
     str | None,
@@ -49,9 +43,7 @@ class _Verbs(TyperGroup):
             sys.stdout.flush()
         except EmitterError as error:
             problem, _, hint = error.report().partition("\nTry: ")
-            typer.echo(
-                f"{typer.style('Error:', fg='red', bold=True)}{problem.removeprefix('Error:')}", err=True
-            )
+            typer.echo(f"{typer.style('Error:', fg='red', bold=True)}{problem.removeprefix('Error:')}", err=True)
             typer.echo(f"{typer.style('Try:', bold=True)} {hint}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
@@ -81,17 +73,9 @@ def main() -> None:
     app()
 
 
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("emitter")
-    except metadata.PackageNotFoundError:
-        return "0+source"  # run from a source tree that is not installed
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"emitter {version()}")
+        typer.echo(f"emitter {__version__}")
         raise typer.Exit
 
 
@@ -109,9 +93,7 @@ def run(
     *,
     config: ConfigFile,
     set_: Sets = None,
-    batches: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="End after so many batches.")
-    ] = None,
+    batches: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after so many batches.")] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="End when simulated time gets there; ISO 8601, UTC.")
     ] = None,
@@ -126,9 +108,7 @@ def run(
     from emitter import service
 
     until_slot = None if until is None else _slot("--until", until)
-    service.run(
-        lambda: _load(config, set_), version=version(), batches=batches, until_slot=until_slot, live=live
-    )
+    service.run(lambda: _load(config, set_), version=__version__, batches=batches, until_slot=until_slot, live=live)
 
 
 @app.command()
@@ -154,9 +134,7 @@ def generate(
     clock = SystemClock()
     begin = clock.monotonic_seconds()
     with progress.shown("generate", settings.log, clock) as on_progress:
-        report = bounded.generate(
-            settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress
-        )
+        report = bounded.generate(settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress)
     printing.print_generated(report, clock.monotonic_seconds() - begin)
 
 
@@ -176,7 +154,7 @@ def verify(
     settings = _load(config, set_)
     first, end = _from_slot(from_), None if to is None else _slot("--to", to)
     with progress.shown("verify", settings.log, SystemClock()) as on_progress:
-        verification = oracle.verify(settings, first, end, table, on_progress)
+        verification = oracle.verify(settings, first, end, table, on_progress=on_progress)
     printing.print_verification(verification)
     if not verification.ok:
         raise typer.Exit(EXIT_DIFFERENCE)
@@ -200,9 +178,9 @@ def status(
     """Show how far each table is: time reached, rows, files, lag."""
     from dataclasses import asdict
 
-    from emitter import oracle, printing
+    from emitter import inspection, printing
 
-    tables = oracle.status(_load(config, set_))
+    tables = inspection.status(_load(config, set_))
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in tables], indent=2))
     else:
@@ -216,17 +194,17 @@ def preview(
     rows: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Rows of each table.")] = 5,
 ) -> None:
     """Show some rows of each table. Writes nothing."""
-    from emitter import oracle, printing
+    from emitter import inspection, printing
 
-    printing.print_preview(oracle.preview(_load(config, set_), rows))
+    printing.print_preview(inspection.preview(_load(config, set_), rows))
 
 
 @app.command()
 def check(config: ConfigFile, set_: Sets = None) -> None:
     """Validate the configuration and reach the storage. Shows every fault at once."""
-    from emitter import oracle, printing
+    from emitter import inspection, printing
 
-    printing.print_checked(oracle.check(_load(config, set_)))
+    printing.print_checked(inspection.check(_load(config, set_)))
 
 
 @app.command("list")

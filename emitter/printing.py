@@ -14,10 +14,11 @@ from emitter.clock import text_of
 
 if TYPE_CHECKING:
     import polars as pl
-    from emitter.oracle import TableStatus, Verification
 
     from emitter import model
     from emitter.bounded import Estimate, GenerateReport
+    from emitter.inspection import TableStatus
+    from emitter.oracle import Verification
     from emitter.settings import Key
 
 BROKEN_PIPE_EXIT_CODE = 141  # as if by SIGPIPE: whoever reads has seen enough

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from emitter import logs
 from emitter.clock import Clock
@@ -15,8 +16,11 @@ from emitter.config import LogConfig
 
 SECONDS_BETWEEN_LINES = 5.0
 
-OnProgress = Callable[[int, int, int], None]
-"""Told how many simulated seconds are done, of how many, and rows so far."""
+
+class OnProgress(Protocol):
+    """Told how many simulated seconds are done, of how many, and how many rows that were if it is known."""
+
+    def __call__(self, done: int, total: int, rows: int | None = None, /) -> None: ...
 
 
 @contextmanager
@@ -30,20 +34,27 @@ def shown(verb: str, log: LogConfig, clock: Clock) -> Iterator[OnProgress]:
         TextColumn(verb),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[rows]}"),
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
         refresh_per_second=4,
         transient=True,
     ) as bar:
-        task = bar.add_task(verb, total=None, rows=0)
-        yield lambda done, total, rows: bar.update(task, completed=done, total=max(total, 1), rows=rows)
+        yield _bar(bar, bar.add_task(verb, total=None, rows=""))
+
+
+def _bar(bar: Progress, task: TaskID) -> OnProgress:
+    def tell(done: int, total: int, rows: int | None = None, /) -> None:
+        said = "" if rows is None else f"{rows:,} rows"
+        bar.update(task, completed=done, total=max(total, 1), rows=said)
+
+    return tell
 
 
 def _lines(verb: str, clock: Clock) -> OnProgress:
     told_seconds = clock.monotonic_seconds()
 
-    def tell(done: int, total: int, rows: int) -> None:
+    def tell(done: int, total: int, rows: int | None = None, /) -> None:
         nonlocal told_seconds
         now = clock.monotonic_seconds()
         if now - told_seconds >= SECONDS_BETWEEN_LINES:
