@@ -8,6 +8,8 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+import emitter
+
 PROJECT = Path(__file__).parents[2]
 LOCK_TEXT = (PROJECT / "uv.lock").read_text(encoding="utf-8")
 LOCK: dict[str, Any] = tomllib.loads(LOCK_TEXT)
@@ -44,6 +46,7 @@ class LockTest(unittest.TestCase):
         extras = project["optional-dependencies"]
         locked = self.emitter["metadata"]
         self.assertEqual(self.emitter["version"], project["version"])
+        self.assertEqual(emitter.__version__, project["version"])
         self.assertEqual(LOCK["requires-python"], project["requires-python"])
         self.assertEqual(
             {requirement["name"] for requirement in locked["requires-dist"]},
