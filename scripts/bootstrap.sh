@@ -72,7 +72,7 @@ find_uv() {
     else
         mkdir .uv
         fetch_pip_wheel ".uv/${pip_wheel##*/}"
-        "$python" ".uv/${pip_wheel##*/}/pip" install --quiet --disable-pip-version-check \
+        "$python" ".uv/${pip_wheel##*/}/pip" install --quiet --disable-pip-version-check --root-user-action ignore \
             --target .uv "uv==$uv_version"
     fi
     uv=.uv/bin/uv

@@ -89,9 +89,9 @@ class BansTest(unittest.TestCase):
                 self.assertLessEqual(banned(source, "emitter/x.py"), {f"use emitter.{owner}"})
 
     def test_no_module_waives_a_ban(self) -> None:
-        for path in sorted((PROJECT / "emitter").rglob("*.py")):
-            with self.subTest(path.name):
-                self.assertNotRegex(path.read_text(encoding="utf-8"), r"(?im)#\s*(ruff:\s*)?noqa(\s*$|.*TID)")
+        waiver = re.compile(r"(?im)#\s*(ruff:\s*)?noqa(\s*$|.*TID)")
+        modules = sorted((PROJECT / "emitter").rglob("*.py"))
+        self.assertEqual([path for path in modules if waiver.search(path.read_text(encoding="utf-8"))], [])
 
 
 if __name__ == "__main__":
