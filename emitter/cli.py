@@ -135,7 +135,7 @@ def generate(
     begin = clock.monotonic_seconds()
     with progress.shown("generate", settings.log, clock) as on_progress:
         report = bounded.generate(settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress)
-    printing.print_generated(report, clock.monotonic_seconds() - begin)
+    printing.print_generated(report, settings.table_names, clock.monotonic_seconds() - begin)
 
 
 @app.command()
@@ -194,9 +194,10 @@ def preview(
     rows: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Rows of each table.")] = 5,
 ) -> None:
     """Show some rows of each table. Writes nothing."""
-    from emitter import inspection, printing
+    from emitter import inspection
+    from emitter.preview import print_rows
 
-    printing.print_preview(inspection.preview(_load(config, set_), rows))
+    print_rows(inspection.preview(_load(config, set_), rows))
 
 
 @app.command()

@@ -13,8 +13,6 @@ from rich.text import Text
 from emitter.clock import text_of
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from emitter import model
     from emitter.bounded import Estimate, GenerateReport
     from emitter.inspection import TableStatus
@@ -41,16 +39,17 @@ def print_estimate(estimate: Estimate) -> None:
     Paper().print(_amounts(estimate.rows, estimate.bytes, estimate.files))
 
 
-def print_generated(report: GenerateReport, seconds: float) -> None:
-    """What `generate` wrote, by table and in all."""
+def print_generated(report: GenerateReport, tables: Iterable[str], seconds: float) -> None:
+    """What `generate` wrote, by table in this order, and in all."""
     paper = Paper()
     period = f"from {text_of(report.from_slot)} to {text_of(report.to_slot)}"
-    rows = sum(report.rows.values())
-    if not rows:
-        paper.print(f"Nothing to do: everything {period} is there.", soft_wrap=True)
+    if report.from_slot >= report.to_slot:
+        paper.print(f"Nothing to do: everything up to {text_of(report.to_slot)} is there.", soft_wrap=True)
         return
-    paper.print(_amounts(report.rows, report.bytes, report.files))
-    paper.print(f"Written {period}, {rows / max(seconds, 0.001):,.0f} rows a second.", soft_wrap=True)
+    rows = {table: report.rows.get(table, 0) for table in tables}
+    paper.print(_amounts(rows, report.bytes, report.files))
+    per_second = sum(rows.values()) / max(seconds, 0.001)
+    paper.print(f"Written {period}, {per_second:,.0f} rows a second.", soft_wrap=True)
 
 
 def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mapping[str, int]) -> Table:
@@ -71,7 +70,7 @@ def print_verification(verification: Verification) -> None:
     """What is there compared with what should be, and the verdict in one line."""
     paper = Paper()
     wrong = ("lost", "duplicated", "altered", "unexpected")
-    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in wrong), "verdict")
+    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in wrong))
     for one in verification.tables:
         counts = {kind: getattr(one, kind) for kind in wrong}
         table.add_row(
@@ -79,7 +78,6 @@ def print_verification(verification: Verification) -> None:
             f"{one.rows_expected:,}",
             f"{one.rows_found:,}",
             *(Text(f"{count:,}", style="bold red" if count else "dim") for count in counts.values()),
-            Text("differs", style="bold red") if any(counts.values()) else Text("ok", style="green"),
         )
     paper.print(table)
     for one in verification.tables:
@@ -112,29 +110,11 @@ def print_status(tables: Iterable[TableStatus]) -> None:
     Paper().print(table)
 
 
-def print_preview(frames: Mapping[str, pl.DataFrame]) -> None:
-    """Some rows of each table; what does not fit the width is cut."""
-    paper = Paper()
-    for name, frame in frames.items():
-        paper.print(Text(name, style="bold"))
-        numbers = {column for column, kind in frame.schema.items() if kind.is_numeric()}
-        table = _table(*(f">{column}" if column in numbers else column for column in frame.columns))
-        for row in frame.iter_rows():
-            table.add_row(*("" if value is None else _cell(value) for value in row))
-        paper.print(table if frame.height else "no rows yet")
-        paper.print()
-
-
-def _cell(value: Any) -> str:
-    # Milliseconds will do for the eye, and all times are in UTC.
-    return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if hasattr(value, "strftime") else str(value)
-
-
 def print_checked(checked: Iterable[str]) -> None:
     """What was looked at, all of it fine."""
     paper = Paper()
     for line in checked:
-        paper.print(Text.assemble(("ok  ", "green"), line), soft_wrap=True)
+        paper.print(Text.assemble(("✓ ", "green"), line), soft_wrap=True)
 
 
 def print_list(domains: Mapping[str, str], formats: Mapping[str, str]) -> None:
