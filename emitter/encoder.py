@@ -163,9 +163,7 @@ def _check(table: Table, rows: pa.RecordBatch) -> None:
     """Refuse rows that would make another file than the table declares."""
     names = [column.name for column in table.columns]
     if rows.schema.names != names:
-        raise UsageError(
-            f"rows of {table.name} have columns {rows.schema.names}, not {names}", hint=_DOMAIN_HINT
-        )
+        raise UsageError(f"rows of {table.name} have columns {rows.schema.names}, not {names}", hint=_DOMAIN_HINT)
     for column, declared, values in zip(table.columns, arrow.inside_schema(table), rows.columns, strict=True):
         plain = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
         if plain != declared.type or (plain != values.type and column.type != "string"):
@@ -177,15 +175,11 @@ def _check(table: Table, rows: pa.RecordBatch) -> None:
         if column.type == "money" and len(values):
             bounds = pc.min_max(values)
             if any(abs(bounds[end].as_py() or 0) > _CENTS_MAX for end in ("min", "max")):
-                raise UsageError(
-                    f"{table.name}.{column.name} has amounts of over 12 digits", hint=_DOMAIN_HINT
-                )
+                raise UsageError(f"{table.name}.{column.name} has amounts of over 12 digits", hint=_DOMAIN_HINT)
 
 
 def _has_nulls(values: arrow.Values) -> bool:
-    return bool(
-        values.null_count or (isinstance(values, pa.DictionaryArray) and values.dictionary.null_count)
-    )
+    return bool(values.null_count or (isinstance(values, pa.DictionaryArray) and values.dictionary.null_count))
 
 
 def _in_file_form(table: Table, chunk: Chunk) -> pa.Table:
@@ -216,9 +210,7 @@ def _one_encoding(pieces: list[Any]) -> pa.ChunkedArray[Any]:
     if (
         isinstance(first, pa.DictionaryArray)
         and len(first.dictionary) <= rows
-        and all(
-            piece.type == first.type and piece.dictionary.equals(first.dictionary) for piece in pieces[1:]
-        )
+        and all(piece.type == first.type and piece.dictionary.equals(first.dictionary) for piece in pieces[1:])
     ):
         return pa.chunked_array(pieces)
     return pa.chunked_array([piece.cast(pa.string()) for piece in pieces])

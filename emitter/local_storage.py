@@ -47,8 +47,8 @@ class LocalStorage(Storage):
         self._durable: set[Path] = set()
 
     def check(self) -> None:
-        existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         with _failures("reach", self.root):
+            existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
             if not existing.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
             if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):

@@ -48,6 +48,9 @@ class MemoryStorage(Storage):
         self._locked: set[str] = set()
         self._guard = threading.RLock()
 
+    def check(self) -> None:
+        pass
+
     def read(self, path: str) -> bytes:
         with self._guard:
             if path in self.objects:
@@ -166,9 +169,7 @@ class MemoryWriter(TableWriter):
         path = f"{file.table}/{slice}/{file.partition}/{name}"
         self.storage.staged[path] = bytes(file.data)
         self._crash("memory.staged")
-        return StagedFile(
-            file.table, path, f"{file.table}/{file.partition}/{name}", file.rows, file.data.size
-        )
+        return StagedFile(file.table, path, f"{file.table}/{file.partition}/{name}", file.rows, file.data.size)
 
     def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
         for commit in commits:
@@ -186,9 +187,7 @@ class MemoryWriter(TableWriter):
         table = self.storage.tables.get(commit.table) or MemoryTable(self._run_id)
         known = table.progress.get(slice)
         if (known.slot if known else None) != commit.expected_slot:
-            raise OvertakenError(
-                f"{commit.table} is at {known}, not {commit.expected_slot}", hint="recover first"
-            )
+            raise OvertakenError(f"{commit.table} is at {known}, not {commit.expected_slot}", hint="recover first")
         before = known or TableProgress(0)
         after = TableProgress(
             commit.slot,

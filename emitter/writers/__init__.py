@@ -30,8 +30,6 @@ def create_writer(
     from emitter.writers.base import WriterOptions, no_crash
 
     if format not in FORMATS:
-        raise UsageError(
-            f"there is no format {format!r}", hint=f"choose one of: {', '.join(sorted(FORMATS))}"
-        )
+        raise UsageError(f"there is no format {format!r}", hint=f"choose one of: {', '.join(sorted(FORMATS))}")
     writer: type[TableWriter] = importlib.import_module(FORMATS[format]).WRITER
     return writer(LocalStorage(output_uri), options or WriterOptions(), crash_hook or no_crash)

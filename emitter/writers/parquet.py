@@ -119,8 +119,7 @@ class ParquetWriter(TableWriter):
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]
         name = (
-            f"{_compact(window.first)}-{_compact(window.end)}"
-            f"-{slice.index}of{slice.count}-{file.part}-{digest}.parquet"
+            f"{_compact(window.first)}-{_compact(window.end)}-{slice.index}of{slice.count}-{file.part}-{digest}.parquet"
         )
         staged = StagedFile(
             file.table,
@@ -169,20 +168,10 @@ class ParquetWriter(TableWriter):
 
     def _expected(self, slice: Slice, commit: TableCommit) -> ProgressObject:
         """The progress object as it stands, which must be as the commit expects."""
-        if commit.expected_slot is not None and commit.slot <= commit.expected_slot:
-            raise UsageError(
-                f"a commit to {commit.table} must move its progress, not from {commit.expected_slot} "
-                f"to {commit.slot}",
-                hint="leave out a commit of nothing, and recover the table before repeating one",
-            )
         known = self._own_object(commit.table, slice)
         slot = known.progress.slot if known.progress else None
         if known.intent or slot != commit.expected_slot:
-            state = (
-                f"is committing to slot {known.intent.progress.slot}"
-                if known.intent
-                else f"is at slot {slot}"
-            )
+            state = f"is committing to slot {known.intent.progress.slot}" if known.intent else f"is at slot {slot}"
             raise OvertakenError(
                 f"slice {slice} of {commit.table} {state}, not at slot {commit.expected_slot} as when this "
                 "commit was prepared",
