@@ -65,19 +65,19 @@ def _string_words(values: pa.Array) -> Words:
         return np.empty(0, dtype=np.uint64)
     offsets = np.frombuffer(plain.buffers()[1], dtype=np.int64)[plain.offset : plain.offset + len(plain) + 1]
     lengths = np.diff(offsets)
-    if int(lengths.max()) > _SHORT_BYTES_MAX:
-        digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in plain.to_pylist())
-        return np.frombuffer(b"".join(digests), dtype=np.uint64)
     data = plain.buffers()[2]
     padded = np.zeros((data.size if data else 0) + 8, dtype=np.uint8)
     if data:
         padded[: data.size] = np.frombuffer(data, dtype=np.uint8)
     eights = np.ndarray((len(padded) - 7,), dtype="<u8", buffer=padded.data, strides=(1,))
     words = lengths.astype(np.uint64)
-    for done in range(0, int(lengths.max()), 8):
+    for done in range(0, min(int(lengths.max()), _SHORT_BYTES_MAX), 8):
         left = lengths - done
         inside = np.flatnonzero(left > 0)
         kept = np.minimum(left[inside], 8).astype(np.uint64)
         mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - kept * np.uint64(8))
         words[inside] = _MIX.words(words[inside] ^ (eights[offsets[inside] + done] & mask))
+    for row in np.flatnonzero(lengths > _SHORT_BYTES_MAX):
+        digest = hashlib.blake2b(padded[offsets[row] : offsets[row + 1]], digest_size=8).digest()
+        words[row] = int.from_bytes(digest, "little")
     return words
