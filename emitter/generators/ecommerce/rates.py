@@ -77,7 +77,7 @@ class RateCurve:
                     weights[quarter] += day_weight * _QUARTER_WEIGHTS[(cell + quarter) % CELLS_PER_DAY]
             scale = self._rate_micro * self._growth.millionths(slot) * promotion * 365
             unit = UNIT * 1000 * self._year_weights * self._zone_weights * _QUARTER_UNIT
-            rates += [_rounded(scale * weight // unit) for weight in weights]
+            rates += [_rounded((scale * weight + unit // 2) // unit) for weight in weights]
         return rates
 
 
