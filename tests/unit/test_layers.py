@@ -8,6 +8,7 @@ import sys
 import unittest
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base",
 BELOW_DAEMON = FOUNDATION | STAGES | {"settings", "observer", "anchor", "plan", "factory"}
 DAEMON = {"pipeline", "ledger", "daemon", "workers", "assembly"}
 BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
-SURFACES = {"metrics", "logs", "schedule", "server", "liveview", "progress", "printing", "signals", "service"}
+RUN_SURFACES = {"metrics", "logs", "schedule", "server", "liveview", "signals", "service"}
+SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -77,8 +79,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "liveview": BELOW_SURFACES,
     "progress": BELOW_SURFACES | {"logs"},
     "printing": BELOW_SURFACES,
+    "preview": BELOW_SURFACES | {"printing"},
     "signals": set(),
-    "service": BELOW_SURFACES | SURFACES,
+    "service": BELOW_SURFACES | RUN_SURFACES,
     "__init__": BELOW_SURFACES,
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
     "__main__": {"cli"},
@@ -95,7 +98,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"rules", "settings", "config", "generators.*.options"},
     "pydantic_core": {"rules", "settings"},
     "yaml": {"yaml_text"},
-    "rich": {"liveview", "progress", "printing", "cli"},
+    "rich": {"liveview", "progress", "printing", "preview", "cli"},
     "typer": {"cli"},
 }
 
@@ -127,6 +130,7 @@ def allowed(module: str) -> set[str]:
     return set().union(*(below for entry, below in MAY_IMPORT.items() if fnmatchcase(module, entry)))
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package, by its name below `emitter`."""
     found = {}
@@ -154,7 +158,8 @@ def targets(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, bool]]:
             yield below.rpartition(".")[0] or "__init__", True
 
 
-def imports() -> Iterator[Import]:
+@cache
+def imports() -> list[Import]:
     """Every import of every module, those inside functions and those for the type checker too."""
 
     def walk(module: str, node: ast.AST, early: bool) -> Iterator[Import]:
@@ -167,8 +172,8 @@ def imports() -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from walk(module, child, early and not late)
 
-    for module, path in modules().items():
-        yield from walk(module, ast.parse(path.read_text(encoding="utf-8")), True)
+    trees = ((module, ast.parse(path.read_text(encoding="utf-8"))) for module, path in modules().items())
+    return [found for module, tree in trees for found in walk(module, tree, True)]
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -205,7 +210,7 @@ class LayersTest(unittest.TestCase):
         self.assertEqual(early, [])
 
     def test_the_table_is_in_the_order_of_the_layers(self) -> None:
-        """So no two entries may import each other."""
+        """So that no two entries may import each other."""
         listed = list(MAY_IMPORT)
         upward = {module: MAY_IMPORT[module] & set(listed[place + 1 :]) for place, module in enumerate(listed)}
         self.assertEqual({module: above for module, above in upward.items() if above}, {})
