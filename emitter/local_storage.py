@@ -131,8 +131,7 @@ class LocalStorage(Storage):
         finally:
             with _held_guard:
                 os.close(descriptor)
-                if _held.get(key) == os.getpid():  # in a forked child the registry is the parent's
-                    del _held[key]
+                del _held[key]
 
     def _take(self, target: Path) -> tuple[int, tuple[int, int]]:
         self._make_folders(target.parent)
