@@ -31,7 +31,7 @@ from emitter.journal import Journal
 from emitter.ledger import Ledger
 from emitter.model import CommitOutcome, CommitReport, Inputs, Slice, StepReport, TableCommit, Window
 from emitter.observer import DaemonStatus, Observer
-from emitter.pipeline import LocalStager, Stager
+from emitter.pipeline import LocalStager, Request, Stager
 from emitter.plan import assignments, complete_slot, tables_at
 from emitter.randomness import Stream
 from emitter.writers.base import TableWriter
@@ -97,7 +97,11 @@ class Daemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with self._stack:
+            if kind is None:  # leave nothing behind of what was staged ahead
+                self._stager.reset()
+                for ledger in self._open_ledgers():
+                    ledger.recover()
 
     @property
     def finished(self) -> bool:
@@ -170,7 +174,8 @@ class Daemon:
         ledger, window, tables = work
         furthest = ledger.furthest_slot
         following = self._following(ledger, window, tables)
-        staged = self._stager.stage(ledger.slice, window, tables, following, self._observer.generated)
+        request = Request(ledger.slice, window, tables)
+        staged = self._stager.stage(request, following, self._observer.generated)
         staged_seconds = self._clock.monotonic_seconds()
         commits = ledger.commits(staged, tables)
         reports: list[CommitReport] = []

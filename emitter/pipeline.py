@@ -7,18 +7,21 @@ libraries release the interpreter. How many files are under way is limited, and 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from emitter.clock import Clock
 from emitter.encoder import Chunk, Encoder
 from emitter.generators.base import GeneratorBase
-from emitter.model import Slice, StagedFile, Window
+from emitter.model import Frame, Slice, StagedFile, Window
 from emitter.writers.base import TableWriter
 
 ENCODER_THREADS = 2
 FILES_UNDER_WAY_MAX = 4
+FILES_AHEAD_MAX = 2  # of the next window
 
 
 @dataclass(slots=True)
@@ -33,6 +36,14 @@ class StagedBatch:
     stage_seconds: dict[str, float] = field(default_factory=lambda: {"generate": 0.0, "encode": 0.0, "store": 0.0})
 
 
+class Request(NamedTuple):
+    """The rows to stage: of these tables, in this window, for this slice."""
+
+    slice: Slice
+    window: Window
+    tables: tuple[str, ...]
+
+
 class Stager(ABC):
     """Whoever makes and stages batches."""
 
@@ -41,17 +52,9 @@ class Stager(ABC):
         """Make rows with this generator from now on."""
 
     @abstractmethod
-    def stage(
-        self,
-        slice: Slice,
-        window: Window,
-        tables: tuple[str, ...],
-        following: Iterator[Window],
-        on_frame: Callable[[str, int], None],
-    ) -> StagedBatch:
-        """Stage the rows of a window; `following` are windows that will probably be asked for next. Raises what the
-        writer raises; what was staged then stays for `recover` to drop.
-        """
+    def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
+        """Stage what is asked for; `following` are windows of the same slice and tables that will probably be asked for
+        next, and may be begun. Raises what the writer raises; what was staged then stays for `recover` to drop."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -62,73 +65,102 @@ class Stager(ABC):
         """End; nothing is staged any more."""
 
 
+class _Making:
+    """A batch in the making: frames still to come, files under way, files done."""
+
+    def __init__(self, generator: GeneratorBase, writer: TableWriter, request: Request) -> None:
+        self.request = request
+        self.encoder = Encoder([generator.table(table) for table in request.tables], writer.options)
+        self.frames: Iterator[Frame] | None = generator.rows(request.window, request.slice, request.tables)
+        self.batch = StagedBatch(request.window)
+        self.under_way: deque[Future[tuple[StagedFile, float, float]]] = deque()
+
+    def take(self) -> None:
+        """Wait for the file that has been under way the longest."""
+        staged, encode_seconds, store_seconds = self.under_way.popleft().result()
+        self.batch.files.setdefault(staged.table, []).append(staged)
+        self.batch.stage_seconds["encode"] += encode_seconds
+        self.batch.stage_seconds["store"] += store_seconds
+
+
 class LocalStager(Stager):
-    """Stages in this process, one window at a time."""
+    """Stages in this process. While the last files of a window are encoded, the next one is begun."""
 
     def __init__(self, writer: TableWriter, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
         self._pool = ThreadPoolExecutor(ENCODER_THREADS, thread_name_prefix="encode")
-        self._generator: GeneratorBase
+        self._generator: GeneratorBase | None = None
+        self._ahead: _Making | None = None
 
     def follow(self, generator: GeneratorBase) -> None:
-        self._generator = generator
+        if generator is not self._generator:
+            self.reset()
+            self._generator = generator
+
+    def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
+        making = self._ahead
+        if making is None or making.request != request:
+            self.reset()
+            making = self._begin(request)
+        self._ahead = making  # so that a reset finds it, should anything fail from here on
+        while making.frames is not None:
+            if len(making.under_way) >= FILES_UNDER_WAY_MAX:
+                making.take()
+            self._advance(making)
+        next_window = next(following, None)
+        self._ahead = self._begin(request._replace(window=next_window)) if next_window else None
+        try:
+            while making.under_way:
+                ahead = self._ahead
+                if ahead and ahead.frames and not making.under_way[0].done() and len(ahead.under_way) < FILES_AHEAD_MAX:
+                    self._advance(ahead)
+                else:
+                    making.take()
+        except BaseException:
+            self._drop(making)
+            raise
+        for table, rows in making.batch.rows.items():
+            on_frame(table, rows)
+        return making.batch
 
     def reset(self) -> None:
-        """Nothing is staged ahead."""
+        if self._ahead is not None:
+            self._drop(self._ahead)
+            self._ahead = None
 
     def close(self) -> None:
+        self.reset()
         self._pool.shutdown()
 
-    def stage(
-        self,
-        slice: Slice,
-        window: Window,
-        tables: tuple[str, ...],
-        following: Iterator[Window],
-        on_frame: Callable[[str, int], None],
-    ) -> StagedBatch:
-        batch = StagedBatch(window)
-        encoder = Encoder([self._generator.table(table) for table in tables], self._writer.options)
-        under_way: list[Future[tuple[StagedFile, float, float]]] = []
+    def _begin(self, request: Request) -> _Making:
+        assert self._generator is not None
+        return _Making(self._generator, self._writer, request)
 
-        def submit(chunk: Chunk) -> None:
-            if len(under_way) >= FILES_UNDER_WAY_MAX:
-                self._take(batch, under_way.pop(0).result())
-            under_way.append(self._pool.submit(self._encode_and_store, encoder, slice, window, chunk))
+    def _advance(self, making: _Making) -> None:
+        """Make one frame, or if there are no more, let the rest be encoded."""
+        assert making.frames is not None
+        begin = self._clock.monotonic_seconds()
+        frame = next(making.frames, None)
+        making.batch.stage_seconds["generate"] += self._clock.monotonic_seconds() - begin
+        if frame is None:
+            making.frames = None
+            chunks = making.encoder.finish()
+        else:
+            making.batch.rows[frame.table] = making.batch.rows.get(frame.table, 0) + frame.rows.num_rows
+            chunks = making.encoder.add(frame)
+        for chunk in chunks:
+            making.under_way.append(self._pool.submit(self._encode_and_store, making.encoder, making.request, chunk))
 
-        try:
-            mark = self._clock.monotonic_seconds()
-            for frame in self._generator.rows(window, slice, tables):
-                batch.stage_seconds["generate"] += self._clock.monotonic_seconds() - mark
-                on_frame(frame.table, frame.rows.num_rows)
-                batch.rows[frame.table] = batch.rows.get(frame.table, 0) + frame.rows.num_rows
-                for chunk in encoder.add(frame):
-                    submit(chunk)
-                mark = self._clock.monotonic_seconds()
-            batch.stage_seconds["generate"] += self._clock.monotonic_seconds() - mark
-            for chunk in encoder.finish():
-                submit(chunk)
-            while under_way:
-                self._take(batch, under_way.pop(0).result())
-        except BaseException:
-            for future in under_way:
-                future.cancel()
-            wait(under_way)  # nothing of this batch may still be written when its staged files are dropped
-            raise
-        return batch
+    def _drop(self, making: _Making) -> None:
+        """Wait until nothing of a batch is written any more: its staged files are about to be dropped."""
+        for future in making.under_way:
+            future.cancel()
+        wait(making.under_way)
 
-    def _encode_and_store(
-        self, encoder: Encoder, slice: Slice, window: Window, chunk: Chunk
-    ) -> tuple[StagedFile, float, float]:
+    def _encode_and_store(self, encoder: Encoder, request: Request, chunk: Chunk) -> tuple[StagedFile, float, float]:
         begin = self._clock.monotonic_seconds()
         encoded = encoder.encode(chunk)
         middle = self._clock.monotonic_seconds()
-        staged = self._writer.stage(slice, window, encoded)
+        staged = self._writer.stage(request.slice, request.window, encoded)
         return staged, middle - begin, self._clock.monotonic_seconds() - middle
-
-    def _take(self, batch: StagedBatch, done: tuple[StagedFile, float, float]) -> None:
-        staged, encode_seconds, store_seconds = done
-        batch.files.setdefault(staged.table, []).append(staged)
-        batch.stage_seconds["encode"] += encode_seconds
-        batch.stage_seconds["store"] += store_seconds

@@ -69,12 +69,17 @@ def below_low(words: Words, bound: int | Integers | Words) -> Integers:
 
 
 def choice_table(weights: tuple[int, ...], bits: int = 12) -> NDArray[np.int8]:
-    """A lookup of 2**bits entries in which index i stands in proportion to weights[i], to one entry.
-
-    Draw with `table[word & (2**bits - 1)]`.
-    """
+    """A lookup of 2**bits entries in which index i stands in proportion to weights[i], to one entry. Draw from it with
+    `choose`."""
     edges = [(sum(weights[: i + 1]) << bits) // sum(weights) for i in range(len(weights))]
     return np.searchsorted(np.array(edges), np.arange(1 << bits), side="right").astype(np.int8)
+
+
+def choose[T: np.generic](table: NDArray[T], words: Words, shift: int = 0) -> NDArray[T]:
+    """An entry of a table of 2**n for each word, by the n bits from `shift` on."""
+    places = words >> np.uint64(shift) if shift else words
+    # As int64: numpy looks up unsigned places three times as slowly.
+    return table[(places & np.uint64(len(table) - 1)).view(np.int64)]
 
 
 def poisson_thresholds(rate_micro: int) -> tuple[int, Words]:
@@ -122,8 +127,18 @@ def power_law_quantiles(size: int, exponent: Decimal) -> Words:
 def skewed_rank(words: Words, quantiles: Words, population: int | Integers) -> Integers:
     """A rank in [0, population) from the upper 32 bits of each word, by interpolation between the quantiles."""
     knot = (words >> np.uint64(64 - QUANTILE_BITS)).view(np.int64)
-    between = (words >> _S32) & np.uint64((1 << (32 - QUANTILE_BITS)) - 1)
-    low = quantiles[knot]
-    fraction = low + (((quantiles[knot + 1] - low) * between) >> np.uint64(32 - QUANTILE_BITS))
-    rank = (fraction * np.asarray(population).astype(np.uint64)) >> np.uint64(FRACTION_BITS)
+    rank = (words >> _S32) & np.uint64((1 << (32 - QUANTILE_BITS)) - 1)
+    rank *= np.diff(quantiles)[knot]
+    rank >>= np.uint64(32 - QUANTILE_BITS)
+    rank += quantiles[knot]
+    rank *= np.asarray(population).astype(np.uint64)
+    rank >>= np.uint64(FRACTION_BITS)
     return rank.view(np.int64)
+
+
+def modulo(values: Integers, modulus: int) -> Integers:
+    """`values % modulus` for values that are not negative, several times as fast: numpy divides by a fixed number with
+    a multiplication, but has no such way for the remainder."""
+    quotient = values // modulus
+    quotient *= modulus
+    return np.subtract(values, quotient, out=quotient)

@@ -7,22 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
 
 from emitter.clock import Clock
 from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
-from emitter.model import Epoch, Slice, Window
-from emitter.pipeline import LocalStager, StagedBatch, Stager
+from emitter.model import Epoch, Window
+from emitter.pipeline import LocalStager, Request, StagedBatch, Stager
 from emitter.writers.base import TableWriter
 
 _AHEAD_PER_WORKER = 2
-
-
-class _Request(NamedTuple):
-    slice: Slice
-    window: Window
-    tables: tuple[str, ...]
 
 
 class WorkerStager(Stager):
@@ -41,7 +34,7 @@ class WorkerStager(Stager):
         self._parts = (make_generator, make_writer, clock)
         self._jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
-        self._ahead: deque[tuple[_Request, Future[StagedBatch]]] = deque()
+        self._ahead: deque[tuple[Request, Future[StagedBatch]]] = deque()
         self._inputs: tuple[int, tuple[Epoch, ...]] | None = None
 
     def follow(self, generator: GeneratorBase) -> None:
@@ -50,15 +43,7 @@ class WorkerStager(Stager):
             self.reset()
             self._inputs = inputs
 
-    def stage(
-        self,
-        slice: Slice,
-        window: Window,
-        tables: tuple[str, ...],
-        following: Iterator[Window],
-        on_frame: Callable[[str, int], None],
-    ) -> StagedBatch:
-        request = _Request(slice, window, tables)
+    def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
         if not self._ahead or self._ahead[0][0] != request:
             self.reset()  # something else came than was expected
             self._submit(request)
@@ -67,7 +52,7 @@ class WorkerStager(Stager):
             if len(self._ahead) > self._jobs * _AHEAD_PER_WORKER:
                 break
             if ahead.first >= last.end:
-                self._submit(_Request(slice, ahead, tables))
+                self._submit(request._replace(window=ahead))
         _, future = self._ahead.popleft()
         try:
             batch = future.result()
@@ -75,7 +60,7 @@ class WorkerStager(Stager):
             self._pool = None
             raise StorageError(
                 "stage files of",
-                f"{window}",
+                f"{request.window}",
                 "a worker process ended early",
                 hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
             ) from error
@@ -96,7 +81,7 @@ class WorkerStager(Stager):
             self._pool.shutdown()
             self._pool = None
 
-    def _submit(self, request: _Request) -> None:
+    def _submit(self, request: Request) -> None:
         if self._pool is None:
             # Spawned, not forked: a fork would carry over the threads' locks in whatever state they are.
             context = multiprocessing.get_context("spawn")
@@ -118,11 +103,11 @@ class _Worker:
         self._stager = LocalStager(self._writer, clock)
         self._inputs: tuple[int, tuple[Epoch, ...]] | None = None
 
-    def stage(self, inputs: tuple[int, tuple[Epoch, ...]], request: _Request) -> StagedBatch:
+    def stage(self, inputs: tuple[int, tuple[Epoch, ...]], request: Request) -> StagedBatch:
         if inputs != self._inputs:
             self._stager.follow(self._make_generator(*inputs))
             self._inputs = inputs
-        return self._stager.stage(request.slice, request.window, request.tables, iter(()), _not_told)
+        return self._stager.stage(request, iter(()), _not_told)
 
 
 _worker: _Worker | None = None
@@ -137,7 +122,7 @@ def _begin(
     _worker = _Worker(make_generator, make_writer, clock)
 
 
-def _stage(inputs: tuple[int, tuple[Epoch, ...]], request: _Request) -> StagedBatch:
+def _stage(inputs: tuple[int, tuple[Epoch, ...]], request: Request) -> StagedBatch:
     assert _worker is not None
     return _worker.stage(inputs, request)
 

@@ -21,6 +21,7 @@ from emitter.randomness import (
     Words,
     below,
     choice_table,
+    choose,
     power_law_quantiles,
     skewed_rank,
 )
@@ -81,7 +82,7 @@ class Catalogue:
         while gcd(self._phase_factor, self._period) != 1:
             self._phase_factor = (self._phase_factor + 1) % self._period
         self._phase_offset = phase.word(1) % self._period
-        self._base_cents = np.empty(0, dtype=np.int64)
+        self._base_cents, self._phases = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
 
     def pick(self, words: Words, sizes: int | Integers) -> Integers:
         """A product for each word, from the upper 32 bits, out of so many."""
@@ -89,10 +90,19 @@ class Catalogue:
 
     def prices_cents(self, products: Integers, slots: Integers) -> Integers:
         """What each product costs at the start of each slot."""
-        versions = (slots - 1 + self._phases(products)) // self._period
-        steps = below(self._version.words((products << 24) ^ versions), _FACTOR_RANGE)
-        moved = self._bases_cents(products) * (_FACTOR_LOW + steps)
-        return np.maximum(moved // 10_000 * 10, 10) + 9  # ends in 9: 1.09, 23.49
+        self._know(int(products.max(initial=-1)) + 1)
+        versions = slots + self._phases[products]
+        versions -= 1
+        versions //= self._period
+        versions ^= products << 24
+        cents = below(self._version.words(versions), _FACTOR_RANGE)
+        cents += _FACTOR_LOW
+        cents *= self._base_cents[products]
+        cents //= 10_000
+        cents *= 10
+        np.maximum(cents, 10, out=cents)
+        cents += 9  # ends in 9: 1.09, 23.49
+        return cents
 
     def rows(self, window: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
         """(products, slots, microseconds within the slot): opening and new products, and price changes, by slot."""
@@ -115,10 +125,9 @@ class Catalogue:
         """The table rows of what `rows` gave."""
         times = arrow.times((slots + EPOCH_UNIX_SECONDS) * 1_000_000 + micros)
         words = self._product.words(products)
-        category = _CATEGORY_TABLE[words & np.uint64(0xFFF)]
-        goods = category.astype(np.int64) * 8 + ((words >> np.uint64(12)) & np.uint64(7)).view(np.int64)
-        maker = (((words >> np.uint64(15)) & np.uint64(0xFF)).view(np.int64) * len(_MAKERS)) >> 8
-        style = ((words >> np.uint64(23)) & np.uint64(15)).view(np.int64)
+        category = choose(_CATEGORY_TABLE, words)
+        goods = category.astype(np.int64) * 8 + choose(_EIGHT, words, 12)
+        maker, style = choose(_MAKER_TABLE, words, 15), choose(_STYLE_TABLE, words, 23)
         parts = ((_MAKER_NAMES, maker), (_STYLE_NAMES, style), (_GOODS_NAMES, goods))
         # A row tells the price from its moment on: that of the next slot, but at the origin the one that stands.
         since = slots + (micros > 0)
@@ -143,9 +152,6 @@ class Catalogue:
         span = Window(first, window.end)
         return opening + self.population.expected_arrivals(span) + size * span.seconds / self._period
 
-    def _phases(self, products: Integers) -> Integers:
-        return (products % self._period * self._phase_factor + self._phase_offset) % self._period
-
     def _changes(self, window: Window) -> tuple[Integers, Integers]:
         """(products, slots) whose price changes in the window: (slot + phase) % period == 0."""
         slots = np.arange(max(window.first, self._origin_slot), window.end, dtype=np.int64)
@@ -157,19 +163,19 @@ class Catalogue:
         rounds = np.concatenate([np.arange(count) for count in each[hit]]) if hit.size else np.empty(0, np.int64)
         return np.repeat(residues[hit], each[hit]) + rounds * self._period, np.repeat(slots[hit], each[hit])
 
-    def _bases_cents(self, products: Integers) -> Integers:
-        """Opening prices, kept by product: they are asked for again with every item."""
+    def _know(self, count: int) -> None:
+        """Keep the opening price and the phase of the first products: they are asked for with every item."""
         known = len(self._base_cents)
-        needed = int(products.max(initial=-1)) + 1
-        if needed > known:
+        if count > known:
             # Grown by the half again, so that arrivals don't have it copied each time.
-            more = np.arange(known, max(needed, known + known // 2, self.population.opening), dtype=np.int64)
+            more = np.arange(known, max(count, known + known // 2, self.population.opening), dtype=np.int64)
+            phases = (more % self._period * self._phase_factor + self._phase_offset) % self._period
+            self._phases = np.concatenate([self._phases, phases])
             self._base_cents = np.concatenate([self._base_cents, self._make_bases(more)])
-        return self._base_cents[products]
 
     def _make_bases(self, products: Integers) -> Integers:
         words = self._product.words(products)
-        category = _CATEGORY_TABLE[words & np.uint64(0xFFF)].astype(np.int64)
+        category = choose(_CATEGORY_TABLE, words).astype(np.int64)
         place = below(words, 1 << 24)
         knot = place >> (24 - _PRICE_KNOT_BITS)
         between = place & ((1 << (24 - _PRICE_KNOT_BITS)) - 1)
@@ -191,4 +197,6 @@ _PRICE_KNOTS = _price_knots()
 _CATEGORY_TABLE = choice_table(tuple(share for _, share, *_ in _CATEGORIES))
 _CATEGORY_NAMES = pa.array([name for name, *_ in _CATEGORIES])
 _GOODS_NAMES = pa.array([good for *_, goods in _CATEGORIES for good in goods])
+_EIGHT, _STYLE_TABLE = np.arange(8), np.arange(len(_STYLES))
+_MAKER_TABLE = np.arange(256) * len(_MAKERS) >> 8
 _MAKER_NAMES, _STYLE_NAMES = pa.array(_MAKERS), pa.array(_STYLES)

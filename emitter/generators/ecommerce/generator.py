@@ -83,11 +83,10 @@ class EcommerceGenerator(GeneratorBase):
             dealt = self._orders.dealt(chunk.first, chunk.end, slice)
             if len(dealt.ids):
                 items = self._orders.items(dealt.ids)
-                amounts = self._orders.amounts_cents(items)
                 if "payments" in tables:
-                    self._payments.note(dealt, amounts)
+                    self._payments.note(dealt, items.order_cents)
                 if "orders" in tables:
-                    yield from _frames("orders", self._orders.order_batch(dealt, items, amounts))
+                    yield from _frames("orders", self._orders.order_batch(dealt, items))
                 if "order_items" in tables:
                     yield from _frames("order_items", self._orders.item_batch(dealt, items))
         if "payments" in tables and (payments := self._payments.batch(chunk, slice)) is not None:

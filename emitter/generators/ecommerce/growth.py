@@ -9,7 +9,7 @@ import numpy as np
 
 from emitter.generators.ecommerce.options import GROWTH_YEARS, HOUR_WEIGHTS
 from emitter.model import Window
-from emitter.randomness import Integers, Stream, below, below_low
+from emitter.randomness import Integers, Stream, below, below_low, modulo
 
 YEAR_SECONDS = 365 * 86_400
 DAY_SECONDS = 86_400
@@ -73,6 +73,12 @@ class Population:
             sizes[inside] = before + np.searchsorted(arrivals, slots[inside], side="left")
         return sizes
 
+    def sizes_within(self, slots: Integers) -> int | Integers:
+        """The same for slots that lie close together: one number where it doesn't change between them."""
+        first, last = int(slots.min()), int(slots.max())
+        ends = self.sizes_at(np.array([first, last]))
+        return int(ends[0]) if ends[0] == ends[1] else self.sizes_at(slots)
+
     def arrivals(self, window: Window) -> tuple[Integers, Integers]:
         """(numbers, slots) of those that arrive in the window, the opening stock not included."""
         first = max(window.first, self._origin_slot)
@@ -95,20 +101,28 @@ class Population:
 
 class Shuffle:
     """A fixed shuffle of the opening stock, so that the best sellers are not the lowest numbers. What arrives later
-    keeps its place.
-    """
+    keeps its place."""
 
     def __init__(self, size: int, stream: Stream) -> None:
         self._size = size
         factor = stream.word(0) % size
         while np.gcd(factor, size) != 1:
             factor = (factor + 1) % size
-        self._factor, self._offset = np.int64(factor), np.int64(stream.word(1) % size)
+        self._factor, self._offset = factor, stream.word(1) % size
+        # Looking up is faster than dividing, as long as the table stays in the cache.
+        self._table = self._shuffled(np.arange(size)) if size <= _SHUFFLE_TABLE_MAX else None
 
     def __call__(self, ranks: Integers) -> Integers:
-        """The number at each rank. Sizes up to 2**31 keep the product within 63 bits."""
-        shuffled = (ranks * self._factor + self._offset) % self._size
-        return np.where(ranks < self._size, shuffled, ranks)
+        """The number at each rank."""
+        if int(ranks.max(initial=0)) < self._size:
+            return self._shuffled(ranks) if self._table is None else self._table[ranks]
+        inside = ranks < self._size
+        return np.where(inside, self(np.where(inside, ranks, 0)), ranks)
+
+    def _shuffled(self, ranks: Integers) -> Integers:
+        # Sizes up to 2**31 keep the product within 63 bits.
+        return modulo(ranks * self._factor + self._offset, self._size)
 
 
+_SHUFFLE_TABLE_MAX = 1 << 18
 _HOUR_EDGES = np.cumsum(HOUR_WEIGHTS)

@@ -9,13 +9,12 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.generators.ecommerce.catalogue import Catalogue
-from emitter.generators.ecommerce.growth import Population
 from emitter.generators.ecommerce.keys import CHILD_MAX, SLOT_SHIFT, Dealer, Dealt, deal, times_micros
 from emitter.generators.ecommerce.people import People
 from emitter.generators.ecommerce.rates import Counts
 from emitter.generators.ecommerce.tables import ORDER_ITEMS, ORDERS
 from emitter.model import Slice
-from emitter.randomness import Integers, Stream, choice_table
+from emitter.randomness import Integers, Stream, Words, choice_table, choose
 
 CURRENCY = "EUR"
 _CHANNELS = (("web", 52), ("app", 33), ("marketplace", 10), ("store", 5))
@@ -27,8 +26,7 @@ MEAN_ITEMS = sum((items + 1) * weight for items, weight in enumerate(_ITEM_WEIGH
 _ITEM_TABLE = choice_table(_ITEM_WEIGHTS).astype(np.int64) + 1
 _QUANTITY_TABLE = choice_table(_QUANTITY_WEIGHTS).astype(np.int64) + 1
 _CHANNEL_TABLE = choice_table(tuple(share for _, share in _CHANNELS))
-_CHANNEL_NAMES = pa.array([channel for channel, _ in _CHANNELS])
-_LOW_12, _SHIFT_12 = np.uint64(0xFFF), np.uint64(12)
+_CHANNEL_NAMES, _CURRENCY_NAMES = pa.array([channel for channel, _ in _CHANNELS]), pa.array([CURRENCY])
 assert len(_ITEM_WEIGHTS) <= CHILD_MAX
 _ORDER_COLUMNS = [column.name for column in ORDERS.columns]
 _ITEM_COLUMNS = [column.name for column in ORDER_ITEMS.columns]
@@ -36,15 +34,19 @@ _ITEM_COLUMNS = [column.name for column in ORDER_ITEMS.columns]
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The items of some orders, in their order. `first_item` is by order, the rest by item."""
+    """The items of some orders, in their order. Words, counts and cents that begin with `order_` are by order, the
+    rest by item."""
 
+    order_words: Words  # of the orders' own stream
+    order_counts: Integers
+    order_cents: Integers
     order: Integers  # place of the item's order among the orders
-    line: Integers
-    product: Integers
-    quantity: Integers
+    order_ids: Integers
+    lines: Integers
+    products: Integers
+    quantities: Integers
     unit_cents: Integers
-    amount_cents: Integers
-    first_item: Integers
+    cents: Integers
 
 
 class Orders:
@@ -66,63 +68,53 @@ class Orders:
         return self._counts(slots), self._dealer.offsets(slots)
 
     def items(self, ids: Integers) -> Items:
-        """The items of these orders (any, in any order)."""
-        counts = _ITEM_TABLE[self._order.words(ids) & _LOW_12]
-        first = np.cumsum(counts) - counts
+        """The items of these orders (any, in any order; at least one)."""
+        words = self._order.words(ids)
+        counts = choose(_ITEM_TABLE, words)
+        ends = np.cumsum(counts)
         order = np.repeat(np.arange(len(ids)), counts)
-        line = np.arange(1, len(order) + 1) - first[order]
-        words = self._item.words(ids[order] + line)
-        slots = ids[order] >> SLOT_SHIFT
-        product = self._catalogue.pick(words, _of_slots(self._catalogue.population, ids)[order])
-        quantity = _QUANTITY_TABLE[words & _LOW_12]
-        unit_cents = self._catalogue.prices_cents(product, slots)
-        return Items(order, line, product, quantity, unit_cents, unit_cents * quantity, first)
+        order_ids = ids[order]
+        lines = np.arange(1, len(order) + 1)
+        lines -= (ends - counts)[order]
+        item_words = self._item.words(order_ids + lines)
+        slots = order_ids >> SLOT_SHIFT
+        products = self._catalogue.pick(item_words, self._catalogue.population.sizes_within(slots))
+        quantities = choose(_QUANTITY_TABLE, item_words)
+        unit_cents = self._catalogue.prices_cents(products, slots)
+        cents = unit_cents * quantities
+        order_cents = np.diff(np.cumsum(cents)[ends - 1], prepend=0)
+        return Items(words, counts, order_cents, order, order_ids, lines, products, quantities, unit_cents, cents)
 
-    def amounts_cents(self, items: Items) -> Integers:
-        """What each order comes to."""
-        if not len(items.first_item):
-            return np.empty(0, dtype=np.int64)
-        return np.add.reduceat(items.amount_cents, items.first_item)
-
-    def order_batch(self, dealt: Dealt, items: Items, amounts_cents: Integers) -> pa.RecordBatch:
+    def order_batch(self, dealt: Dealt, items: Items) -> pa.RecordBatch:
         """Rows of `orders`."""
-        words = self._order.words(dealt.ids)
-        sizes = _of_slots(self._people.population, dealt.ids)
-        customers = self._people.pick(self._customer.words(dealt.ids), sizes)
-        item_counts = np.diff(items.first_item, append=len(items.order)).astype(np.int32)
+        words = items.order_words
+        sizes = self._people.population.sizes_within(dealt.slots)
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(dealt.ids),
                 arrow.times(times_micros(dealt.slots, words)),
-                pa.array(customers),
-                arrow.labels(_CHANNEL_TABLE[(words >> _SHIFT_12) & _LOW_12], _CHANNEL_NAMES),
-                arrow.labels(np.zeros(len(dealt.ids), dtype=np.int8), pa.array([CURRENCY])),
-                pa.array(item_counts),
-                pa.array(amounts_cents),
+                pa.array(self._people.pick(self._customer.words(dealt.ids), sizes)),
+                arrow.labels(choose(_CHANNEL_TABLE, words, 12), _CHANNEL_NAMES),
+                arrow.labels(np.zeros(len(dealt.ids), dtype=np.int8), _CURRENCY_NAMES),
+                pa.array(items.order_counts.astype(np.int32)),
+                pa.array(items.order_cents),
             ],
             names=_ORDER_COLUMNS,
         )
 
     def item_batch(self, dealt: Dealt, items: Items) -> pa.RecordBatch:
         """Rows of `order_items`."""
-        times = times_micros(dealt.slots, self._order.words(dealt.ids))
-        order_ids = dealt.ids[items.order]
+        times = times_micros(dealt.slots, items.order_words)
         return pa.RecordBatch.from_arrays(
             [
-                pa.array(order_ids + items.line),
-                pa.array(order_ids),
+                pa.array(items.order_ids + items.lines),
+                pa.array(items.order_ids),
                 arrow.times(times[items.order]),
-                pa.array(items.line.astype(np.int32)),
-                pa.array(items.product),
-                pa.array(items.quantity.astype(np.int32)),
+                pa.array(items.lines.astype(np.int32)),
+                pa.array(items.products),
+                pa.array(items.quantities.astype(np.int32)),
                 pa.array(items.unit_cents),
-                pa.array(items.amount_cents),
+                pa.array(items.cents),
             ],
             names=_ITEM_COLUMNS,
         )
-
-
-def _of_slots(population: Population, ids: Integers) -> Integers:
-    """How many there are for each of these orders: looked up once a slot."""
-    slots, places = np.unique(ids >> SLOT_SHIFT, return_inverse=True)
-    return population.sizes_at(slots)[places]

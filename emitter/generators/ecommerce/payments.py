@@ -23,7 +23,7 @@ from emitter.generators.ecommerce.keys import (
 from emitter.generators.ecommerce.orders import Orders
 from emitter.generators.ecommerce.tables import PAYMENTS
 from emitter.model import Slice, Window
-from emitter.randomness import Integers, Stream, choice_table
+from emitter.randomness import Integers, Stream, choice_table, choose
 
 LANES = 64
 _TO_PAYMENT, _TO_REPLY, _TO_RETRY = Delay(48), Delay(6), Delay(90)
@@ -83,7 +83,7 @@ class Payments:
             return None
         payment_ids = ids + self._chains.steps[pairs] + 1
         amounts = self.amounts.of(ids, Window(window.first - self.longest_seconds, window.end), slice)
-        method = _METHOD_TABLE[self._method.words(ids) & np.uint64(0xFFF)]
+        method = choose(_METHOD_TABLE, self._method.words(ids))
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(payment_ids),
@@ -117,8 +117,7 @@ class Payments:
 
 class AmountBook:
     """What the orders of the last slots come to: a bounded memo, so that the payments that follow an order don't make
-    its items again. It never changes a result.
-    """
+    its items again. It never changes a result."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
@@ -126,8 +125,12 @@ class AmountBook:
 
     def _forget(self, first_slot: int, slice: Slice) -> None:
         self._slice, self._first, self._end = slice, first_slot, first_slot
-        self._starts, self._firsts = np.zeros(1, np.int64), np.empty(0, np.int64)
-        self._amounts = np.empty(0, np.int64)
+        self._starts, self._firsts = np.zeros(1, np.int64), np.empty(0, np.int64)  # by slot
+        self._amounts = np.empty(0, np.int64)  # by order, with room to grow
+
+    @property
+    def _size(self) -> int:
+        return int(self._starts[-1])
 
     def cover(self, window: Window, slice: Slice) -> bool:
         """Hold the orders of these slots and no earlier ones; False where they are too many to hold."""
@@ -135,10 +138,10 @@ class AmountBook:
             self._forget(window.first, slice)
         if window.end > self._end:
             missing = self._orders.dealt(self._end, window.end, slice)
-            if len(self._amounts) + len(missing.ids) > _BOOK_ORDERS_MAX:
+            if self._size + len(missing.ids) > _BOOK_ORDERS_MAX:
                 return False
             for part in parts_of(missing, _PART_ORDERS):
-                self.append(part, self._orders.amounts_cents(self._orders.items(part.ids)))
+                self.append(part, self._orders.items(part.ids).order_cents if len(part.ids) else part.ids)
         drop = window.first - self._first
         if drop > 0:
             gone = int(self._starts[drop])
@@ -150,16 +153,25 @@ class AmountBook:
         """Take in the orders of the slots that come next, made elsewhere; ignored if they don't."""
         if dealt.first_slot != self._end or dealt.slice != self._slice:
             return
-        self._starts = np.concatenate([self._starts, dealt.starts[1:] + len(self._amounts)])
+        size = self._size
+        if size + len(amounts_cents) > len(self._amounts):
+            grown = np.empty(2 * (size + len(amounts_cents)), np.int64)
+            grown[:size] = self._amounts[:size]
+            self._amounts = grown
+        self._amounts[size : size + len(amounts_cents)] = amounts_cents
+        self._starts = np.concatenate([self._starts, dealt.starts[1:] + size])
         self._firsts = np.concatenate([self._firsts, dealt.firsts])
-        self._amounts = np.concatenate([self._amounts, amounts_cents])
         self._end += len(dealt.firsts)
 
     def of(self, ids: Integers, window: Window, slice: Slice) -> Integers:
         """The amount in cents of each of these orders of a slice, all of them from slots of the window."""
         if not self.cover(window, slice):
             orders, places = np.unique(ids, return_inverse=True)
-            return self._orders.amounts_cents(self._orders.items(orders))[places]
+            return self._orders.items(orders).order_cents[places]
         slot = (ids >> SLOT_SHIFT) - self._first
-        place = (((ids >> CHILD_BITS) & SEQUENCE_MASK) - self._firsts[slot]) // slice.count
-        return self._amounts[self._starts[slot] + place]
+        place = (ids >> CHILD_BITS) & SEQUENCE_MASK
+        place -= self._firsts[slot]
+        if slice.count > 1:
+            place //= slice.count
+        place += self._starts[slot]
+        return self._amounts[place]

@@ -21,6 +21,7 @@ from emitter.randomness import (
     below,
     below_low,
     choice_table,
+    choose,
     power_law_quantiles,
     skewed_rank,
 )
@@ -59,10 +60,11 @@ class People:
 
     def pick(self, words: Words, sizes: int | Integers) -> Integers:
         """A customer for each word, out of so many: by the skew, or now and then one of the newest."""
-        loyal = self._shuffle(skewed_rank(words, self._quantiles, sizes))
-        newest = sizes - 1 - below_low(words, np.asarray(sizes) // _NEW_SHARE + 1)
-        is_new = (words & np.uint64((1 << _NEW_BITS) - 1)) == 0
-        return np.where(is_new, newest, loyal)
+        customers = self._shuffle(skewed_rank(words, self._quantiles, sizes))
+        new = np.flatnonzero((words & np.uint64((1 << _NEW_BITS) - 1)) == 0)
+        there = np.broadcast_to(np.asarray(sizes), words.shape)[new]
+        customers[new] = there - 1 - below_low(words[new], there // _NEW_SHARE + 1)
+        return customers
 
     def rows(self, window: Window, slice: Slice) -> tuple[Integers, Integers]:
         """(numbers, slots) of the opening population, if the origin is in the window, and of those who sign up."""
@@ -82,11 +84,11 @@ class People:
         moments = (slots + EPOCH_UNIX_SECONDS) * 1_000_000 + micros
         before = 1 + (below(history, _HISTORY_SECONDS) * 1_000_000) + below_low(history, 999_999)
         signed_up = np.where(old, moments - before, moments)
-        country = _COUNTRY_TABLE[words & np.uint64(0xFFF)]
-        first = country.astype(np.int64) * 8 + ((words >> np.uint64(12)) & np.uint64(7)).view(np.int64)
-        last = country.astype(np.int64) * 8 + ((words >> np.uint64(15)) & np.uint64(7)).view(np.int64)
+        country = choose(_COUNTRY_TABLE, words)
+        first = country.astype(np.int64) * 8 + choose(_EIGHT, words, 12)
+        last = country.astype(np.int64) * 8 + choose(_EIGHT, words, 15)
         domain = below(words, len(_DOMAINS))
-        segment = _SEGMENT_TABLE[(words >> np.uint64(18)) & np.uint64(0xFFF)]
+        segment = choose(_SEGMENT_TABLE, words, 18)
         # The number makes the address unique.
         user = pc.binary_join_element_wise(
             _take(_PLAIN_FIRST_NAMES, first), _take(_PLAIN_LAST_NAMES, last), pa.array(numbers).cast(pa.string()), "."
@@ -114,6 +116,7 @@ def _take(names: pa.Array, places: Integers) -> pa.Array:
     return names.take(pa.array(places))
 
 
+_EIGHT = np.arange(8)
 _COUNTRY_TABLE = choice_table(tuple(share for _, share, _, _ in _COUNTRIES))
 _COUNTRY_NAMES = pa.array([country for country, *_ in _COUNTRIES])
 _SEGMENT_TABLE = choice_table(tuple(share for _, share in _SEGMENTS))
