@@ -95,8 +95,9 @@ PYTHON
 
 find_python
 find_uv
+[ -t 2 ] || set -- "${1:-sync}" --quiet # a person may watch 200 MB arrive
 case ${1:-sync} in
-    sync) "$uv" sync --locked --quiet --python "$python" --default-index "$public_index" ;;
+    sync) "$uv" sync --locked ${2:+"$2"} --python "$python" --default-index "$public_index" ;;
     lock) "$uv" lock --python "$python" --default-index "$public_index" ;;
     lock-check) "$uv" lock --check --quiet --python "$python" --default-index "$public_index" ;;
     *) say "unknown: $1" && exit 2 ;;
