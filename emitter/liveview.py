@@ -132,9 +132,7 @@ class LiveView(Observer):
             self._notice = Text()
 
     @override
-    def waiting_to_retry(
-        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
-    ) -> None:
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
         when = f"Attempt {attempt} of {attempts_max} failed, the next follows in {wait_seconds:.1f} s: "
         with self._lock:
             self._notice = Text(shorten(when + error.problem, NOTICE_LENGTH_MAX), style="yellow")
@@ -142,9 +140,7 @@ class LiveView(Observer):
     @override
     def stopped(self, reason: str) -> None:
         with self._lock:
-            self._notice = Text(
-                _ENDS.get(reason, f"Stopped: {reason}"), style="" if reason in _ENDS else "red"
-            )
+            self._notice = Text(_ENDS.get(reason, "Stopped by an error."), style="" if reason in _ENDS else "red")
 
     def render(self) -> RenderableType:
         """The picture of the moment, no higher and no wider than the console."""
@@ -190,9 +186,7 @@ class LiveView(Observer):
 
     def _table_of_tables(self, status: DaemonStatus, now: float) -> Table:
         rates = self._rates(status, now)
-        table = _table(
-            {"table": 0, "rows/s": 8, "target/s": 8, "rows": 12, "bytes": 8, "files": 6, "last commit": 14}
-        )
+        table = _table({"table": 0, "rows/s": 9, "target/s": 9, "rows": 12, "bytes": 8, "files": 6, "last commit": 14})
         for name, tally in self._tallies.items():
             target = status.rows_per_second.get(name, 0.0)
             age = tally.committed_seconds

@@ -1,0 +1,159 @@
+"""Log lines: one a batch, each with an action, JSON unless a person watches, and never a password."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import unittest
+from typing import Any
+
+import structlog
+
+from emitter import logs
+from emitter.errors import StorageError
+from emitter.logs import LogLines
+from emitter.testing import ManualClock
+from tests.unit.scripted_daemon import STATUS, commit, step
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class LogsTest(unittest.TestCase):
+    def setUp(self) -> None:
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        self.addCleanup(lambda: (setattr(root, "handlers", handlers), root.setLevel(level)))
+        self.addCleanup(structlog.reset_defaults)
+        self.clock = ManualClock()
+        self.out: io.StringIO = io.StringIO()
+        logs.configure("debug", "auto", self.clock, self.out)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.getvalue().splitlines()]
+
+    def test_every_observation_has_an_action_a_level_and_a_utc_time(self) -> None:
+        self.clock.advance(1.25)
+        watcher = LogLines()
+        watcher.started(STATUS)
+        watcher.stepped(step(), STATUS)
+        watcher.committed(commit(outcome="unknown"))
+        watcher.waiting_to_retry(StorageError("write", "x", "full"), 1, 9, 0.5)
+        watcher.reloaded(("clock.speed",), ())
+        watcher.maintained("finish_partitions", 0.1)
+        watcher.stopped("signal")
+        logs.log("info", "serve", url="http://127.0.0.1:1")
+        found = [(line["action"], line["level"]) for line in self.lines()]
+        self.assertEqual(
+            found,
+            [
+                ("start", "info"),
+                ("batch", "info"),
+                ("commit", "warning"),
+                ("retry", "warning"),
+                ("reload", "info"),
+                ("maintain", "debug"),
+                ("stop", "info"),
+                ("serve", "info"),
+            ],
+        )
+        self.assertEqual({line["timestamp"] for line in self.lines()}, {"2026-01-01T00:00:01.250Z"})
+
+    def test_a_batch_is_one_line_with_window_rows_bytes_seconds_and_lag(self) -> None:
+        LogLines().stepped(step(customers=0, orders=100), STATUS)
+        (line,) = self.lines()
+        self.assertEqual(
+            {key: line[key] for key in line if key not in ("timestamp", "level")},
+            {
+                "action": "batch",
+                "first": "2020-01-01T00:16:40Z",
+                "end": "2020-01-01T00:16:50Z",
+                "rows": {"customers": 0, "orders": 100},
+                "bytes": 2500,
+                "seconds": 0.012,
+                "lag_seconds": 1.5,
+            },
+        )
+
+    def test_the_steps_of_a_cut_batch_are_one_line(self) -> None:
+        watcher = LogLines()
+        watcher.stepped(step(1000, 1004, ends_batch=False, orders=40), STATUS)
+        watcher.stepped(step(1004, 1010, orders=60), STATUS)
+        watcher.stepped(step(1010, 1020, orders=7), STATUS)
+        first, second = self.lines()
+        self.assertEqual((first["first"], first["end"]), ("2020-01-01T00:16:40Z", "2020-01-01T00:16:50Z"))
+        self.assertEqual((first["rows"]["orders"], second["rows"]["orders"]), (100, 7))
+
+    def test_a_good_commit_needs_no_line_of_its_own(self) -> None:
+        LogLines().committed(commit())
+        self.assertEqual(self.lines(), [])
+
+    def test_what_a_reload_could_not_apply_is_a_warning(self) -> None:
+        LogLines().reloaded(("log.level",), ("seed",))
+        (line,) = self.lines()
+        self.assertEqual((line["level"], line["applied"], line["refused"]), ("warning", ["log.level"], ["seed"]))
+
+    def test_an_end_by_error_is_an_error(self) -> None:
+        LogLines().stopped("error: could not write x")
+        self.assertEqual(self.lines()[0]["level"], "error")
+
+    def test_with_a_live_view_the_batches_are_left_to_it(self) -> None:
+        watcher = LogLines(is_watched=True)
+        watcher.started(STATUS)
+        watcher.stepped(step(), STATUS)
+        self.assertEqual(self.lines(), [])
+        watcher.waiting_to_retry(StorageError("write", "x", "full"), 1, 9, 0.5)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_secrets_are_hidden_wherever_they_stand(self) -> None:
+        logs.log("info", "serve", a="s3://me:hunter2@host/x", b=["password=hunter2"], c={"d": "token=hunter2"})
+        logging.getLogger("lib").warning("could not reach http://me:hunter2@host")
+        self.assertNotIn("hunter2", self.out.getvalue())
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_lines_of_libraries_come_in_at_warning_and_above(self) -> None:
+        logging.getLogger("uvicorn.error").info("chatter")
+        logging.getLogger("apscheduler.scheduler").warning("late by %d s", 3)
+        (line,) = self.lines()
+        self.assertEqual(
+            (line["action"], line["logger"], line["message"]), ("library", "apscheduler.scheduler", "late by 3 s")
+        )
+
+    def test_an_exception_of_a_library_stays_on_its_line(self) -> None:
+        try:
+            raise ValueError("password=hunter2")
+        except ValueError:
+            logging.getLogger("lib").exception("it broke")
+        (line,) = self.lines()
+        self.assertIn("ValueError: password=***", line["exception"])
+
+    def test_the_level_hides_what_is_below_it_and_can_change(self) -> None:
+        logs.configure("warning", "json", self.clock, self.out)
+        logs.log("info", "serve")
+        logs.configure("info", "json", self.clock, self.out)
+        logs.log("info", "serve")
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_a_terminal_gets_coloured_lines_and_a_file_plain_ones(self) -> None:
+        for stream, has_colour in ((_Terminal(), True), (io.StringIO(), False)):
+            logs.configure("info", "console", self.clock, stream)
+            LogLines().stepped(step(), STATUS)
+            text = stream.getvalue()
+            self.assertEqual("\x1b[" in text, has_colour)
+            self.assertIn("customers 5, orders 100", text)
+            self.assertEqual(text.count("\n"), 1)
+
+    def test_auto_is_console_at_a_terminal_and_json_elsewhere(self) -> None:
+        terminal = _Terminal()
+        logs.configure("info", "auto", self.clock, terminal)
+        logs.log("info", "serve", url="u")
+        self.assertIn("serve", terminal.getvalue())
+        with self.assertRaises(ValueError):
+            json.loads(terminal.getvalue())
+
+
+if __name__ == "__main__":
+    unittest.main()

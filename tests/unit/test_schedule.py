@@ -1,0 +1,101 @@
+"""The run loop: steps while something is due, sleeps until the next batch, ends for the right reason."""
+
+from __future__ import annotations
+
+import threading
+import unittest
+from dataclasses import replace
+from itertools import repeat
+from typing import Any
+
+from emitter.clock import Clock, SystemClock
+from emitter.errors import StorageError
+from emitter.schedule import run_daemon
+from emitter.testing import ManualClock
+from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, step
+
+
+class RunDaemonTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock = ManualClock()
+        self.stop = threading.Event()
+
+    def run_loop(self, daemon: ScriptedDaemon, clock: Clock | None = None, **options: Any) -> str:
+        return run_daemon(daemon, clock=clock or self.clock, stop=self.stop, **options)  # type: ignore[arg-type]
+
+    def test_it_ends_after_so_many_batches(self) -> None:
+        daemon = ScriptedDaemon(repeat(step()), clock=self.clock)
+        self.assertEqual(self.run_loop(daemon, batches=3), "batches")
+        self.assertEqual(daemon.steps, 3)
+
+    def test_a_step_that_only_begins_a_batch_is_no_batch(self) -> None:
+        cut = step(ends_batch=False)
+        daemon = ScriptedDaemon([cut, cut, step(), cut, step()], clock=self.clock)
+        self.assertEqual(self.run_loop(daemon, batches=2), "batches")
+        self.assertEqual(daemon.steps, 5)
+
+    def test_it_ends_where_the_daemon_is_finished(self) -> None:
+        daemon = ScriptedDaemon(repeat(step()), clock=self.clock, finished_after=4)
+        self.assertEqual(self.run_loop(daemon, batches=9), "until")
+        self.assertEqual(daemon.steps, 4)
+
+    def test_it_ends_before_the_next_step_once_told_to_stop(self) -> None:
+        def stopping() -> Any:
+            self.stop.set()
+            return step()
+
+        daemon = ScriptedDaemon([step(), stopping, step()], clock=self.clock)
+        self.assertEqual(self.run_loop(daemon), "signal")
+        self.assertEqual(daemon.steps, 2)
+
+    def test_while_behind_it_steps_without_waiting(self) -> None:
+        daemon = ScriptedDaemon(repeat(step()), clock=self.clock)
+        self.run_loop(daemon, batches=50)
+        self.assertEqual(self.clock.monotonic_seconds(), 0.0)
+
+    def test_it_sleeps_until_the_next_batch_is_due(self) -> None:
+        daemon = ScriptedDaemon([step(), None, step()], clock=self.clock, due_seconds=7.25)
+        self.run_loop(daemon, batches=2)
+        self.assertEqual(self.clock.monotonic_seconds(), 7.25)
+
+    def test_a_tick_ends_a_sleep_so_that_a_stop_is_seen(self) -> None:
+        """With the real clock and the real scheduler: nothing else could end this sleep of a day."""
+        looks = 0
+
+        def look() -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                self.stop.set()
+
+        daemon = ScriptedDaemon(repeat(None), clock=self.clock, due_seconds=86_400.0, status=replace(STATUS, speed=1e6))
+        self.assertEqual(self.run_loop(daemon, SystemClock(), between_steps=look), "signal")
+        self.assertEqual(daemon.steps, 3)
+
+    def test_reloading_happens_between_steps_in_the_same_thread(self) -> None:
+        order: list[str] = []
+        daemon = ScriptedDaemon(
+            repeat(lambda: order.append(f"step in {threading.current_thread().name}") or step()),
+            clock=self.clock,
+        )
+        self.run_loop(
+            daemon,
+            batches=2,
+            between_steps=lambda: order.append(f"look in {threading.current_thread().name}"),
+        )
+        here = threading.current_thread().name
+        self.assertEqual(order, [f"look in {here}", f"step in {here}"] * 2)
+
+    def test_an_error_of_a_step_ends_the_loop_and_its_threads(self) -> None:
+        before = threading.active_count()
+        daemon = ScriptedDaemon([step(), StorageError("write", "x", "full")], clock=self.clock)
+        with self.assertRaises(StorageError):
+            self.run_loop(daemon)
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and "APScheduler" in thread.name:
+                thread.join(10)
+        self.assertLessEqual(threading.active_count(), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
