@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -106,6 +107,7 @@ FRACTION_BITS = 34  # a quantile is a fraction of the population in so many bits
 POPULATION_MAX = 1 << (64 - FRACTION_BITS)
 
 
+@lru_cache(maxsize=16)  # 80 ms each, and a daemon builds its generator again at every start and change of inputs
 def power_law_quantiles(size: int, exponent: Decimal) -> Words:
     """At 2**QUANTILE_BITS even steps of probability, and at 1: the fraction of a population of `size` that is passed
     where rank r (from 0) has a weight like (r + 1)**-exponent.
@@ -121,7 +123,9 @@ def power_law_quantiles(size: int, exponent: Decimal) -> Words:
         steps = (span * i / knots for i in range(knots + 1))
         places = ((1 + step).ln() / rest if rest else step for step in steps)
         fractions = [((place.exp() - 1) / size) * (1 << FRACTION_BITS) for place in places]
-        return np.array([min(int(fraction), 1 << FRACTION_BITS) for fraction in fractions], dtype=np.uint64)
+        found = np.array([min(int(fraction), 1 << FRACTION_BITS) for fraction in fractions], dtype=np.uint64)
+    found.flags.writeable = False  # it is shared
+    return found
 
 
 def skewed_rank(words: Words, quantiles: Words, population: int | Integers) -> Integers:
