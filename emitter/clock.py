@@ -6,6 +6,7 @@ injected everywhere; `SimulatedTime` turns it into the slots that are due. `test
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -101,7 +102,10 @@ class Anchor:
     @classmethod
     def from_json(cls, value: Any) -> Anchor:
         """Raises KeyError, TypeError or ValueError for anything but what `to_json` made."""
-        return cls(float(value["slot"]), float(value["wall_seconds"]), float(value["speed"]))
+        anchor = cls(float(value["slot"]), float(value["wall_seconds"]), float(value["speed"]))
+        if not (all(map(math.isfinite, asdict(anchor).values())) and anchor.speed > 0):
+            raise ValueError(f"no time goes on from {value}")
+        return anchor
 
 
 class SimulatedTime:
