@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import pyarrow as pa
 
@@ -27,14 +28,16 @@ def window(first: int, end: int) -> Window:
     return Window(ORIGIN + first, ORIGIN + end)
 
 
+@cache
 def rows(asked: Window, slice: Slice = WHOLE) -> list[pa.RecordBatch]:
     return [frame.rows for frame in GENERATOR.rows(asked, slice, (TABLE.name,))]
 
 
-def files(asked: Window, slice: Slice = WHOLE, options: WriterOptions = OPTIONS) -> list[EncodedFile]:
+@cache
+def files(asked: Window, slice: Slice = WHOLE, options: WriterOptions = OPTIONS) -> tuple[EncodedFile, ...]:
     encoder = Encoder([TABLE], options)
     chunks = [chunk for frame in GENERATOR.rows(asked, slice, (TABLE.name,)) for chunk in encoder.add(frame)]
-    return [encoder.encode(chunk) for chunk in (*chunks, *encoder.finish())]
+    return tuple(encoder.encode(chunk) for chunk in (*chunks, *encoder.finish()))
 
 
 def write(
