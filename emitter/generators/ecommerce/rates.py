@@ -54,7 +54,7 @@ class RateCurve:
 
     def __init__(self, origin_slot: int, options: EcommerceOptions) -> None:
         self._growth = Growth(origin_slot, options.order_growth_per_year)
-        self._zones = [(zone(name), round(weight * 1000)) for name, weight in options.time_zones]
+        self._zones = [(zone(name), max(1, round(weight * UNIT))) for name, weight in options.time_zones]
         self._zone_weights = sum(weight for _, weight in self._zones)
         self._promotions = {day: round(factor * 1000) for day, factor in options.promotions}
         self._rate_micro = round(options.orders_per_second * UNIT)
