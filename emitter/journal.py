@@ -61,8 +61,11 @@ class Journal:
     @classmethod
     def load(cls, storage: Storage) -> Journal | None:
         """The journal as it stands; None if there is none."""
+        count = _entry_count(storage)  # before anything is read: others may append meanwhile, but nothing goes away
         first = _read_entry(storage, 0)
         if first is None:
+            if count:
+                raise _damaged(0, "it is gone, though later entries are there")
             return None
         identity = first.get("identity")
         if first.get("kind") != "identity" or not isinstance(identity, dict):
@@ -74,6 +77,8 @@ class Journal:
         except (KeyError, ValueError) as error:
             raise _damaged(0, f"its origin cannot be read ({error})") from error
         journal.refresh()
+        if journal._next_number < count:
+            raise _damaged(journal._next_number, "it is gone, though later entries are there")
         return journal
 
     @classmethod
@@ -124,10 +129,11 @@ class Journal:
         for _ in range(APPEND_ATTEMPTS_MAX):
             if self.latest_inputs == inputs:
                 return self.epochs[-1].from_slot
+            from_slot = self.sealed_slot
             entry = {
                 "kind": "change",
-                "from_slot": self.sealed_slot,
-                "from": text_of(self.sealed_slot),
+                "from_slot": from_slot,
+                "from": text_of(from_slot),
                 "inputs": {
                     "options": dict(inputs.options),
                     "shard_count": inputs.shard_count,
@@ -135,7 +141,7 @@ class Journal:
                 },
             }
             if self._append(entry):
-                return self.sealed_slot
+                return from_slot  # others may have sealed further since
         raise self._busy()
 
     def seal(self, slot: int) -> None:
@@ -178,6 +184,12 @@ class Journal:
 
 def _path(number: int) -> str:
     return f"{FOLDER}/{number:010d}.json"
+
+
+def _entry_count(storage: Storage) -> int:
+    """One more than the highest number of an entry that is there."""
+    names = (entry.name.removesuffix(".json") for entry in storage.list(FOLDER))
+    return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
 
 
 def _encode(entry: Mapping[str, Any]) -> bytes:
