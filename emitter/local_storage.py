@@ -7,6 +7,9 @@ rest is only some bytes.
 
 A file's name is durable once its folder was synced, and the folder's own name once its parent was. The
 storage remembers which folders' names it knows to be durable, and syncs the parents of all others.
+
+Paths of objects are plain text here: pathlib interns every part of every path for as long as the process lives, and
+a daemon makes names for weeks.
 """
 
 from __future__ import annotations
@@ -43,8 +46,11 @@ class LocalStorage(Storage):
         self.root = _local_path(self.uri)
         with _failures("reach", self.root):
             existing = (folder for folder in (self.root, *self.root.parents) if folder.exists())
-            self._base = next(existing)  # the names from here up are not ours to sync
-        self._durable: set[Path] = set()
+            self._base = str(next(existing))  # the names from here up are not ours to sync
+        self._durable: set[str] = set()
+
+    def _path(self, path: str) -> str:
+        return os.path.join(self.root, path)
 
     def check(self) -> None:
         with _failures("reach", self.root):
@@ -55,45 +61,46 @@ class LocalStorage(Storage):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
 
     def read(self, path: str) -> bytes:
-        target = self.root / path
+        target = self._path(path)
         with _failures("read", target, absent=target):
-            return target.read_bytes()
+            with open(target, "rb") as file:
+                return file.read()
 
     def open_file(self, path: str) -> BinaryIO:
-        target = self.root / path
+        target = self._path(path)
         with _failures("open", target, absent=target):
-            return target.open("rb")
+            return open(target, "rb")
 
     def write(self, path: str, data: Any) -> None:
-        target = self.root / path
+        target = self._path(path)
         with _failures("write", target):
             self._put(target, data)
 
     def replace(self, path: str, data: bytes) -> None:
-        target = self.root / path
+        target = self._path(path)
         with _failures("write", target):
             self._put(target, data)
-            self._sync({target.parent})
+            self._sync({os.path.dirname(target)})
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        target = self.root / path
+        target = self._path(path)
         with _failures("write", target):
             temporary = self._write_temporary(target, data)
             try:
                 self._link(temporary, target)
                 won = True
             except FileExistsError:
-                if not target.is_file():
+                if not os.path.isfile(target):
                     raise
                 won = False
             finally:
                 self._discard(temporary)
             # The loser syncs too: it goes on to rely on what the winner may not have synced yet.
-            self._sync({target.parent})
+            self._sync({os.path.dirname(target)})
             return won
 
     def list(self, folder: str) -> list[Entry]:
-        target = self.root / folder
+        target = self._path(folder)
         try:
             with _failures("list", target, absent=target), os.scandir(target) as found:
                 entries = [entry for entry in map(_entry, found) if entry]
@@ -102,19 +109,19 @@ class LocalStorage(Storage):
         return sorted(entries, key=lambda entry: entry.name)
 
     def remove(self, path: str) -> None:
-        target = self.root / path
+        target = self._path(path)
         with _failures("remove", target), suppress(FileNotFoundError):
             self._remove(target)
 
     def rename(self, source: str, target: str) -> None:
-        old, new = self.root / source, self.root / target
+        old, new = self._path(source), self._path(target)
         with _failures("rename", old, absent=old):
-            self._make_folders(new.parent)
+            self._make_folders(os.path.dirname(new))
             self._rename(old, new)
 
     def sync_folders(self, folders: set[str]) -> None:
         with _failures("sync folders in", self.root):
-            self._sync({self.root / folder for folder in folders})
+            self._sync({self._path(folder) for folder in folders})
 
     @contextmanager
     def lock(self, path: str) -> Iterator[None]:
@@ -123,7 +130,7 @@ class LocalStorage(Storage):
         it, a registry of this process is asked first. The lock file holds the holder's process id, and is
         never removed.
         """
-        target = self.root / path
+        target = self._path(path)
         with _held_guard, _failures("lock", target):
             descriptor, key = self._take(target)
         try:
@@ -133,10 +140,10 @@ class LocalStorage(Storage):
                 os.close(descriptor)
                 del _held[key]
 
-    def _take(self, target: Path) -> tuple[int, tuple[int, int]]:
-        self._make_folders(target.parent)
+    def _take(self, target: str) -> tuple[int, tuple[int, int]]:
+        self._make_folders(os.path.dirname(target))
         with suppress(FileNotFoundError):
-            if _held.get(_key(target.stat())) == os.getpid():
+            if _held.get(_key(os.stat(target))) == os.getpid():
                 raise _locked(target, f"{os.getpid()} (this very one)")
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -153,7 +160,7 @@ class LocalStorage(Storage):
         _held[key] = os.getpid()
         return descriptor, key
 
-    def _put(self, target: Path, data: Any) -> None:
+    def _put(self, target: str, data: Any) -> None:
         temporary = self._write_temporary(target, data)
         try:
             self._rename(temporary, target)
@@ -161,11 +168,12 @@ class LocalStorage(Storage):
             self._discard(temporary)
             raise
 
-    def _write_temporary(self, target: Path, data: Any) -> Path:
-        self._make_folders(target.parent)
+    def _write_temporary(self, target: str, data: Any) -> str:
+        self._make_folders(os.path.dirname(target))
+        folder, name = os.path.split(target)
         while True:
-            name = f".{target.name}.{os.getpid()}-{threading.get_native_id()}-{next(_numbers)}.tmp"
-            temporary = target.with_name(name)
+            unique = f".{name}.{os.getpid()}-{threading.get_native_id()}-{next(_numbers)}.tmp"
+            temporary = os.path.join(folder, unique)
             # Another machine or container may have the same numbers: a name that is taken is passed over.
             with suppress(FileExistsError):
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -181,26 +189,26 @@ class LocalStorage(Storage):
             raise
         return temporary
 
-    def _discard(self, temporary: Path) -> None:
+    def _discard(self, temporary: str) -> None:
         with suppress(OSError):  # what matters was decided before; a leftover is harmless
             self._remove(temporary)
 
-    def _make_folders(self, folder: Path) -> None:
+    def _make_folders(self, folder: str) -> None:
         """The only place where folders are made: a new one's name is not durable yet, whatever was known of
         it.
         """
-        if not folder.is_dir():
-            self._durable.difference_update(new for new in (folder, *folder.parents) if not new.is_dir())
+        if not os.path.isdir(folder):
+            self._durable.difference_update(new for new in _upwards(folder) if not os.path.isdir(new))
             self._make_folder(folder)
 
-    def _sync(self, folders: set[Path]) -> None:
-        needed, named = set(folders), set()
+    def _sync(self, folders: set[str]) -> None:
+        needed, named = set(folders), set[str]()
         for folder in folders:
-            for part in (folder, *folder.parents):
+            for part in _upwards(folder):
                 if part == self._base or part in named or part in self._durable:
                     break
                 named.add(part)
-                needed.add(part.parent)
+                needed.add(os.path.dirname(part))
         for folder in sorted(needed):
             self._fsync_folder(folder)
         if len(self._durable) > _DURABLE_FOLDERS_MAX:
@@ -217,28 +225,28 @@ class LocalStorage(Storage):
     def _fsync_file(self, descriptor: int) -> None:
         os.fsync(descriptor)
 
-    def _fsync_folder(self, folder: Path) -> None:
+    def _fsync_folder(self, folder: str) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
-    def _rename(self, source: Path, target: Path) -> None:
-        source.rename(target)
+    def _rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
 
-    def _link(self, source: Path, target: Path) -> None:
-        target.hardlink_to(source)
+    def _link(self, source: str, target: str) -> None:
+        os.link(source, target)
 
-    def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def _make_folder(self, folder: str) -> None:
+        os.makedirs(folder, exist_ok=True)
 
-    def _remove(self, path: Path) -> None:
-        path.unlink()
+    def _remove(self, path: str) -> None:
+        os.unlink(path)
 
 
 @contextmanager
-def _failures(operation: str, path: Path, *, absent: Path | None = None) -> Iterator[None]:
+def _failures(operation: str, path: str | Path, *, absent: str | None = None) -> Iterator[None]:
     """Operating system errors as StorageErrors; StorageNotFoundError only if nothing is called `absent`."""
     try:
         yield
@@ -247,6 +255,16 @@ def _failures(operation: str, path: Path, *, absent: Path | None = None) -> Iter
         raise (StorageNotFoundError if gone else StorageError)(operation, path, error) from error
     except OSError as error:
         raise StorageError(operation, path, error) from error
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """A folder and all that it lies in."""
+    while True:
+        yield folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return
+        folder = parent
 
 
 def _local_path(uri: str) -> Path:
@@ -272,7 +290,7 @@ def _key(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _locked(target: Path, holder: str) -> SliceLockedError:
+def _locked(target: str, holder: str) -> SliceLockedError:
     return SliceLockedError(
         f"{target} is held by process {holder}",
         hint="another emitter writes this slice: stop it first, or give this one another shard.index",

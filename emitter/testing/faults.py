@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from emitter.local_storage import LocalStorage
@@ -86,23 +85,23 @@ class FaultyStorage(LocalStorage):
         fsync = super()._fsync_file
         self._call("fsync_file", lambda: fsync(descriptor))
 
-    def _fsync_folder(self, folder: Path) -> None:
+    def _fsync_folder(self, folder: str) -> None:
         fsync = super()._fsync_folder
         self._call("fsync_folder", lambda: fsync(folder))
 
-    def _rename(self, source: Path, target: Path) -> None:
+    def _rename(self, source: str, target: str) -> None:
         rename = super()._rename
         self._call("rename", lambda: rename(source, target))
 
-    def _link(self, source: Path, target: Path) -> None:
+    def _link(self, source: str, target: str) -> None:
         link = super()._link
         self._call("link", lambda: link(source, target))
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: str) -> None:
         make_folder = super()._make_folder
         self._call("make_folder", lambda: make_folder(folder))
 
-    def _remove(self, path: Path) -> None:
+    def _remove(self, path: str) -> None:
         remove = super()._remove
         self._call("remove", lambda: remove(path))
 

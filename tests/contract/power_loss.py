@@ -23,9 +23,9 @@ class PowerLossStorage(FaultyStorage):
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         self._contents[os.fstat(descriptor).st_ino] = path.read_bytes()
 
-    def _fsync_folder(self, folder: Path) -> None:
+    def _fsync_folder(self, folder: str) -> None:
         super()._fsync_folder(folder)
-        self._names[folder] = _names(folder)
+        self._names[Path(folder)] = _names(Path(folder))
 
     def survivors(self, target: Path, *, all_names: bool) -> None:
         """Build what is left under `target`."""

@@ -224,7 +224,7 @@ class LocalStorageTest(StorageContract, LocalCase):
     def test_new_folders_are_synced_in_their_parents_once(self):
         synced: list[Path] = []
         base = self.root.parent.parent  # the only one that was there before
-        with mock.patch.object(LocalStorage, "_fsync_folder", lambda _, folder: synced.append(folder)):
+        with mock.patch.object(LocalStorage, "_fsync_folder", lambda _, folder: synced.append(Path(folder))):
             self.storage.write("a/b/one", b"")
             self.assertEqual(synced, [])
             self.storage.sync_folders({"a/b"})
