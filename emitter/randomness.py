@@ -109,8 +109,8 @@ POPULATION_MAX = 1 << (64 - FRACTION_BITS)
 
 @lru_cache(maxsize=16)  # 80 ms each, and a daemon builds its generator again at every start and change of inputs
 def power_law_quantiles(size: int, exponent: Decimal) -> Words:
-    """At 2**QUANTILE_BITS even steps of probability, and at 1: the fraction of a population of `size` that is passed
-    where rank r (from 0) has a weight like (r + 1)**-exponent.
+    """For 2**QUANTILE_BITS even steps of probability: the fraction of a population of `size` that is passed where the
+    step begins, and how much it adds (two rows), where rank r (from 0) has a weight like (r + 1)**-exponent.
 
     The continuous law over x in [1, size + 1): F(x) = (x**(1-s) - 1) / ((size+1)**(1-s) - 1), or log(x) / log(size+1)
     for s = 1. Computed with `decimal`, whose results are the same everywhere.
@@ -123,7 +123,8 @@ def power_law_quantiles(size: int, exponent: Decimal) -> Words:
         steps = (span * i / knots for i in range(knots + 1))
         places = ((1 + step).ln() / rest if rest else step for step in steps)
         fractions = [((place.exp() - 1) / size) * (1 << FRACTION_BITS) for place in places]
-        found = np.array([min(int(fraction), 1 << FRACTION_BITS) for fraction in fractions], dtype=np.uint64)
+        edges = np.array([min(int(fraction), 1 << FRACTION_BITS) for fraction in fractions], dtype=np.uint64)
+    found = np.stack([edges[:-1], np.diff(edges)])
     found.flags.writeable = False  # it is shared
     return found
 
@@ -132,9 +133,9 @@ def skewed_rank(words: Words, quantiles: Words, population: int | Integers) -> I
     """A rank in [0, population) from the upper 32 bits of each word, by interpolation between the quantiles."""
     knot = (words >> np.uint64(64 - QUANTILE_BITS)).view(np.int64)
     rank = (words >> _S32) & np.uint64((1 << (32 - QUANTILE_BITS)) - 1)
-    rank *= np.diff(quantiles)[knot]
+    rank *= quantiles[1][knot]
     rank >>= np.uint64(32 - QUANTILE_BITS)
-    rank += quantiles[knot]
+    rank += quantiles[0][knot]
     rank *= np.asarray(population).astype(np.uint64)
     rank >>= np.uint64(FRACTION_BITS)
     return rank.view(np.int64)

@@ -64,7 +64,8 @@ class Chains:
         self._stream = stream
         depth = max(len(pair.delays) for pair in self.pairs)
         shape = (depth, len(self.pairs))
-        # A pair shorter than the deepest is padded with the identity: blocks of one second, moved by none.
+        self._depths = np.array([len(pair.delays) for pair in self.pairs])
+        # By level and pair; what lies beyond a pair's own depth is never looked at.
         self._seconds, self._blocks = np.ones(shape, np.int64), np.zeros(shape, np.int64)
         self._factor, self._inverse = np.ones(shape, np.int64), np.ones(shape, np.int64)
         self._key = np.zeros(shape, np.int64)
@@ -82,24 +83,30 @@ class Chains:
         """For each slot (rows) and each of these pairs (columns): the slot whose things do that step in that slot."""
         moving = np.repeat(slots[:, np.newaxis], len(columns), axis=1)
         for level in reversed(range(len(self._seconds))):
-            seconds = self._seconds[level, columns]
-            block, place = np.divmod(moving, seconds)
-            block -= self._blocks[level, columns]
-            turn = self._turn(level, columns, block)
-            moving = block * seconds + (place - turn) % seconds * self._inverse[level, columns] % seconds
+            inside, pairs = self._at_level(level, columns)
+            seconds, inverse = self._seconds[level, pairs], self._inverse[level, pairs]
+            block, place = np.divmod(moving[:, inside], seconds)
+            block -= self._blocks[level, pairs]
+            moving[:, inside] = (
+                block * seconds + (place - self._turn(level, pairs, block)) % seconds * inverse % seconds
+            )
         return moving
 
     def targets(self, slots: Integers, columns: Integers) -> Integers:
         """The other way: for each slot of origin (rows) and pair (columns), the slot in which the step falls."""
         moving = np.repeat(slots[:, np.newaxis], len(columns), axis=1)
         for level in range(len(self._seconds)):
-            seconds = self._seconds[level, columns]
-            block, place = np.divmod(moving, seconds)
-            turn = self._turn(level, columns, block)
-            moving = (block + self._blocks[level, columns]) * seconds + (
-                place * self._factor[level, columns] + turn
-            ) % seconds
+            inside, pairs = self._at_level(level, columns)
+            seconds, factor = self._seconds[level, pairs], self._factor[level, pairs]
+            block, place = np.divmod(moving[:, inside], seconds)
+            turned = (place * factor + self._turn(level, pairs, block)) % seconds
+            moving[:, inside] = (block + self._blocks[level, pairs]) * seconds + turned
         return moving
+
+    def _at_level(self, level: int, columns: Integers) -> tuple[Integers | slice, Integers]:
+        """The places among these pairs of those that go as deep, and those pairs."""
+        deep = self._depths[columns] > level
+        return (slice(None), columns) if deep.all() else (np.flatnonzero(deep), columns[deep])
 
     def _turn(self, level: int, columns: Integers, block: Integers) -> Integers:
         keys = self._key[level, columns] + (block & ((1 << _KEY_BLOCK_BITS) - 1))

@@ -17,7 +17,7 @@ from emitter.generators.ecommerce.tables import TABLES
 from emitter.model import Epoch, Frame, Slice, Window
 from emitter.randomness import Stream
 
-CHUNK_ORDERS = 16_384  # orders made at a time: their items' columns stay in the cache
+CHUNK_ORDERS = 32_768  # orders made at a time: enough to outweigh the calls, few enough to stay in the cache
 _CHUNK_SECONDS_MAX = 3600
 _OF_ORDERS = {"orders", "order_items", "payments"}
 

@@ -112,7 +112,8 @@ class Payments:
             mine = np.flatnonzero((seqs + offsets.reshape(-1)[cells]) % slice.count == slice.index)
             cells, seqs = cells[mine], seqs[mine]
         ids = (sources.reshape(-1)[cells] << SLOT_SHIFT) | (seqs << CHILD_BITS)
-        return ids, columns[cells % len(columns)], slots[cells // len(columns)]
+        rows = cells // len(columns)
+        return ids, columns[cells - rows * len(columns)], slots[rows]
 
 
 class AmountBook:
