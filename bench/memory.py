@@ -44,9 +44,8 @@ def main() -> None:
         shutil.rmtree(folder)
     batches = range(FIRST_BATCH, arguments.batches)
     fit = statistics.linear_regression(batches, sizes[FIRST_BATCH:])
-    print(
-        f"resident after batch {FIRST_BATCH}: {sizes[FIRST_BATCH] / 1e6:.1f} MB, after {len(sizes)}: {sizes[-1] / 1e6:.1f} MB"
-    )
+    first, last = sizes[FIRST_BATCH] / 1e6, sizes[-1] / 1e6
+    print(f"resident after batch {FIRST_BATCH}: {first:.1f} MB, after {len(sizes)}: {last:.1f} MB")
     print(f"slope over batches {FIRST_BATCH} to {len(sizes)}: {fit.slope / 1024:.2f} KiB a batch")
 
 

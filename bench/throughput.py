@@ -106,9 +106,8 @@ def main() -> None:
             for table in shop.tables()
         }
         total = sum(rows.values())
-        print(
-            f"rows: {total:,} in {len(windows)} windows ({', '.join(f'{name} {count:,}' for name, count in rows.items())})"
-        )
+        by_table = ", ".join(f"{name} {count:,}" for name, count in rows.items())
+        print(f"rows: {total:,} in {len(windows)} windows ({by_table})")
         whole, ratios, alone = [], [], []
         for pair in range(arguments.pairs):
             order = ("make", "play") if pair % 2 == 0 else ("play", "make")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emitter.model import Column, Table
 
@@ -82,6 +83,18 @@ def micros(values: Values) -> np.ndarray:
 def labels(codes: np.ndarray, names: Values) -> pa.DictionaryArray[Any, Any]:
     """A string column of int8 codes into a fixed list of names, without a copy."""
     return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
+
+
+def named(names: Values, places: np.ndarray) -> Values:
+    """The names at these places."""
+    chosen: Values = names.take(pa.array(places, type=pa.int64()))
+    return chosen
+
+
+def joined(separator: str, *parts: Values) -> Values:
+    """Strings put together row by row."""
+    texts: Values = pc.binary_join_element_wise(*parts, separator)  # type: ignore[call-overload]
+    return texts
 
 
 def _decimals(cents: Values) -> Values:

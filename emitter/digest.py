@@ -35,7 +35,7 @@ def total(words: Words) -> int:
     return int(words.sum(dtype=np.uint64))
 
 
-def _value_words(column: Column, values: pa.Array) -> Words:
+def _value_words(column: Column, values: arrow.Values) -> Words:
     if isinstance(values, pa.DictionaryArray):
         codes = values.indices.fill_null(0).to_numpy(zero_copy_only=False)
         words = (
@@ -58,14 +58,14 @@ def _value_words(column: Column, values: pa.Array) -> Words:
     return words
 
 
-def _string_words(values: pa.Array) -> Words:
+def _string_words(values: arrow.Values) -> Words:
     """Eight bytes at a time, all strings at once."""
     plain = values.fill_null("").cast(pa.large_string())
-    if not len(plain):
+    _, places, data = plain.buffers()
+    if not len(plain) or places is None:
         return np.empty(0, dtype=np.uint64)
-    offsets = np.frombuffer(plain.buffers()[1], dtype=np.int64)[plain.offset : plain.offset + len(plain) + 1]
+    offsets = np.frombuffer(places, dtype=np.int64)[plain.offset : plain.offset + len(plain) + 1]
     lengths = np.diff(offsets)
-    data = plain.buffers()[2]
     padded = np.zeros((data.size if data else 0) + 8, dtype=np.uint8)
     if data:
         padded[: data.size] = np.frombuffer(data, dtype=np.uint8)

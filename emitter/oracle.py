@@ -169,9 +169,9 @@ def _verify_window(
     for name, result in results.items():
         table, found = generator.table(name), new_hours()
         for batch in writer.scan(table, window):
-            rows = _readable(table, batch, window, result)
-            if rows is not None:
-                tally_by_hour(table, rows, found)
+            readable = _readable(table, batch, window, result)
+            if readable is not None:
+                tally_by_hour(table, readable, found)
         result.rows_expected += sum(tally.rows for tally in expected[name].values())
         result.rows_found += sum(tally.rows for tally in found.values())
         for hour in sorted(expected[name].keys() | found.keys()):
@@ -266,7 +266,9 @@ class _Rows:
 def _readable(
     table: Table, batch: pa.RecordBatch, window: Window, result: TableVerification | None
 ) -> pa.RecordBatch | None:
-    """The rows of the window in their inside form; None, and noted as unexpected, where they are no rows of the table."""
+    """The rows of the window in their inside form; None where they are no rows of the table: then they count as
+    unexpected.
+    """
     try:
         rows = arrow.to_inside_form(table, batch)
     except (KeyError, pa.ArrowException) as error:

@@ -54,7 +54,8 @@ class Stager(ABC):
     @abstractmethod
     def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
         """Stage what is asked for; `following` are windows of the same slice and tables that will probably be asked for
-        next, and may be begun. Raises what the writer raises; what was staged then stays for `recover` to drop."""
+        next, and may be begun. Raises what the writer raises; what was staged then stays for `recover` to drop.
+        """
 
     @abstractmethod
     def reset(self) -> None:

@@ -12,13 +12,12 @@ import hashlib
 import math
 from decimal import Decimal, localcontext
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Words: TypeAlias = NDArray[np.uint64]
-Integers: TypeAlias = NDArray[np.int64]
+type Words = NDArray[np.uint64]
+type Integers = NDArray[np.int64]
 
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
@@ -71,7 +70,8 @@ def below_low(words: Words, bound: int | Integers | Words) -> Integers:
 
 def choice_table(weights: tuple[int, ...], bits: int = 12) -> NDArray[np.int8]:
     """A lookup of 2**bits entries in which index i stands in proportion to weights[i], to one entry. Draw from it with
-    `choose`."""
+    `choose`.
+    """
     edges = [(sum(weights[: i + 1]) << bits) // sum(weights) for i in range(len(weights))]
     return np.searchsorted(np.array(edges), np.arange(1 << bits), side="right").astype(np.int8)
 
@@ -143,7 +143,8 @@ def skewed_rank(words: Words, quantiles: Words, population: int | Integers) -> I
 
 def modulo(values: Integers, modulus: int) -> Integers:
     """`values % modulus` for values that are not negative, several times as fast: numpy divides by a fixed number with
-    a multiplication, but has no such way for the remainder."""
+    a multiplication, but has no such way for the remainder.
+    """
     quotient = values // modulus
     quotient *= modulus
     return np.subtract(values, quotient, out=quotient)

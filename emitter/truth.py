@@ -54,8 +54,9 @@ def segments(
     the slices have done. Slices are taken together as far as all have come.
     """
     found = []
-    for epoch, (first, end) in zip(epochs, pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END]), strict=True):
-        first, end = max(first, window.first), min(end, window.end)
+    edges = pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END])
+    for epoch, (epoch_first, epoch_end) in zip(epochs, edges, strict=True):
+        first, end = max(epoch_first, window.first), min(epoch_end, window.end)
         if table not in epoch.inputs.tables or first >= end:
             continue
         if progress is None:

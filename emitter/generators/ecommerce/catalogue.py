@@ -7,7 +7,6 @@ from math import gcd
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS
@@ -28,15 +27,51 @@ from emitter.randomness import (
 
 # Each department: its share of the products, the lowest and the highest opening price in cents, and its goods.
 _CATEGORIES: tuple[tuple[str, int, int, int, tuple[str, ...]], ...] = (
-    ("kitchen", 16, 490, 24_900, ("Saucepan", "Kettle", "Bread Knife", "Salad Bowl", "Coffee Grinder", "Oven Dish", "Whisk", "Teapot")),
-    ("home", 18, 690, 39_900, ("Floor Lamp", "Throw Blanket", "Picture Frame", "Laundry Basket", "Wall Clock", "Doormat", "Vase", "Cushion")),
-    ("garden", 9, 390, 29_900, ("Watering Can", "Pruning Shears", "Plant Pot", "Bird Feeder", "Hose Reel", "Trowel", "Lantern", "Seed Box")),
-    ("clothing", 20, 990, 17_900, ("Rain Jacket", "Wool Scarf", "Linen Shirt", "Socks", "Cardigan", "Belt", "Beanie", "Overshirt")),
-    ("sports", 11, 590, 49_900, ("Yoga Mat", "Running Belt", "Trail Shoes", "Water Bottle", "Kettlebell", "Headlamp", "Backpack", "Jump Rope")),
-    ("electronics", 10, 1_490, 129_900, ("Headphones", "Desk Charger", "Keyboard", "Bedside Radio", "Webcam", "Power Bank", "Speaker", "Monitor")),
-    ("toys", 9, 490, 9_900, ("Wooden Train", "Puzzle", "Building Blocks", "Kite", "Card Game", "Stuffed Bear", "Marble Run", "Spinning Top")),
-    ("books", 7, 590, 5_900, ("Cookbook", "Atlas", "Field Guide", "Notebook", "Novel", "Sketchbook", "Calendar", "Diary")),
-)  # fmt: skip
+    (
+        *("kitchen", 16, 490, 24_900),
+        (*("Saucepan", "Kettle", "Bread Knife", "Salad Bowl"), *("Coffee Grinder", "Oven Dish", "Whisk", "Teapot")),
+    ),
+    (
+        *("home", 18, 690, 39_900),
+        (
+            *("Floor Lamp", "Throw Blanket", "Picture Frame", "Laundry Basket"),
+            *("Wall Clock", "Doormat", "Vase", "Cushion"),
+        ),
+    ),
+    (
+        *("garden", 9, 390, 29_900),
+        (
+            *("Watering Can", "Pruning Shears", "Plant Pot", "Bird Feeder"),
+            *("Hose Reel", "Trowel", "Lantern", "Seed Box"),
+        ),
+    ),
+    (
+        *("clothing", 20, 990, 17_900),
+        (*("Rain Jacket", "Wool Scarf", "Linen Shirt", "Socks"), *("Cardigan", "Belt", "Beanie", "Overshirt")),
+    ),
+    (
+        *("sports", 11, 590, 49_900),
+        (
+            *("Yoga Mat", "Running Belt", "Trail Shoes", "Water Bottle"),
+            *("Kettlebell", "Headlamp", "Backpack", "Jump Rope"),
+        ),
+    ),
+    (
+        *("electronics", 10, 1_490, 129_900),
+        (*("Headphones", "Desk Charger", "Keyboard", "Bedside Radio"), *("Webcam", "Power Bank", "Speaker", "Monitor")),
+    ),
+    (
+        *("toys", 9, 490, 9_900),
+        (
+            *("Wooden Train", "Puzzle", "Building Blocks", "Kite"),
+            *("Card Game", "Stuffed Bear", "Marble Run", "Spinning Top"),
+        ),
+    ),
+    (
+        *("books", 7, 590, 5_900),
+        (*("Cookbook", "Atlas", "Field Guide", "Notebook"), *("Novel", "Sketchbook", "Calendar", "Diary")),
+    ),
+)
 _MAKERS = (
     *(
         "Aldern",
@@ -136,7 +171,7 @@ class Catalogue:
                 pa.array(products),
                 times,
                 times,
-                pc.binary_join_element_wise(*(names.take(pa.array(index)) for names, index in parts), " "),
+                arrow.joined(" ", *(arrow.named(names, places) for names, places in parts)),
                 arrow.labels(category, _CATEGORY_NAMES),
                 pa.array(self.prices_cents(products, since)),
             ],
@@ -180,7 +215,8 @@ class Catalogue:
         knot = place >> (24 - _PRICE_KNOT_BITS)
         between = place & ((1 << (24 - _PRICE_KNOT_BITS)) - 1)
         low, high = _PRICE_KNOTS[category, knot], _PRICE_KNOTS[category, knot + 1]
-        return low + ((high - low) * between >> (24 - _PRICE_KNOT_BITS))
+        bases: Integers = low + ((high - low) * between >> (24 - _PRICE_KNOT_BITS))
+        return bases
 
 
 def _price_knots() -> Integers:

@@ -101,7 +101,8 @@ class Population:
 
 class Shuffle:
     """A fixed shuffle of the opening stock, so that the best sellers are not the lowest numbers. What arrives later
-    keeps its place."""
+    keeps its place.
+    """
 
     def __init__(self, size: int, stream: Stream) -> None:
         self._size = size

@@ -42,7 +42,8 @@ def first_dealt(offsets: Integers, hand: int | Integers, hands: int) -> Integers
 
 def count_dealt(counts: Integers, firsts: Integers, hands: int) -> Integers:
     """How many of `counts` things fall to the hand whose first is given."""
-    return np.maximum(counts - firsts + hands - 1, 0) // hands
+    dealt: Integers = np.maximum(counts - firsts + hands - 1, 0) // hands
+    return dealt
 
 
 def places_within(counts: Integers) -> tuple[Integers, Integers]:

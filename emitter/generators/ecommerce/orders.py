@@ -35,7 +35,8 @@ _ITEM_COLUMNS = [column.name for column in ORDER_ITEMS.columns]
 @dataclass(frozen=True, slots=True)
 class Items:
     """The items of some orders, in their order. Words, counts and cents that begin with `order_` are by order, the
-    rest by item."""
+    rest by item.
+    """
 
     order_words: Words  # of the orders' own stream
     order_counts: Integers

@@ -118,7 +118,8 @@ class Payments:
 
 class AmountBook:
     """What the orders of the last slots come to: a bounded memo, so that the payments that follow an order don't make
-    its items again. It never changes a result."""
+    its items again. It never changes a result.
+    """
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
@@ -168,11 +169,13 @@ class AmountBook:
         """The amount in cents of each of these orders of a slice, all of them from slots of the window."""
         if not self.cover(window, slice):
             orders, places = np.unique(ids, return_inverse=True)
-            return self._orders.items(orders).order_cents[places]
+            amounts: Integers = self._orders.items(orders).order_cents[places]
+            return amounts
         slot = (ids >> SLOT_SHIFT) - self._first
         place = (ids >> CHILD_BITS) & SEQUENCE_MASK
         place -= self._firsts[slot]
         if slice.count > 1:
             place //= slice.count
         place += self._starts[slot]
-        return self._amounts[place]
+        amounts_cents: Integers = self._amounts[place]
+        return amounts_cents

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS
@@ -29,14 +28,35 @@ from emitter.randomness import (
 # Each country with its share of the customers, and names that are common there. The second list is the first without
 # its accents, for the addresses.
 _COUNTRIES: tuple[tuple[str, int, str, str], ...] = (
-    ("DE", 30, "Anna Jürgen Lena Matthias Sophie Björn Käthe Lukas", "Müller Schmidt Schäfer Köhler Weber Vogt Böhm Lange"),
-    ("GB", 18, "Olivia Harry Amelia George Isla Callum Freya Alfie", "Taylor Evans Thornton Hughes Walsh Patel Clarke Reid"),
-    ("US", 20, "Emma Tyler Ava Mason Harper Logan Zoë Carter", "Johnson Rivera Walker Brooks Nguyen Foster Hayes Bennett"),
-    ("FR", 12, "Chloé Lucas Manon Théo Inès Hugo Zélie Mathis", "Martin Lefèvre Moreau Girard Fournier Béranger Roux Noël"),
-    ("ES", 8, "Lucía Mateo Sofía Álvaro Nerea Iker Jimena Raúl", "García López Fernández Núñez Ibáñez Ortega Vidal Peña"),
-    ("PL", 7, "Zofia Jakub Łucja Michał Hanna Paweł Oliwia Kacper", "Nowak Wójcik Kowalska Zieliński Dąbrowski Król Wrona Bąk"),
-    ("SE", 5, "Elsa Oskar Åsa Nils Maja Göran Freja Emil", "Lindström Öberg Nyström Berg Åkesson Holm Sandberg Ek"),
-)  # fmt: skip
+    (
+        *("DE", 30, "Anna Jürgen Lena Matthias Sophie Björn Käthe Lukas"),
+        "Müller Schmidt Schäfer Köhler Weber Vogt Böhm Lange",
+    ),
+    (
+        *("GB", 18, "Olivia Harry Amelia George Isla Callum Freya Alfie"),
+        "Taylor Evans Thornton Hughes Walsh Patel Clarke Reid",
+    ),
+    (
+        *("US", 20, "Emma Tyler Ava Mason Harper Logan Zoë Carter"),
+        "Johnson Rivera Walker Brooks Nguyen Foster Hayes Bennett",
+    ),
+    (
+        *("FR", 12, "Chloé Lucas Manon Théo Inès Hugo Zélie Mathis"),
+        "Martin Lefèvre Moreau Girard Fournier Béranger Roux Noël",
+    ),
+    (
+        *("ES", 8, "Lucía Mateo Sofía Álvaro Nerea Iker Jimena Raúl"),
+        "García López Fernández Núñez Ibáñez Ortega Vidal Peña",
+    ),
+    (
+        *("PL", 7, "Zofia Jakub Łucja Michał Hanna Paweł Oliwia Kacper"),
+        "Nowak Wójcik Kowalska Zieliński Dąbrowski Król Wrona Bąk",
+    ),
+    (
+        *("SE", 5, "Elsa Oskar Åsa Nils Maja Göran Freja Emil"),
+        "Lindström Öberg Nyström Berg Åkesson Holm Sandberg Ek",
+    ),
+)
 _PLAIN = str.maketrans("äöüéèêëïíóúñáÁàâôŁłąćęńśźżÅåÖøØß", "aoueeeeiiounaAaaoLlacenszzAaOoOs")
 _DOMAINS = ("example.com", "example.net", "example.org")
 _SEGMENTS = (("consumer", 84), ("business", 11), ("student", 5))
@@ -90,16 +110,19 @@ class People:
         domain = below(words, len(_DOMAINS))
         segment = choose(_SEGMENT_TABLE, words, 18)
         # The number makes the address unique.
-        user = pc.binary_join_element_wise(
-            _take(_PLAIN_FIRST_NAMES, first), _take(_PLAIN_LAST_NAMES, last), pa.array(numbers).cast(pa.string()), "."
+        user = arrow.joined(
+            ".",
+            arrow.named(_PLAIN_FIRST_NAMES, first),
+            arrow.named(_PLAIN_LAST_NAMES, last),
+            pa.array(numbers).cast(pa.string()),
         )
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(numbers),
                 arrow.times(moments),
                 arrow.times(signed_up),
-                pc.binary_join_element_wise(_take(_FIRST_NAMES, first), _take(_LAST_NAMES, last), " "),
-                pc.binary_join_element_wise(user, _take(_DOMAIN_NAMES, domain), "@"),
+                arrow.joined(" ", arrow.named(_FIRST_NAMES, first), arrow.named(_LAST_NAMES, last)),
+                arrow.joined("@", user, arrow.named(_DOMAIN_NAMES, domain)),
                 arrow.labels(country, _COUNTRY_NAMES),
                 arrow.labels(segment, _SEGMENT_NAMES),
             ],
@@ -110,10 +133,6 @@ class People:
         opening = self.population.opening if window.first <= self._origin_slot < window.end else 0
         first = max(window.first, self._origin_slot)
         return opening + (self.population.expected_arrivals(Window(first, window.end)) if first < window.end else 0.0)
-
-
-def _take(names: pa.Array, places: Integers) -> pa.Array:
-    return names.take(pa.array(places))
 
 
 _EIGHT = np.arange(8)
