@@ -12,30 +12,34 @@ from emitter.writers.base import TableWriter
 
 
 class Ledger:
-    """One assignment of a shard: `follow` it, then `recover` before anything else and after every failed commit."""
+    """One assignment of a shard: `follow` it, then `recover` before anything else and after every failed commit.
+
+    `progress` is what the tables say of the slice. Ledgers of one slice (in an older and a newer stretch of the same
+    shard count) share it, as their commits move the same progress.
+    """
 
     assignment: Assignment
 
-    def __init__(self, writer: TableWriter) -> None:
+    def __init__(self, writer: TableWriter, progress: dict[str, TableProgress | None]) -> None:
         self._writer = writer
+        self._progress = progress
         self._epochs: Sequence[Epoch] = ()
-        self._progress: dict[str, TableProgress | None] = {}
-        self._reached: dict[str, int] = {}
+        self._done: dict[str, int] = {}
         self.is_open = False
 
     def follow(self, assignment: Assignment, epochs: Sequence[Epoch]) -> None:
         """Take over the inputs in force and the bounds that follow from them."""
         self.assignment, self._epochs = assignment, epochs
         for table in dict.fromkeys(table for epoch in epochs for table in epoch.inputs.tables):
-            self._reached[table] = self._settled(table, self._reached.get(table, assignment.first))
+            self._done.setdefault(table, assignment.first)
             self._progress.setdefault(table, None)
 
     def recover(self) -> None:
         """Have the tables finish or undo what was interrupted, and read where they stand."""
-        for table, reached in self._reached.items():
+        for table, done in self._done.items():
             progress = self._writer.recover(self.slice, table)
             self._progress[table] = progress
-            self._reached[table] = self._settled(table, max(reached, progress.slot if progress else 0))
+            self._done[table] = max(done, progress.slot if progress else 0)
         self.is_open = True
 
     @property
@@ -45,13 +49,12 @@ class Ledger:
     @property
     def reached_slot(self) -> int:
         """Everything before it is done, in every table."""
-        return min(min(self._reached.values()), self.assignment.end)
+        return min(*self._reached().values(), self.assignment.end)
 
     @property
     def furthest_slot(self) -> int:
         """Nothing from it on is done, in any table."""
-        reached = [slot for slot in self._reached.values() if slot < SLOT_END]
-        return min(max(reached, default=self.assignment.first), self.assignment.end)
+        return min(max(self._done.values()), self.assignment.end)
 
     @property
     def is_done(self) -> bool:
@@ -62,23 +65,25 @@ class Ledger:
         """The tables that are furthest behind, and the slots up to where the next ones stand, or other inputs come into
         force, or the assignment ends. Only while it is not done.
         """
-        first = self.reached_slot
-        behind = tuple(table for table in tables_at(self._epochs, first) if self._reached[table] == first)
-        others = [slot for slot in self._reached.values() if slot > first]
+        reached, first = self._reached(), self.reached_slot
+        behind = tuple(table for table in tables_at(self._epochs, first) if reached[table] == first)
+        others = [slot for slot in reached.values() if slot > first]
         return Window(first, min([*others, next_edge(self._epochs, first), self.assignment.end])), behind
 
     def commits(self, batch: StagedBatch, tables: Sequence[str]) -> list[TableCommit]:
         """What to commit for a staged batch of these tables, parents first.
 
         A table without rows commits nothing and its progress lags behind; but where readers are told of complete
-        partitions, it follows at every partition's edge, and where the assignment ends.
+        partitions, it follows at every partition's edge, where other inputs come into force (it may not be among the
+        tables from there on), and where the assignment ends.
         """
         end = batch.window.end
-        edge = end if end == self.assignment.end else self._writer.options.partition.start(end)
+        ends_here = end in (next_edge(self._epochs, end - 1), self.assignment.end)
+        edge = end if ends_here else self._writer.options.partition.start(end)
         found = []
         for table in tables:
             files, progress = tuple(batch.files.get(table, ())), self._progress[table]
-            at_edge = self._writer.marks_partitions and (progress is None or progress.slot < edge)
+            at_edge = self._writer.marks_partitions and (progress.slot if progress else self.assignment.first) < edge
             if files or at_edge:
                 found.append(TableCommit(table, progress.slot if progress else None, end, files))
         return found
@@ -90,16 +95,22 @@ class Ledger:
             self._progress[report.table] = TableProgress(
                 report.slot, before.rows + report.rows, before.files + report.files, before.bytes + report.bytes
             )
-            self._reached[report.table] = self._settled(report.table, report.slot)
+            self._done[report.table] = report.slot
             yield report
 
     def done(self, window: Window, tables: Sequence[str]) -> None:
         """Note that these tables have done a window, also those that had no rows in it."""
         for table in tables:
-            self._reached[table] = self._settled(table, max(window.end, self._reached[table]))
+            self._done[table] = max(window.end, self._done[table])
 
-    def _settled(self, table: str, slot: int) -> int:
-        """The first slot from this one on where the table is in force at all; `SLOT_END` where it never is again."""
-        while slot < SLOT_END and table not in tables_at(self._epochs, slot):
-            slot = next_edge(self._epochs, slot)
-        return slot
+    def _reached(self) -> dict[str, int]:
+        """By table, where its work goes on: the first slot beyond what is done in which it is in force at all, or
+        `SLOT_END`.
+        """
+        reached = {}
+        for table, done in self._done.items():
+            slot = done
+            while slot < SLOT_END and table not in tables_at(self._epochs, slot):
+                slot = next_edge(self._epochs, slot)
+            reached[table] = slot
+        return reached

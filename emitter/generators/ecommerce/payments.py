@@ -26,7 +26,7 @@ from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, choice_table, choose
 
 LANES = 64
-_TO_PAYMENT, _TO_REPLY, _TO_RETRY = Delay(48), Delay(6), Delay(90)
+_TO_PAYMENT, _TO_REPLY, _TO_RETRY = Delay(12), Delay(6), Delay(90)
 
 
 @dataclass(frozen=True, slots=True)
