@@ -222,7 +222,7 @@ def list_() -> None:
 
 
 @app.command()
-def info(domain: Annotated[str, typer.Argument(help="Its name, as `list` shows it.")]) -> None:
+def info(domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Its name, as `list` shows it.")]) -> None:
     """Show a domain's tables, columns and options."""
     from emitter import printing
     from emitter.generators import domain_class, domain_options

@@ -17,6 +17,14 @@ from emitter.testing import ManualClock
 from tests.unit.scripted_daemon import STATUS, commit, step
 
 
+def restore_logging(case: unittest.TestCase) -> None:
+    """After the test, let logging be as it was before."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    case.addCleanup(lambda: (setattr(root, "handlers", handlers), root.setLevel(level)))
+    case.addCleanup(structlog.reset_defaults)
+
+
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -24,10 +32,7 @@ class _Terminal(io.StringIO):
 
 class LogsTest(unittest.TestCase):
     def setUp(self) -> None:
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
-        self.addCleanup(lambda: (setattr(root, "handlers", handlers), root.setLevel(level)))
-        self.addCleanup(structlog.reset_defaults)
+        restore_logging(self)
         self.clock = ManualClock()
         self.out: io.StringIO = io.StringIO()
         logs.configure("debug", "auto", self.clock, self.out)

@@ -1,0 +1,424 @@
+"""The command line: each verb on a small run, each kind of error with its exit code, never a traceback."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import unittest
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from typer.testing import CliRunner, Result
+
+from emitter import __version__
+from emitter.cli import app
+from emitter.errors import OvertakenError, StorageError
+from tests.unit.test_logs import restore_logging
+
+PROJECT = Path(__file__).parents[2]
+VERBS = ("run", "generate", "verify", "expect", "status", "preview", "check", "list", "info")
+CONFIG = """
+clock: {start: 2026-01-01, speed: 100, batch_seconds: 10}
+server: {port: 0}
+ecommerce: {customers: 20, products: 10, orders_per_second: 5}
+"""
+END = "2026-01-01T00:10:00Z"
+
+
+def config_file(folder: str, text: str = CONFIG) -> str:
+    path = Path(folder) / "emitter.yaml"
+    path.write_text(f"{text}\noutput: {{uri: {folder}/shop}}\n", encoding="utf-8")
+    return str(path)
+
+
+def invoke(*arguments: str, width: int = 80) -> Result:
+    """Run the command line in this process."""
+    environment = {name: None for name in os.environ if name.startswith("EMITTER_")}
+    return CliRunner().invoke(app, arguments, env=environment | {"COLUMNS": str(width), "NO_COLOR": "1"})
+
+
+class _Case(unittest.TestCase):
+    def setUp(self) -> None:
+        restore_logging(self)
+
+    def assert_exit(self, code: int, result: Result) -> None:
+        if result.exit_code != code:
+            self.fail(f"exit code {result.exit_code}\n{result.output}\n{result.exception!r}")
+
+
+class UsageTest(_Case):
+    def test_every_verb_explains_itself(self) -> None:
+        text = invoke("--help").stdout
+        for verb in VERBS:
+            with self.subTest(verb):
+                self.assertRegex(text, rf"(?m)^. {verb} +[A-Z]")
+                result = invoke(verb, "--help")
+                self.assert_exit(0, result)
+                self.assertLessEqual(max(map(len, result.stdout.splitlines())), 80)
+
+    def test_the_version_is_that_of_the_package(self) -> None:
+        self.assertEqual(invoke("--version").stdout, f"emitter {__version__}\n")
+
+    def test_wrong_usage_ends_in_2_and_suggests(self) -> None:
+        for arguments, said in (
+            (("verfy",), "verify"),
+            (("run", "--bathces", "3"), "--batches"),
+            (("run",), "--config"),
+            (("run", "-c", "x", "--batches", "0"), "greater than or equal to 1"),
+            (("run", "-c", "x", "--batches", "three"), "valid integer"),
+            (("generate", "-c", "x"), "--to"),
+            (("info",), "DOMAIN"),
+        ):
+            with self.subTest(arguments):
+                result = invoke(*arguments)
+                self.assert_exit(2, result)
+                self.assertIn(said, result.stderr)
+                self.assertEqual(result.stdout, "")
+
+    def test_a_time_that_is_none_says_what_is_one(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            for arguments, said in (
+                (("generate", "-c", path, "--to", "tomorrow"), "--to 'tomorrow' is not a time"),
+                (("expect", "-c", path, "--from", "2026-02-30", "--to", END), "--from '2026-02-30'"),
+                (("verify", "-c", path, "--to", "1999-01-01"), "--to '1999-01-01'"),
+                (("run", "-c", path, "--until", "2026-01-01T00:00:00.5"), "whole second"),
+            ):
+                with self.subTest(arguments):
+                    result = invoke(*arguments)
+                    self.assert_exit(2, result)
+                    self.assertIn(said, result.stderr)
+                    self.assertIn("Try: give it in ISO 8601, such as 2026-01-31", result.stderr)
+
+    def test_all_faults_of_a_configuration_come_at_once(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder, "clock: {speed: 0}\nshard: {index: 3, count: 2}\nseeed: 1")
+            for verb in ("run", "verify", "status", "preview", "check"):
+                with self.subTest(verb):
+                    result = invoke(verb, "-c", path, "--set", "server.port=-1")
+                    self.assert_exit(2, result)
+                    for key in ("clock.speed", "shard.index", "seeed", "server.port"):
+                        self.assertIn(key, result.stderr)
+
+    def test_a_flag_beats_the_environment_which_beats_the_file(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            variables = {"EMITTER_SERVER__PORT": "not a port"}
+            result = CliRunner().invoke(app, ("check", "-c", path), env=variables)
+            self.assert_exit(2, result)
+            self.assertIn("EMITTER_SERVER__PORT", result.stderr)
+            result = CliRunner().invoke(app, ("check", "-c", path, "--set", "server.port=0"), env=variables)
+            self.assert_exit(0, result)
+
+
+class ErrorsTest(_Case):
+    def test_each_kind_of_error_has_its_exit_code_and_a_way_out(self) -> None:
+        for error, code in (
+            (OvertakenError("another writer came first", hint="stop one of them"), 3),
+            (StorageError("write", "/data/x", OSError(28, "No space left on device")), 4),
+        ):
+            with self.subTest(code), tempfile.TemporaryDirectory() as folder:
+                with mock.patch("emitter.inspection.status", side_effect=error):
+                    result = invoke("status", "-c", config_file(folder))
+                self.assert_exit(code, result)
+                self.assertEqual(result.stderr, f"Error: {error.problem}\nTry: {error.hint}\n")
+                self.assertEqual(result.stdout, "")
+
+    def test_ctrl_c_ends_quietly(self) -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch("emitter.oracle.expect", side_effect=KeyboardInterrupt),
+        ):
+            result = invoke("expect", "-c", config_file(folder), "--to", END)
+        self.assert_exit(130, result)
+        self.assertEqual(result.output, "")
+
+    def test_nothing_that_was_never_written_can_be_verified(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            for verb in ("verify", "status"):
+                with self.subTest(verb):
+                    result = invoke(verb, "-c", path)
+                    self.assert_exit(2, result)
+                    self.assertIn("there is no journal", result.stderr)
+
+    def test_the_port_in_use_ends_in_2_before_anything_is_written(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = invoke("run", "-c", config_file(folder), "--set", f"server.port={port}")
+            self.assert_exit(2, result)
+            self.assertIn(f"127.0.0.1 port {port}: Address already in use", result.stderr)
+            self.assertEqual(list(Path(folder).iterdir()), [Path(folder) / "emitter.yaml"])
+
+
+class VerbsTest(_Case):
+    """On ten minutes of a small shop, generated once."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder, cls.config = folder.name, config_file(folder.name)
+        cls.generated = invoke("generate", "-c", cls.config, "--to", END, "--jobs", "1")
+
+    def truth(self) -> dict[str, Any]:
+        result = invoke("expect", "-c", self.config, "--to", END)
+        self.assert_exit(0, result)
+        self.assertEqual(result.stderr, "")
+        return json.loads(result.stdout)["tables"]
+
+    def test_generate_tells_what_it_wrote(self) -> None:
+        self.assert_exit(0, self.generated)
+        rows = {table: f"{truth['rows']:,}" for table, truth in self.truth().items()}
+        for table, count in rows.items():
+            self.assertRegex(self.generated.stdout, rf"(?m)^{table} +{re.escape(count)} ")
+        self.assertIn("Written from 2026-01-01T00:00:00Z to 2026-01-01T00:10:00Z", self.generated.stdout)
+
+    def test_generate_again_has_nothing_to_do(self) -> None:
+        result = invoke("generate", "-c", self.config, "--to", END)
+        self.assert_exit(0, result)
+        self.assertEqual(result.stdout, f"Nothing to do: everything up to {END} is there.\n")
+
+    def test_a_dry_run_estimates_and_writes_nothing(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            result = invoke("generate", "-c", path, "--to", END, "--dry-run")
+            self.assert_exit(0, result)
+            self.assertRegex(result.stdout, r"(?m)^in all +[\d,]+ +[\d.]+ kB +\d+")
+            self.assertEqual(list(Path(folder).iterdir()), [Path(path)])
+
+    def test_verify_finds_all_there(self) -> None:
+        result = invoke("verify", "-c", self.config)
+        self.assert_exit(0, result)
+        rows = sum(truth["rows"] for truth in self.truth().values())
+        self.assertTrue(result.stdout.endswith(f"All {rows:,} rows are there, each once.\n"), result.stdout)
+
+    def test_verify_ends_in_1_and_names_rows_that_are_lost(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            self.assert_exit(0, invoke("generate", "-c", path, "--to", END, "--jobs", "1"))
+            for file in Path(folder).glob("shop/payments/year=*/**/*.parquet"):
+                file.unlink()
+            result = invoke("verify", "-c", path, "--table", "payments")
+            self.assert_exit(1, result)
+            lost = self.truth()["payments"]["rows"]
+            self.assertIn(f"Of {lost:,} rows: {lost:,} lost.", result.stdout)
+            self.assertRegex(result.stdout, r"payments: lost: payment_id=\d+")
+
+    def test_status_is_a_table_or_json(self) -> None:
+        result = invoke("status", "-c", self.config)
+        self.assert_exit(0, result)
+        self.assertRegex(result.stdout, rf"(?m)^orders +{END} ")
+        tables = json.loads(invoke("status", "-c", self.config, "--json").stdout)
+        rows = {one["table"]: one["rows"] for one in tables}
+        self.assertEqual(rows, {table: truth["rows"] for table, truth in self.truth().items()})
+
+    def test_preview_never_cuts_an_id(self) -> None:
+        result = invoke("preview", "-c", self.config, "--rows", "3")
+        self.assert_exit(0, result)
+        self.assertLessEqual(max(map(len, result.stdout.splitlines())), 80)
+        self.assertRegex(result.stdout, r"(?m)^ *\d{15,16} \d{15,16} 00:")
+
+    def test_preview_writes_nothing(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            self.assert_exit(0, invoke("preview", "-c", path))
+            self.assertEqual(list(Path(folder).iterdir()), [Path(path)])
+
+    def test_check_lists_what_was_looked_at(self) -> None:
+        result = invoke("check", "-c", self.config)
+        self.assert_exit(0, result)
+        self.assertTrue(all(line.startswith("✓ ") for line in result.stdout.splitlines()))
+        self.assertIn("storage", result.stdout)
+
+    def test_list_and_info_describe_domains_and_formats(self) -> None:
+        self.assertRegex(invoke("list").stdout, r"(?s)ecommerce .*orders.*parquet ")
+        result = invoke("info", "ecommerce")
+        self.assert_exit(0, result)
+        for part in ("order_items: ", "key: product_id, valid_from", "unit_price", "ecommerce.orders_per_second: 10"):
+            self.assertIn(part, result.stdout)
+        self.assertLessEqual(max(map(len, result.stdout.splitlines())), 110)
+
+    def test_an_unknown_domain_is_refused(self) -> None:
+        result = invoke("info", "nope")
+        self.assert_exit(2, result)
+        self.assertIn("ecommerce", result.stderr)
+
+    def test_run_ends_after_its_batches_with_a_line_for_each(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            result = invoke("run", "-c", config_file(folder), "--set", "clock.speed=max", "--batches", "3")
+            self.assert_exit(0, result)
+            lines = [json.loads(line) for line in result.stderr.splitlines()]
+            self.assertEqual([line["action"] for line in lines], ["serve", "start", "batch", "batch", "batch", "stop"])
+            self.assertEqual(lines[-1]["reason"], "batches")
+            self.assertEqual(result.stdout, "")
+
+    def test_run_ends_where_it_was_asked_to(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            until = "2026-01-01T00:00:25Z"
+            result = invoke("run", "-c", path, "--set", "clock.speed=max", "--until", until)
+            self.assert_exit(0, result)
+            self.assertEqual(json.loads(result.stderr.splitlines()[-1])["reason"], "until")
+            self.assertIn(until, invoke("status", "-c", path).stdout)
+
+
+class ProcessTest(unittest.TestCase):
+    """As real processes: signals, pipes, terminals."""
+
+    def setUp(self) -> None:
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.config = config_file(self.folder)
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]]:
+        """`emitter run` and its log lines."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emitter", "run", "-c", self.config, *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            cwd=PROJECT,
+        )
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        try:
+            assert process.stderr
+            yield process, map(json.loads, process.stderr)
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+            process.stderr.close()  # type: ignore[union-attr]
+
+    def until(self, lines: Iterator[dict[str, Any]], action: str) -> dict[str, Any]:
+        found = next((line for line in lines if line["action"] == action), None)
+        assert found, f"it ended without {action}"
+        return found
+
+    def test_sigterm_and_sigint_finish_the_batch_and_end_in_0(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number.name), self.running() as (process, lines):
+                self.until(lines, "batch")
+                process.send_signal(number)
+                self.assertEqual(self.until(lines, "stop")["reason"], "signal")
+                self.assertEqual(process.wait(), 0)
+
+    def test_sighup_applies_what_is_safe_and_names_the_rest(self) -> None:
+        with self.running() as (process, lines):
+            self.until(lines, "batch")
+            changed = CONFIG.replace("speed: 100", "speed: 200").replace("customers: 20", "customers: 30")
+            config_file(self.folder, changed)
+            process.send_signal(signal.SIGHUP)
+            line = self.until(lines, "reload")
+            self.assertEqual((line["applied"], line["refused"]), (["clock.speed"], ["ecommerce.customers"]))
+            config_file(self.folder, "clock: {speed: fast}")
+            process.send_signal(signal.SIGHUP)
+            line = self.until(lines, "reload")
+            self.assertEqual(line["level"], "error")
+            self.assertIn("clock.speed", line["error"])
+            self.until(lines, "batch")
+
+    def test_it_serves_where_it_says(self) -> None:
+        with self.running() as (_, lines):
+            url = self.until(lines, "serve")["url"]
+            self.until(lines, "batch")
+            for page, said in (("livez", b"true"), ("readyz", b"true"), ("metrics", b"emitter_build_info")):
+                with urllib.request.urlopen(f"{url}/{page}", timeout=10) as response:
+                    self.assertIn(said, response.read())
+
+    def at_a_terminal(self, *arguments: str) -> str:
+        """What `emitter ARGUMENTS` draws on a terminal of 80 by 24 that stderr is."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emitter", *arguments],
+            stderr=theirs,
+            stdout=subprocess.DEVNULL,
+            cwd=PROJECT,
+            env=os.environ | {"TERM": "xterm-256color"},
+        )
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        os.close(theirs)
+        drawn = b""
+        with suppress(OSError):  # EIO: the other side is closed
+            while part := os.read(ours, 4096):
+                drawn += part
+        os.close(ours)
+        self.assertEqual(process.wait(), 0)
+        timer.cancel()
+        return drawn.decode()
+
+    def test_at_a_terminal_a_live_view_shows_the_batches_and_gives_the_cursor_back(self) -> None:
+        drawn = self.at_a_terminal("run", "-c", self.config, "--batches", "3")
+        for part in ("Simulated ", "order_items", "Done: all batches are written."):
+            self.assertIn(part, drawn)
+        self.assertGreater(drawn.rindex("\x1b[?25h"), drawn.rindex("\x1b[?25l"))
+
+    def test_without_a_live_view_a_terminal_gets_coloured_lines(self) -> None:
+        drawn = self.at_a_terminal("run", "-c", self.config, "--batches", "2", "--no-live")
+        self.assertEqual(drawn.count("batch   "), 2)
+        self.assertNotIn("\x1b[?25l", drawn)
+
+    def test_at_a_terminal_generate_draws_a_bar(self) -> None:
+        drawn = self.at_a_terminal("generate", "-c", self.config, "--to", END, "--jobs", "1")
+        self.assertIn("generate", drawn)
+        self.assertIn("100%", drawn)
+
+    def test_a_second_signal_ends_at_once_whatever_the_main_thread_does(self) -> None:
+        program = (
+            "import threading\n"
+            "from emitter.signals import Signals\n"
+            "with Signals(on_stop=lambda: print('stopping', flush=True), on_reload=lambda: None):\n"
+            "    print('ready', flush=True)\n"
+            "    threading.Event().wait()\n"
+        )
+        for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+            with (
+                self.subTest(number.name),
+                subprocess.Popen(
+                    [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=PROJECT
+                ) as process,
+            ):
+                assert process.stdout
+                self.assertEqual(process.stdout.readline(), "ready\n")
+                process.send_signal(number)
+                self.assertEqual(process.stdout.readline(), "stopping\n")
+                process.send_signal(number)
+                self.assertEqual(process.wait(30), code)
+
+    def test_a_reader_who_goes_away_is_no_error(self) -> None:
+        for arguments in (("expect", "-c", self.config, "--to", END), ("info", "ecommerce")):
+            with self.subTest(arguments[0]):
+                reading, writing = os.pipe()
+                os.close(reading)
+                result = subprocess.run(
+                    [sys.executable, "-m", "emitter", *arguments],
+                    stdout=writing,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    cwd=PROJECT,
+                    check=False,
+                )
+                os.close(writing)
+                self.assertEqual((result.returncode, result.stderr), (141, ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
