@@ -278,8 +278,6 @@ class SkewTests(unittest.TestCase):
     )
     def test_ranks_stay_within_the_population(self, law: tuple[int, str], draws: list[tuple[int, int]]) -> None:
         quantiles = self.quantiles(*law)
-        self.assertEqual(len(quantiles), 2**QUANTILE_BITS + 1)
-        self.assertTrue((quantiles[1:] >= quantiles[:-1]).all())
         words = np.array([word for word, _ in draws] + [0, WORD_MAX], dtype=np.uint64)
         populations = np.array([population for _, population in draws] + [1, POPULATION_MAX - 1], dtype=np.int64)
         ranks = skewed_rank(words, quantiles, populations)
