@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Anchor, Clock, Simulated
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
+    DamagedStateError,
     MissingJournalError,
     OvertakenError,
     SliceLockedError,
@@ -29,10 +31,10 @@ from emitter.factory import identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.ledger import Ledger
-from emitter.model import CommitOutcome, CommitReport, Inputs, Slice, StepReport, TableCommit, Window
+from emitter.model import CommitOutcome, CommitReport, Inputs, Slice, StepReport, TableCommit, TableProgress, Window
 from emitter.observer import DaemonStatus, Observer
 from emitter.pipeline import LocalStager, Request, Stager
-from emitter.plan import assignments, complete_slot, tables_at
+from emitter.plan import assignments, complete_slot, layouts, tables_at
 from emitter.randomness import Stream
 from emitter.writers.base import TableWriter
 
@@ -83,6 +85,7 @@ class Daemon:
         self._stack = ExitStack()
         self._stop = threading.Event()
         self._ledgers: list[Ledger] = []
+        self._progress: defaultdict[Slice, dict[str, TableProgress | None]] = defaultdict(dict)
         self._time: SimulatedTime | None = None
         self._finished_edge = 0
 
@@ -124,8 +127,8 @@ class Daemon:
         status = self._status
         if self._time is None:
             return status
-        now = max(self._time.now(), status.reached_slot)
-        lag = float(int(now) - status.reached_slot)
+        now = self._time.now()
+        lag = float(max(0, int(now) - status.reached_slot))
         return replace(
             status, simulated_slot=now, lag_seconds=lag, debt_rows=lag * sum(status.rows_per_second.values())
         )
@@ -210,35 +213,41 @@ class Daemon:
     # What is due
 
     def _next_work(self) -> tuple[Ledger, Window, tuple[str, ...]] | None:
-        """The ledger that is furthest behind and what it does next, which is sealed; None where nothing is due."""
+        """A ledger and what it does next, which is sealed; None where nothing is due."""
         while True:
-            ledger = self._next_ledger()
-            window, tables = ledger.next_work()
-            due = self._cut(window, tables, ledger.slice)
-            if due is None or due.end <= self._journal.sealed_slot:
-                return due and (ledger, due, tables)
-            self._journal.seal(self._seal_ahead(due.end))
+            work = self._due_work()
+            if work is None or work[1].end <= self._journal.sealed_slot:
+                return work
+            self._journal.seal(self._seal_ahead(work[1].end))
             self._follow_journal()  # others may have put other inputs in force just before
 
-    def _next_ledger(self) -> Ledger:
-        """The first assignment that is not done. What older shards still hold is left to them for now."""
-        for ledger in self._ledgers:
-            if not ledger.is_open and not self._take_over(ledger):
-                continue
-            if not ledger.is_done:
-                return ledger
-        raise OvertakenError(
-            f"slice {self._settings.slice} is done: from {text_of(self._ledgers[-1].assignment.end)} on"
-            f" {self._journal.epochs[-1].inputs.shard_count} shards are in force",
-            hint="start with the shard.count that is in force, or change it back by starting with another",
-        )
+    def _due_work(self) -> tuple[Ledger, Window, tuple[str, ...]] | None:
+        """The first assignment, in order of time, in which something is due. What older shards still hold is left to
+        them for now.
+        """
+        taken = [ledger for ledger in self._ledgers if ledger.is_open or self._take_over(ledger)]
+        unfinished = [ledger for ledger in taken if not ledger.is_done]
+        if not unfinished:
+            in_force = layouts(self._journal.epochs)[-1]
+            raise OvertakenError(
+                f"slice {self._settings.slice} is done: from {text_of(in_force.first)} on"
+                f" {in_force.shard_count} shards are in force",
+                hint="start with the shard.count that is in force, or change it back by starting with another",
+            )
+        for ledger in unfinished:
+            window, tables = ledger.next_work()
+            due = self._cut(window, tables, ledger.slice)
+            if due is not None:
+                return ledger, due, tables
+        return None
 
     def _take_over(self, ledger: Ledger) -> bool:
-        if not ledger.assignment.is_own:
+        if ledger.slice not in self._held:
             try:
                 self._stack.enter_context(self._writer.hold(ledger.slice))
             except SliceLockedError:
                 return False
+            self._held.add(ledger.slice)
         ledger.recover()
         return True
 
@@ -293,14 +302,14 @@ class Daemon:
         settings = self._settings
         self._stack.callback(self._stager.close)
         self._stack.enter_context(self._writer.hold(settings.slice))
+        self._held = {settings.slice}
         self._journal = self._open_journal()
         self._follow_journal()
         self._last_step_wall_seconds: float | None = None
         for ledger in self._ledgers:
-            if ledger.assignment.is_own and not ledger.is_open:
-                ledger.recover()
+            self._take_over(ledger)
+        furthest = self._furthest_slot()
         if settings.speed is not None:
-            furthest = max(ledger.furthest_slot for ledger in self._open_ledgers())
             self._time = self._start_time(settings.speed, furthest)
         self._refresh_status()
         self._observer.started(self.status())
@@ -338,16 +347,35 @@ class Daemon:
         self._stager.follow(self._generator)
         known = {(ledger.slice, ledger.assignment.first): ledger for ledger in self._ledgers}
         self._ledgers = [
-            known.get((assignment.slice, assignment.first)) or Ledger(self._writer)
+            known.get((assignment.slice, assignment.first)) or Ledger(self._writer, self._progress[assignment.slice])
             for assignment in assignments(epochs, self._settings.slice)
         ]
         for ledger, assignment in zip(self._ledgers, assignments(epochs, self._settings.slice), strict=True):
             ledger.follow(assignment, epochs)
 
+    def _furthest_slot(self) -> int:
+        """Nothing from it on is done, by any shard: up to here time has passed. Raises DamagedStateError where the
+        journal doesn't know of it.
+        """
+        slots = {
+            table: max((stands.slot for stands in self._writer.progress(table).values()), default=0)
+            for table in self._journal.tables()
+        }
+        if self._journal.refresh():  # whoever got further has sealed it before
+            self._follow_journal()
+        for table, slot in slots.items():
+            if slot > self._journal.sealed_slot:
+                raise DamagedStateError(
+                    f"table {table} is complete up to {text_of(slot)}, but the journal ends at"
+                    f" {text_of(self._journal.sealed_slot)}: its last entries are gone",
+                    hint="restore a newer copy of _emitter/journal: without it nobody knows what the rows are made of",
+                )
+        return max(self._journal.origin_slot, *slots.values())
+
     def _start_time(self, speed: float, furthest_slot: int) -> SimulatedTime:
         """Simulated time, from where the anchor or else the tables say, and never before what is done."""
         stored = load_anchor(self._writer.storage) if self._settings.catch_up else None
-        fresh = Anchor(max(furthest_slot, self._journal.origin_slot), self._clock.wall_seconds(), speed)
+        fresh = Anchor(furthest_slot, self._clock.wall_seconds(), speed)
         time = SimulatedTime(self._clock, stored or fresh, speed, catch_up=self._settings.catch_up)
         raised = time.raise_to(furthest_slot)
         if stored is None or stored.speed != speed or raised:
@@ -373,7 +401,8 @@ class Daemon:
     def _reached_slot(self) -> int:
         """Everything that falls to this shard before it is done."""
         opened = self._open_ledgers()
-        return min((ledger.reached_slot for ledger in opened if not ledger.is_done), default=opened[-1].assignment.end)
+        done = opened[-1].assignment.end if opened else self._journal.sealed_slot
+        return min((ledger.reached_slot for ledger in opened if not ledger.is_done), default=done)
 
     def _refresh_status(self, *, stepped: bool = False) -> None:
         reached = self._reached_slot()
@@ -403,7 +432,7 @@ class Daemon:
 
     def _retry_seconds(self, attempt: int) -> float:
         """Twice as long each time, up to the limit, less a part of it that differs from shard to shard."""
-        longest = min(self._settings.retry_wait_seconds_max, _FIRST_RETRY_SECONDS * 2 ** min(attempt - 1, 20))
+        longest = min(self._settings.retry_wait_seconds_max, _FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 20))
         word = Stream(self._generator.seed, "retry").word(self._settings.slice.index << 32 | attempt)
         return longest * (0.5 + 0.5 * (word >> 11) / 2**53)
 

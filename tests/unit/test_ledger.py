@@ -1,0 +1,190 @@
+"""How far each table of a slice is, and what comes next."""
+
+from __future__ import annotations
+
+import unittest
+
+import pyarrow as pa
+
+from emitter.clock import SLOT_END
+from emitter.errors import OvertakenError
+from emitter.ledger import Ledger
+from emitter.model import EncodedFile, Epoch, Inputs, Slice, StagedFile, TableProgress, Window
+from emitter.partitioning import PartitionSpec
+from emitter.pipeline import StagedBatch
+from emitter.plan import Assignment
+from emitter.testing import HeartbeatGenerator, HeartbeatOptions, MemoryStorage, MemoryWriter
+from emitter.writers.base import WriterOptions
+
+HOUR = 3600
+TABLE = HeartbeatGenerator(seed=1, origin_slot=0, options=HeartbeatOptions()).table("heartbeats")
+
+
+def epoch(from_slot: int, *tables: str, rate: float = 1.0) -> Epoch:
+    return Epoch(from_slot, Inputs({"rate": rate}, 1, tables or ("a", "b")))
+
+
+class LedgerTest(unittest.TestCase):
+    def setUp(self):
+        self.storage = MemoryStorage()
+
+    def writer(self) -> MemoryWriter:
+        writer = MemoryWriter(self.storage, WriterOptions(partition=PartitionSpec.of("hour")))
+        writer.open("run", TABLE)
+        return writer
+
+    def ledger(self, *epochs: Epoch, first: int = 0, end: int = SLOT_END, writer: MemoryWriter | None = None) -> Ledger:
+        self.used = writer or self.writer()
+        ledger = Ledger(self.used, {})
+        ledger.follow(Assignment(Slice(), first, end, is_own=True), epochs or (epoch(0),))
+        ledger.recover()
+        return ledger
+
+    def staged(self, table: str, window: Window) -> StagedFile:
+        """A file of 7 rows and 10 bytes."""
+        encoded = EncodedFile(table, "year=2020/month=01", 0, 7, pa.py_buffer(b"1234567890"))
+        return self.used.stage(Slice(), window, encoded)
+
+    def do(self, ledger: Ledger, end: int, *with_rows: str) -> list[str]:
+        """Do the next work up to `end`; the tables that were committed."""
+        window, tables = ledger.next_work()
+        self.assertGreaterEqual(window.end, end)
+        batch = StagedBatch(Window(window.first, end))
+        for table in with_rows:
+            batch.files[table] = [self.staged(table, batch.window)]
+        commits = ledger.commits(batch, tables)
+        self.assertEqual([commit.table for commit in commits], [report.table for report in ledger.commit(commits)])
+        ledger.done(batch.window, tables)
+        return [commit.table for commit in commits]
+
+    def test_it_begins_where_its_assignment_does(self):
+        ledger = self.ledger(first=100, end=200)
+        self.assertEqual((ledger.reached_slot, ledger.furthest_slot, ledger.is_done), (100, 100, False))
+        self.assertEqual(ledger.next_work(), (Window(100, 200), ("a", "b")))
+
+    def test_every_table_with_rows_commits_and_the_others_lag(self):
+        ledger = self.ledger()
+        self.assertEqual(self.do(ledger, 10, "b"), ["a", "b"])  # the first commit tells that there is a table
+        self.assertEqual(self.do(ledger, 20, "b"), ["b"])
+        self.assertEqual(ledger.reached_slot, 20)
+        self.assertEqual(self.used.progress("a"), {Slice(): TableProgress(10)})
+        self.assertEqual(self.used.progress("b"), {Slice(): TableProgress(20, rows=14, files=2, bytes=20)})
+
+    def test_a_lagging_table_spans_the_gap(self):
+        ledger = self.ledger()
+        self.do(ledger, 10, "a", "b")
+        self.do(ledger, 20, "b")
+        self.do(ledger, 30, "a")
+        self.assertEqual(self.used.progress("a")[Slice()].slot, 30)
+
+    def test_after_a_crash_the_table_furthest_behind_comes_first_and_alone(self):
+        ledger = self.ledger()
+        self.do(ledger, 10, "a", "b")
+        self.do(ledger, 20, "a")
+        again = self.ledger()
+        self.assertEqual((again.reached_slot, again.furthest_slot), (10, 20))
+        self.assertEqual(again.next_work(), (Window(10, 20), ("b",)))
+        self.do(again, 15)
+        self.assertEqual(again.next_work(), (Window(15, 20), ("b",)))
+        self.do(again, 20)
+        self.assertEqual(again.next_work(), (Window(20, SLOT_END), ("a", "b")))
+
+    def test_at_every_partitions_edge_all_tables_say_where_they_are(self):
+        ledger = self.ledger()
+        self.do(ledger, 10, "a", "b")
+        self.assertEqual(self.do(ledger, HOUR - 1, "b"), ["b"])
+        self.assertEqual(self.do(ledger, HOUR), ["a", "b"])
+        self.assertEqual(self.do(ledger, HOUR + 50), [])
+        self.assertEqual(self.do(ledger, 3 * HOUR + 7), ["a", "b"])  # an edge lies within
+        self.assertEqual(self.do(ledger, 4 * HOUR - 1), [])
+
+    def test_where_nobody_is_told_of_partitions_nothing_is_committed_without_rows(self):
+        class Plain(MemoryWriter):
+            marks_partitions = False
+
+        ledger = self.ledger(writer=Plain(self.storage, self.writer().options))
+        self.used.open("run", TABLE)
+        self.assertEqual(self.do(ledger, HOUR), [])
+        self.assertEqual(self.do(ledger, HOUR + 1, "b"), ["b"])
+
+    def test_work_ends_where_other_inputs_come_into_force(self):
+        ledger = self.ledger(epoch(0), epoch(50, rate=2.0))
+        self.assertEqual(ledger.next_work(), (Window(0, 50), ("a", "b")))
+
+    def test_where_other_inputs_come_into_force_all_tables_say_where_they_are(self):
+        # Table b is gone from there on: nobody would ever tell that its last slots had no rows.
+        ledger = self.ledger(epoch(0), epoch(50, "a"))
+        self.do(ledger, 10, "a", "b")
+        self.assertEqual(self.do(ledger, 50, "a"), ["a", "b"])
+        self.assertEqual(ledger.next_work(), (Window(50, SLOT_END), ("a",)))
+
+    def test_work_ends_with_the_assignment_and_all_tables_say_so(self):
+        ledger = self.ledger(end=30)
+        self.do(ledger, 10, "a", "b")
+        self.assertEqual(self.do(ledger, 30), ["a", "b"])
+        self.assertTrue(ledger.is_done)
+        self.assertTrue(self.ledger(end=30).is_done)
+
+    def test_a_table_that_comes_later_begins_then(self):
+        epochs = (epoch(0, "a"), epoch(50, "a", "c"))
+        ledger = self.ledger(*epochs)
+        self.assertEqual(ledger.next_work(), (Window(0, 50), ("a",)))
+        self.do(ledger, 50, "a")
+        self.assertEqual(ledger.next_work(), (Window(50, SLOT_END), ("a", "c")))
+        self.assertEqual(self.ledger(*epochs).next_work(), (Window(50, SLOT_END), ("a", "c")))
+
+    def test_a_table_that_comes_while_it_runs(self):
+        ledger = self.ledger(epoch(0, "a"))
+        self.do(ledger, 40, "a")
+        ledger.follow(ledger.assignment, (epoch(0, "a"), epoch(50, "a", "c")))
+        self.assertEqual(ledger.next_work(), (Window(40, 50), ("a",)))
+        self.do(ledger, 50, "a")
+        self.assertEqual(ledger.next_work(), (Window(50, SLOT_END), ("a", "c")))
+
+    def test_a_table_that_goes_and_comes_back_while_it_runs(self):
+        ledger = self.ledger(epoch(0))
+        self.do(ledger, 10, "a", "b")
+        epochs = (epoch(0), epoch(50, "a"))
+        ledger.follow(ledger.assignment, epochs)
+        self.do(ledger, 50, "a", "b")
+        self.do(ledger, 60, "a")
+        self.assertEqual((ledger.reached_slot, ledger.furthest_slot), (60, 60))
+        epochs = (*epochs, epoch(90))
+        ledger.follow(ledger.assignment, epochs)
+        self.assertEqual(ledger.next_work(), (Window(60, 90), ("a",)))
+        self.do(ledger, 90, "a")
+        self.assertEqual(ledger.next_work(), (Window(90, SLOT_END), ("a", "b")))
+        self.assertEqual(self.ledger(*epochs).next_work(), (Window(90, SLOT_END), ("a", "b")))
+
+    def test_an_assignment_may_get_an_end_while_it_runs(self):
+        ledger = self.ledger()
+        self.do(ledger, 10, "a", "b")
+        ledger.follow(Assignment(Slice(), 0, 30, is_own=True), (epoch(0),))
+        self.assertEqual(ledger.next_work(), (Window(10, 30), ("a", "b")))
+
+    def test_two_stretches_of_one_slice_share_its_progress(self):
+        progress: dict[str, TableProgress | None] = {}
+        writer = self.used = self.writer()
+        older, newer = Ledger(writer, progress), Ledger(writer, progress)
+        older.follow(Assignment(Slice(), 0, 50, is_own=True), (epoch(0),))
+        newer.follow(Assignment(Slice(), 90, SLOT_END, is_own=True), (epoch(0),))
+        older.recover()
+        newer.recover()
+        self.do(older, 50, "a", "b")
+        self.assertEqual(newer.next_work(), (Window(90, SLOT_END), ("a", "b")))
+        self.assertEqual(self.do(newer, 100, "a", "b"), ["a", "b"])
+        self.assertEqual(writer.progress("a")[Slice()], TableProgress(100, rows=14, files=2, bytes=20))
+
+    def test_a_commit_that_fails_in_the_middle_leaves_what_is_behind(self):
+        ledger = self.ledger()
+        self.do(ledger, 10, "a", "b")
+        other = self.ledger()
+        window = Window(10, 20)
+        batch = StagedBatch(window, files={"b": [self.staged("b", window)]})
+        commits = ledger.commits(batch, ("a", "b"))
+        self.do(other, 20, "b")
+        with self.assertRaises(OvertakenError):
+            list(ledger.commit(commits))
+        self.assertEqual(ledger.reached_slot, 10)
+        ledger.recover()
+        self.assertEqual(ledger.next_work(), (Window(10, 20), ("a",)))
