@@ -1,0 +1,18 @@
+"""The same as in test_shards, many times."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.simulation import test_shards
+
+
+class LongShardsTest(test_shards.AnyFleetTest, test_shards.ChangedCountTest):
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(actions=test_shards.ACTIONS, last_count=st.integers(1, 3))
+    def test_whatever_they_did_every_row_is_there_once(self, actions, last_count):
+        self.check(actions, last_count)
+
+    def test_two_four_two_with_every_shard_killed_somewhere(self):
+        self.check_every_shard_killed([(point, nth) for point in test_shards.POINTS for nth in (1, 2, 3, 5, 8, 13)])

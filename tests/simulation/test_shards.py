@@ -1,0 +1,337 @@
+"""Any number of shards, started, killed and counted anew in any order, write what one undisturbed run writes."""
+
+from __future__ import annotations
+
+import tempfile
+import unittest
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from emitter import oracle
+from emitter.bounded import generate
+from emitter.config import EmitterConfig
+from emitter.daemon import Daemon
+from emitter.errors import OvertakenError, SliceLockedError
+from emitter.journal import Journal
+from emitter.local_storage import LocalStorage
+from emitter.model import Slice
+from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
+from emitter.writers.parquet import ParquetWriter
+from tests.support.reader import contents, figures
+from tests.support.shop import ORIGIN, TABLES, crash, due, finish, run, shop, shop_daemon, shop_writer
+
+UNTIL = 900
+POINTS = ParquetWriter.crash_points
+
+
+class ShardsCase(unittest.TestCase):
+    """An output of its own for each test, and what one undisturbed run writes."""
+
+    undisturbed: ClassVar[Path]
+    truth: ClassVar[dict[str, pa.Table]]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.undisturbed = cls.new_folder()
+        run(shop(cls.undisturbed), UNTIL)
+        cls.truth = contents(cls.undisturbed)
+
+    @classmethod
+    def new_folder(cls) -> Path:
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        return Path(folder.name)
+
+    def setUp(self):
+        self.output = self.new_folder()
+
+    def shard(self, index: int, count: int, output: Path | None = None, **changes: Any) -> EmitterConfig:
+        return shop(output or self.output, {"shard.index": index, "shard.count": count, **changes})
+
+    def assert_whole(self, *outputs: Path, until: int = UNTIL) -> None:
+        """Every row of the undisturbed run is there once, for an independent reader and for ours."""
+        found = contents(*(outputs or (self.output,)))
+        for table in TABLES:
+            self.assertEqual(found[table].num_rows, self.truth[table].num_rows, table)
+            self.assertTrue(found[table].equals(self.truth[table]), table)
+        for output in outputs or (self.output,):
+            verification = oracle.verify(shop(output), None, None if outputs else ORIGIN + until)
+            self.assertTrue(verification.ok, verification)
+
+    def positions(self, table: str = "orders") -> dict[str, int]:
+        progress = shop_writer(shop(self.output)).progress(table)
+        return {str(slice): stands.slot - ORIGIN for slice, stands in progress.items()}
+
+    def counts(self) -> list[tuple[int, int]]:
+        """The shard counts of the journal, and from where on they hold."""
+        journal = Journal.load(LocalStorage(self.output))
+        assert journal is not None
+        return [(epoch.from_slot - ORIGIN, epoch.inputs.shard_count) for epoch in journal.epochs]
+
+
+class SameRowsTest(ShardsCase):
+    def test_one_shard_generate_four_shards_into_one_output_and_into_four(self):
+        generated = self.new_folder()
+        generate(shop(generated), None, ORIGIN + UNTIL, clock=ManualClock())
+        four = [self.new_folder() for _ in range(4)]
+        for index in range(4):
+            run(self.shard(index, 4), UNTIL)
+            run(self.shard(index, 4, four[index]), UNTIL)
+        expected = figures(self.undisturbed)
+        for table, (rows, keys, *_) in expected.items():
+            self.assertEqual(rows, keys, table)
+        self.assertEqual([figures(generated), figures(self.output), figures(*four)], [expected] * 3)
+        self.assert_whole(generated)
+        self.assert_whole()
+        self.assert_whole(*four)
+
+    def test_what_is_expected_is_what_is_there(self):
+        expected = oracle.expect(shop(self.undisturbed), None, ORIGIN + UNTIL)["tables"]
+        found = figures(self.undisturbed)
+        self.assertEqual({table: each["rows"] for table, each in expected.items()}, {t: f[0] for t, f in found.items()})
+        for table in ("orders", "order_items", "payments"):
+            self.assertEqual(expected[table]["sums"]["amount"], str(found[table][2]), table)
+
+    def test_each_shard_has_its_even_part(self):
+        for index in range(4):
+            run(self.shard(index, 4), UNTIL)
+        rows = [stands.rows for stands in shop_writer(shop(self.output)).progress("orders").values()]
+        self.assertEqual(sum(rows), self.truth["orders"].num_rows)
+        self.assertGreater(min(rows), sum(rows) / 4 * 0.6)
+
+    def test_shards_at_different_positions_are_each_right_as_far_as_they_are(self):
+        for index, until in ((0, 300), (1, 60), (2, 600)):
+            run(self.shard(index, 4), until)
+        verification = oracle.verify(shop(self.output))
+        self.assertTrue(verification.ok, verification)
+        self.assertFalse(oracle.verify(shop(self.output), None, ORIGIN + 60).ok)  # shard 3 has done nothing
+        run(self.shard(3, 4), 60)
+        self.assertTrue(oracle.verify(shop(self.output), None, ORIGIN + 60).ok)
+        for index in (2, 3, 0, 1):
+            run(self.shard(index, 4), UNTIL)
+        self.assert_whole()
+
+    def test_a_partition_is_marked_once_all_slices_and_tables_have_passed_it(self):
+        def marks() -> list[str]:
+            return sorted(str(path.parent.relative_to(self.output)) for path in self.output.rglob("_SUCCESS"))
+
+        run(self.shard(0, 2), 600)
+        self.assertEqual(marks(), [])
+        run(self.shard(1, 2), 120)
+        self.assertEqual(marks(), [])
+        run(self.shard(1, 2), 240)  # the partition ends at 180
+        self.assertEqual(marks(), sorted(f"{table}/year=2026/month=01/day=01" for table in TABLES))
+        for index in range(2):
+            run(self.shard(index, 2), UNTIL)
+        self.assertEqual(len(marks()), len(TABLES))
+
+
+class ChangedCountTest(ShardsCase):
+    def test_one_two_four_three_one(self):
+        for count, until in ((1, 100), (2, 400), (4, 550), (3, 650), (1, UNTIL)):
+            for index in range(count):
+                run(self.shard(index, count), until)
+        self.assertEqual([count for _, count in self.counts()], [1, 2, 4, 3, 1])
+        self.assert_whole()
+
+    def check_every_shard_killed(self, points: Sequence[tuple[str, int]]) -> None:
+        for place, first in enumerate(points):
+            with self.subTest(first):
+                self.output = self.new_folder()
+                reached = []
+                for count, until in ((2, 300), (4, 600), (2, 750)):
+                    for index in range(count):
+                        point = points[(place + 5 * index) % len(points)]
+                        reached.append(crash(self.shard(index, count), until, *point))
+                self.assertGreater(sum(reached), 4)
+                for index in range(2):
+                    run(self.shard(index, 2), UNTIL)
+                self.assert_whole()
+
+    def test_two_four_two_with_every_shard_killed_somewhere(self):
+        self.check_every_shard_killed([(point, 1 + 3 * (place % 2)) for place, point in enumerate(POINTS)])
+
+    def test_what_an_old_shard_left_is_done_though_its_count_came_back_before(self):
+        run(self.shard(0, 1), 120)
+        with shop_daemon(self.shard(0, 1), until=400) as daemon:
+            daemon.step()  # seals ahead
+        run(self.shard(1, 2), 800)  # shard 0 of 2, to which the rest falls, never runs
+        self.assertEqual(len(self.counts()), 2)
+        run(self.shard(0, 1), UNTIL)
+        self.assertEqual([count for _, count in self.counts()], [1, 2, 1])
+        self.assert_whole()
+
+    def test_what_a_count_left_in_two_of_its_stretches_is_done(self):
+        for index, count, until in ((0, 2, 60), (1, 2, 120), (3, 4, 240), (1, 2, 360)):
+            run(self.shard(index, count), until)
+        run(self.shard(0, 1), UNTIL)
+        self.assertEqual(self.counts(), [(0, 2), (120, 4), (240, 2), (360, 1)])
+        self.assert_whole()
+
+    def test_what_is_left_counts_as_not_finished(self):
+        for index in range(2):
+            with shop_daemon(self.shard(index, 2)) as daemon:
+                daemon.step()
+        edge = self.counts()[-1][0]
+        run(self.shard(0, 1), 120)
+        self.assertGreater(self.counts()[-1][0], 120 + edge)  # the new count holds only later
+        self.assertEqual(self.positions(), {"0-of-2": 120, "1-of-2": 120})
+        self.assertTrue(oracle.verify(shop(self.output), None, ORIGIN + 120).ok)
+
+    def test_what_old_shards_still_do_is_left_to_them_until_they_end(self):
+        with ExitStack() as old:
+            slow = old.enter_context(shop_daemon(self.shard(0, 1)))
+            slow.step()
+            with shop_daemon(self.shard(0, 2), until=UNTIL) as new, shop_daemon(self.shard(1, 2), until=UNTIL) as other:
+                finish(new)
+                finish(other)
+                self.assertEqual(self.positions(), {"0-of-1": 60, "0-of-2": UNTIL, "1-of-2": UNTIL})
+                old.close()
+                edge = self.counts()[-1][0]
+                finish_later = new.step()
+                assert finish_later is not None
+                self.assertEqual((finish_later.slice, self.positions()["0-of-1"] > 60), (Slice(), True))
+                self.assertFalse(new.finished)
+                finish(new)
+        self.assertEqual(self.positions()["0-of-1"], edge)
+        self.assert_whole()
+
+    def test_an_old_shard_ends_where_the_new_count_begins(self):
+        with shop_daemon(self.shard(0, 1), until=UNTIL) as old:
+            old.step()
+            for index in range(2):
+                run(self.shard(index, 2), UNTIL)
+            with self.assertRaises(OvertakenError) as caught:
+                finish(old)
+            self.assertEqual(caught.exception.exit_code, 3)
+            self.assertIn("2 shards are in force", caught.exception.problem)
+        self.assertEqual(self.positions()["0-of-1"], self.counts()[-1][0])
+        self.assert_whole()
+
+    def test_another_count_moves_no_simulated_time(self):
+        clock, live = ManualClock(), {"clock.speed": 1, "clock.batch_seconds": 10}
+        for on_restart in ("catch_up", "continue"):
+            with self.subTest(on_restart):
+                self.output = self.new_folder()
+                changes = {**live, "clock.on_restart": on_restart}
+                with shop_daemon(self.shard(0, 1, **changes), clock=clock) as daemon:
+                    for _ in range(5):
+                        clock.advance(10)
+                        due(daemon)
+                for index in range(4):
+                    with shop_daemon(self.shard(index, 4, **changes), clock=clock) as daemon:
+                        self.assertEqual(daemon.status().simulated_slot, ORIGIN + 50)
+                        self.assertEqual([report.commits for report in due(daemon) if report.commits], [])
+                self.assertEqual(self.counts()[-1], (600 + 10, 4))
+
+    def test_each_old_slice_goes_on_live_until_the_new_count_begins(self):
+        clock, live = ManualClock(), {"clock.speed": 1, "clock.batch_seconds": 10}
+        for index in range(4):
+            with shop_daemon(self.shard(index, 4, **live), clock=clock) as daemon:
+                if index == 0:
+                    clock.advance(10)
+                due(daemon)
+        with shop_daemon(self.shard(0, 2, **live), clock=clock) as daemon:
+            clock.advance(10)
+            self.assertEqual({report.slice for report in due(daemon)}, {Slice(0, 4), Slice(2, 4)})
+            clock.advance(10)
+            self.assertEqual({report.slice for report in due(daemon)}, {Slice(0, 4), Slice(2, 4)})
+            self.assertEqual(daemon.status().lag_seconds, 0)
+
+
+class Fleet:
+    """Daemons of an output that overlap as they please: those that are alive, by slice."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._alive: dict[Slice, tuple[ExitStack, Daemon, FaultyStorage]] = {}
+
+    def start(self, slice: Slice) -> None:
+        if slice in self._alive:
+            return
+        config = shop(self._output, {"shard.index": slice.index, "shard.count": slice.count})
+        storage, stack = FaultyStorage(self._output), ExitStack()
+        try:
+            daemon = stack.enter_context(shop_daemon(config, until=UNTIL, storage=storage))
+        except SliceLockedError:  # a newer shard is finishing this slice
+            return
+        self._alive[slice] = (stack, daemon, storage)
+
+    def step(self, place: int, times: int) -> None:
+        for _ in range(times):
+            if not self._alive:
+                return
+            slice = sorted(self._alive, key=str)[place % len(self._alive)]
+            stack, daemon, _ = self._alive[slice]
+            try:
+                if not daemon.finished:
+                    daemon.step()
+            except OvertakenError:
+                stack.close()
+                del self._alive[slice]
+
+    def kill(self, place: int, calls: int) -> None:
+        """Let one die at one of its next system calls."""
+        if not self._alive:
+            return
+        slice = sorted(self._alive, key=str)[place % len(self._alive)]
+        stack, daemon, storage = self._alive.pop(slice)
+        storage.fail(SimulatedCrash(), at=1 + calls, times=None, after=bool(calls % 2))
+        try:
+            with stack:
+                while not daemon.finished:
+                    daemon.step()
+        except (SimulatedCrash, OvertakenError):
+            pass
+
+    def stop(self) -> None:
+        for stack, _, _ in self._alive.values():
+            stack.close()
+        self._alive.clear()
+
+
+_SLICES = st.sampled_from([Slice(index, count) for count in (1, 2, 3, 4) for index in range(count)])
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("start"), _SLICES),
+        st.tuples(st.just("step"), st.integers(0, 5), st.integers(1, 6)),
+        st.tuples(st.just("kill"), st.integers(0, 5), st.integers(0, 60)),
+    ),
+    min_size=4,
+    max_size=24,
+)
+
+
+class AnyFleetTest(ShardsCase):
+    def check(self, actions: list[tuple], last_count: int) -> None:
+        self.output = self.new_folder()
+        fleet = Fleet(self.output)
+        for action, *what in actions:
+            getattr(fleet, action)(*what)
+        fleet.stop()
+        for index in range(last_count):
+            run(self.shard(index, last_count), UNTIL)
+        self.assert_whole()
+
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @example(
+        actions=[
+            ("start", Slice(0, 2)),
+            ("step", 0, 3),
+            ("start", Slice(1, 3)),
+            ("step", 1, 6),
+            ("kill", 0, 17),
+            ("start", Slice(0, 2)),
+            ("step", 0, 6),
+        ],
+        last_count=1,
+    )
+    @given(actions=ACTIONS, last_count=st.integers(1, 3))
+    def test_whatever_they_did_every_row_is_there_once(self, actions, last_count):
+        self.check(actions, last_count)
