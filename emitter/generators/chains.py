@@ -49,7 +49,8 @@ class Pair:
 class Chains:
     """All the (lane, step) pairs of some scripts, probed as one array.
 
-    `pairs` keeps the order of the columns that `sources` gives.
+    `pairs` keeps the order of the columns that `sources` gives; a lane's steps are the `lane_steps[lane]` columns from
+    `lane_columns[lane]` on.
     """
 
     def __init__(self, scripts: Sequence[Sequence[Delay]], stream: Stream) -> None:
@@ -61,6 +62,8 @@ class Chains:
         self.longest_seconds = max(sum(delay.longest_seconds for delay in pair.delays) for pair in self.pairs)
         self.lanes = np.array([pair.lane for pair in self.pairs], dtype=np.int64)
         self.steps = np.array([pair.step for pair in self.pairs], dtype=np.int64)
+        lane_steps = np.array([len(script) for script in scripts], dtype=np.int64)
+        self.lane_steps, self.lane_columns = lane_steps, np.cumsum(lane_steps) - lane_steps
         self._stream = stream
         depth = max(len(pair.delays) for pair in self.pairs)
         shape = (depth, len(self.pairs))
@@ -93,14 +96,16 @@ class Chains:
         return moving
 
     def targets(self, slots: Integers, columns: Integers) -> Integers:
-        """The other way: for each slot of origin (rows) and pair (columns), the slot in which the step falls."""
-        moving = np.repeat(slots[:, np.newaxis], len(columns), axis=1)
+        """The other way: for slots of origin and pairs, in shapes that fit together, where the step falls."""
+        columns, begins = np.broadcast_arrays(columns, slots)
+        moving = begins.copy()
         for level in range(len(self._seconds)):
-            inside, pairs = self._at_level(level, columns)
-            seconds, factor = self._seconds[level, pairs], self._factor[level, pairs]
-            block, place = np.divmod(moving[:, inside], seconds)
-            turned = (place * factor + self._turn(level, pairs, block)) % seconds
-            moving[:, inside] = (block + self._blocks[level, pairs]) * seconds + turned
+            inside = self._depths[columns] > level
+            pairs = columns[inside]
+            seconds = self._seconds[level, pairs]
+            block, place = np.divmod(moving[inside], seconds)
+            turned = (place * self._factor[level, pairs] + self._turn(level, pairs, block)) % seconds
+            moving[inside] = (block + self._blocks[level, pairs]) * seconds + turned
         return moving
 
     def _at_level(self, level: int, columns: Integers) -> tuple[Integers | slice, Integers]:

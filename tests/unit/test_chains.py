@@ -40,7 +40,7 @@ class DelayTests(unittest.TestCase):
         for seconds in (1, 7, WEEK_SECONDS):
             chains = Chains([[Delay(1, seconds)]], Stream(1, "chain"))
             slots = np.arange(-5, 100)
-            np.testing.assert_array_equal(chains.targets(slots, np.array([0]))[:, 0], slots + seconds)
+            np.testing.assert_array_equal(chains.targets(slots[:, np.newaxis], np.array([0]))[:, 0], slots + seconds)
             np.testing.assert_array_equal(chains.sources(slots, np.array([0]))[:, 0], slots - seconds)
             self.assertEqual(chains.longest_seconds, seconds)
 
@@ -55,10 +55,10 @@ class BijectionTests(unittest.TestCase):
         slots = np.array(some, dtype=np.int64)
         for place in range(len(chains.pairs)):
             here = np.array([place])
-            ends = chains.targets(slots, here)[:, 0]
+            ends = chains.targets(slots[:, np.newaxis], here)[:, 0]
             np.testing.assert_array_equal(chains.sources(ends, here)[:, 0], slots)
             begins = chains.sources(slots, here)[:, 0]
-            np.testing.assert_array_equal(chains.targets(begins, here)[:, 0], slots)
+            np.testing.assert_array_equal(chains.targets(begins[:, np.newaxis], here)[:, 0], slots)
 
     @QUICK
     @given(st.integers(0, 2**63 - 1), SCRIPTS, SLOTS)
@@ -73,7 +73,10 @@ class BijectionTests(unittest.TestCase):
         )
         for lane, script in enumerate(scripts):
             moments = [slots]
-            moments += [chains.targets(slots, np.array([column(chains, lane, s)]))[:, 0] for s in range(len(script))]
+            moments += [
+                chains.targets(slots[:, np.newaxis], np.array([column(chains, lane, s)]))[:, 0]
+                for s in range(len(script))
+            ]
             for step, delay in enumerate(script):
                 waited = moments[step + 1] - moments[step]
                 self.assertGreaterEqual(int(waited.min()), max(1, (delay.blocks - 1) * delay.block_seconds + 1))
@@ -99,7 +102,7 @@ class BijectionTests(unittest.TestCase):
         for seconds in (1, 2, 48, 97, 3600, 86_400):
             chains = Chains([[Delay(seconds, 3)]], Stream(9, "chain"))
             block = YEAR_2026 // seconds
-            ends = chains.targets(np.arange(block * seconds, (block + 1) * seconds), np.array([0]))[:, 0]
+            ends = chains.targets(np.arange(block * seconds, (block + 1) * seconds)[:, np.newaxis], np.array([0]))[:, 0]
             first = (block + 3) * seconds
             np.testing.assert_array_equal(np.sort(ends), np.arange(first, first + seconds))
 
@@ -107,7 +110,7 @@ class BijectionTests(unittest.TestCase):
         """Between (blocks - 1) and (blocks + 1) blocks, most often about as many as it says."""
         chains = Chains([[Delay(1000, 2)]], Stream(9, "chain"))
         slots = np.arange(YEAR_2026, YEAR_2026 + 400_000)
-        waited = chains.targets(slots, np.array([0]))[:, 0] - slots
+        waited = chains.targets(slots[:, np.newaxis], np.array([0]))[:, 0] - slots
         self.assertLess(int(waited.min()), 1020)
         self.assertGreater(int(waited.max()), 2980)
         self.assertAlmostEqual(float(waited.mean()), 2000, delta=20)
@@ -117,7 +120,7 @@ class BijectionTests(unittest.TestCase):
 
     def test_lanes_of_one_script_are_moved_differently(self) -> None:
         chains = Chains([[Delay(3600)]] * 8, Stream(9, "chain"))
-        ends = chains.targets(np.arange(YEAR_2026, YEAR_2026 + 3600), np.arange(8))
+        ends = chains.targets(np.arange(YEAR_2026, YEAR_2026 + 3600)[:, np.newaxis], np.arange(8))
         for one in range(8):
             for other in range(one):
                 self.assertLess(np.count_nonzero(ends[:, one] == ends[:, other]), 360)
@@ -157,7 +160,7 @@ class Letters:
         lanes = (seqs + offsets[groups]) % self.LANES
         found: Counter[tuple[int, int, int, int, int]] = Counter()
         for place, pair in enumerate(self.chains.pairs):
-            ends = self.chains.targets(sources, np.array([place]))[:, 0]
+            ends = self.chains.targets(sources[:, np.newaxis], np.array([place]))[:, 0]
             mine = np.flatnonzero((lanes == pair.lane) & (ends[groups] >= first) & (ends[groups] < end))
             for thing in mine.tolist():
                 group = groups[thing]

@@ -13,7 +13,7 @@ from emitter.generators.ecommerce.keys import CHILD_MAX, SLOT_SHIFT, Dealer, Dea
 from emitter.generators.ecommerce.people import People
 from emitter.generators.ecommerce.rates import Counts
 from emitter.generators.ecommerce.tables import ORDER_ITEMS, ORDERS
-from emitter.model import Slice
+from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, Words, choice_table, choose
 
 CURRENCY = "EUR"
@@ -64,9 +64,17 @@ class Orders:
         slots = np.arange(first_slot, end_slot, dtype=np.int64)
         return deal(first_slot, self._counts(slots), self._dealer.offsets(slots), slice)
 
-    def counts_and_offsets(self, slots: Integers) -> tuple[Integers, Integers]:
-        """How many orders start in each slot, and from where they are dealt."""
-        return self._counts(slots), self._dealer.offsets(slots)
+    def counts(self, slots: Integers) -> Integers:
+        """How many orders start in each slot."""
+        return self._counts(slots)
+
+    def offsets(self, slots: Integers) -> Integers:
+        """From where the orders of each slot are dealt."""
+        return self._dealer.offsets(slots)
+
+    def expected(self, window: Window) -> float:
+        """The mean number of orders that start in a window."""
+        return self._counts.expected(window)
 
     def items(self, ids: Integers) -> Items:
         """The items of these orders (any, in any order; at least one)."""

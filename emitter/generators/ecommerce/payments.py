@@ -51,6 +51,7 @@ _METHOD_TABLE = choice_table(tuple(share for _, share in _METHODS))
 _COLUMN_NAMES = [column.name for column in PAYMENTS.columns]
 _BOOK_ORDERS_MAX = 4_000_000  # 32 MB of amounts
 _PART_ORDERS = 32_768
+_FOLLOWING_COST = 2  # following a step forwards, in lookups of a lane and step
 
 
 class Payments:
@@ -98,13 +99,35 @@ class Payments:
         )
 
     def _due(self, window: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
-        """(order ids, pairs, slots) of the steps in the window, by slot."""
+        """(order ids, pairs, slots) of the steps in the window, by slot.
+
+        Backwards, every lane and step is looked up in every slot; forwards, every order is followed. The rows are the
+        same: where orders are few for the length of the window, forwards is the shorter way.
+        """
+        reach = Window(window.first - self.longest_seconds, window.end)
+        lookups = window.seconds * len(self._chains.pairs) // slice.count
+        if self._orders.expected(reach) * MEAN_STEPS / slice.count * _FOLLOWING_COST < lookups:
+            return self._due_forwards(window, reach, slice)
+        return self._due_backwards(window, slice)
+
+    def _due_forwards(self, window: Window, reach: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
+        dealt = self._orders.dealt(reach.first, reach.end, slice)
+        offsets = self._orders.offsets(dealt.slots)
+        lanes = (((dealt.ids >> CHILD_BITS) & SEQUENCE_MASK) + offsets) % LANES
+        orders, steps = places_within(self._chains.lane_steps[lanes])
+        pairs = self._chains.lane_columns[lanes][orders] + steps
+        slots = self._chains.targets(dealt.slots[orders], pairs)
+        due = np.flatnonzero((slots >= window.first) & (slots < window.end))
+        due = due[np.argsort(slots[due], kind="stable")]
+        return dealt.ids[orders[due]], pairs[due], slots[due]
+
+    def _due_backwards(self, window: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
         columns = np.arange(len(self._chains.pairs))
         if LANES % slice.count == 0:  # a shard owns whole lanes: it need not look at the others
             columns = columns[self._chains.lanes % slice.count == slice.index]
         slots = np.arange(window.first, window.end, dtype=np.int64)
         sources = self._chains.sources(slots, columns)
-        counts, offsets = self._orders.counts_and_offsets(sources)
+        counts, offsets = self._orders.counts(sources), self._orders.offsets(sources)
         firsts = first_dealt(offsets, self._chains.lanes[columns], LANES)
         cells, places = places_within(count_dealt(counts, firsts, LANES).reshape(-1))
         seqs = firsts.reshape(-1)[cells] + LANES * places
