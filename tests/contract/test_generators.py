@@ -383,6 +383,19 @@ class EcommerceContract(GeneratorContract, unittest.TestCase):
                 for window, whole in self.whole.items():
                     self.assert_same(gather(self.make(), [window]), whole)
 
+    def test_payments_looked_back_for_are_those_followed_from_their_orders(self) -> None:
+        """Each way alone, for shard counts that divide the lanes and ones that don't."""
+        for cost in (0, 10**9):
+            with mock.patch.object(payments, "_FOLLOWING_COST", cost):
+                for window, whole in self.whole.items():
+                    for count in (1, 3, 4):
+                        shards = [
+                            gather(self.make(), cut(window, 200), Slice(index, count), ["payments"])
+                            for index in range(count)
+                        ]
+                        with self.subTest(cost=cost, window=window, shards=count):
+                            self.assert_same(joined(shards), {"payments": whole["payments"]})
+
     def test_amounts_too_many_to_keep_are_made_again(self) -> None:
         for orders in (0, 100, 1000):
             with (
