@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unittest
+from functools import partial
 
 import numpy as np
 
@@ -45,17 +46,15 @@ class DueStepsTest(unittest.TestCase):
                             self.assertTrue((np.diff(slots) >= 0).all())
 
     def test_both_ways_are_taken(self):
-        taken = []
-        for rate in (0.5, 200.0):
-            generator = shop(rate)
+        for rate, wanted in ((0.5, "_due_forwards"), (200.0, "_due_backwards")):
+            generator, taken = shop(rate), set[str]()
             payments, origin = generator._payments, generator.origin_slot
             for name in ("_due_forwards", "_due_backwards"):
                 way = getattr(payments, name)
-                setattr(payments, name, lambda *given, way=way, name=name: taken.append(name) or way(*given))
+                note = partial(taken.add, name)
+                setattr(payments, name, lambda *given, way=way, note=note: note() or way(*given))
             list(generator.rows(Window(origin, origin + 600), Slice(), ("payments",)))
-            self.assertEqual(len(set(taken)), 1, taken)
-            taken, seen = [], taken[0]
-            self.assertEqual(seen, "_due_forwards" if rate == 0.5 else "_due_backwards")
+            self.assertEqual(taken, {wanted})
 
 
 class AmountBookTest(unittest.TestCase):
