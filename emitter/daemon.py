@@ -375,7 +375,10 @@ class Daemon:
     def _start_time(self, speed: float, furthest_slot: int) -> SimulatedTime:
         """Simulated time, from where the anchor or else the tables say, and never before what is done."""
         stored = load_anchor(self._writer.storage) if self._settings.catch_up else None
-        fresh = Anchor(furthest_slot, self._clock.wall_seconds(), speed)
+        wall_seconds, begins = self._clock.wall_seconds(), float(furthest_slot)
+        if self._settings.starts_now and self._settings.catch_up:  # such a run follows the wall clock
+            begins = max(begins, wall_seconds - EPOCH_UNIX_SECONDS)
+        fresh = Anchor(begins, wall_seconds, speed)
         time = SimulatedTime(self._clock, stored or fresh, speed, catch_up=self._settings.catch_up)
         raised = time.raise_to(furthest_slot)
         if stored is None or stored.speed != speed or raised:
