@@ -11,14 +11,17 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emitter import randomness
 from emitter.clock import EPOCH_UNIX_SECONDS, parse_time, slot_of
+from emitter.errors import ConfigurationError
 from emitter.factory import create_generator
 from emitter.generators.ecommerce.catalogue import Catalogue
 from emitter.generators.ecommerce.growth import DAY_SECONDS, YEAR_SECONDS, Growth, Population, Shuffle
-from emitter.generators.ecommerce.options import GROWTH_YEARS, EcommerceOptions
+from emitter.generators.ecommerce.options import GROWTH_YEARS, POPULATION_MAX, EcommerceOptions
 from emitter.generators.ecommerce.people import People
 from emitter.model import Slice, Window
 from emitter.randomness import Stream
+from emitter.settings import validate_options
 
 START = "2026-01-01T06:30:00Z"  # days since the origin are not those of the calendar
 ORIGIN = slot_of(parse_time(START))
@@ -136,6 +139,21 @@ class ShuffleTests(unittest.TestCase):
         numbers = Shuffle(size, Stream(1, "shuffle"))(np.arange(size - 1000, size))
         self.assertTrue(((numbers >= 0) & (numbers < size)).all())
         self.assertEqual(len(np.unique(numbers)), 1000)
+
+
+class LimitTests(unittest.TestCase):
+    def test_populations_that_would_outgrow_the_draws_are_refused(self) -> None:
+        self.assertEqual(POPULATION_MAX, randomness.POPULATION_MAX)
+        for name, growth in (("customers", 0.2), ("customers", 0.0), ("products", 1.0)):
+            singular = name.removesuffix("s")
+            most = min(int((POPULATION_MAX - 1) / (1 + growth) ** GROWTH_YEARS), 10**9)
+            asked = {"orders_per_second": 1.0, f"{singular}_growth_per_year": growth}
+            with self.subTest(name=name, growth=growth):
+                right = validate_options(EcommerceOptions, {**asked, name: most}, "shop")
+                self.assertEqual(getattr(right, name), most)
+                if most < 10**9:
+                    with self.assertRaisesRegex(ConfigurationError, f"{name}.*at most {most}"):
+                        validate_options(EcommerceOptions, {**asked, name: most + 1}, "shop")
 
 
 class PeopleTests(unittest.TestCase):

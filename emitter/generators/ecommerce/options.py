@@ -36,6 +36,9 @@ GROWTH_YEARS = 10
 SLOT_ORDERS_MAX = 2**18
 """An order's id has 18 bits for its number within the second."""
 
+POPULATION_MAX = 2**30
+"""A customer or product is drawn from 64-bit words in a way that reaches so many."""
+
 _RATE_PEAK_MAX = SLOT_ORDERS_MAX - 10 * math.isqrt(SLOT_ORDERS_MAX)  # ten deviations of a Poisson count below
 
 
@@ -54,6 +57,17 @@ def _rate_faults(
             rate,
             f"at most {most} with these promotions and this growth, as ids end at {_RATE_PEAK_MAX} a second",
             f"at its peak this rate is {peak:.0f} orders a second",
+        )
+
+
+def _population_faults(opening: int, growth: float) -> Iterable[tuple[Any, str, str]]:
+    factor = (1.0 + growth) ** GROWTH_YEARS
+    if opening * factor > POPULATION_MAX - 1:
+        most = math.floor((POPULATION_MAX - 1) / factor)
+        yield (
+            opening,
+            f"at most {most} with this growth, as draws end at {POPULATION_MAX}",
+            f"after {GROWTH_YEARS} years there would be {opening * factor:.0f}",
         )
 
 
@@ -95,6 +109,8 @@ class EcommerceOptions:
 
     CHECKS: ClassVar[tuple[Check, ...]] = (
         Check(("orders_per_second", "promotions", "order_growth_per_year"), _rate_faults),
+        Check(("customers", "customer_growth_per_year"), _population_faults),
+        Check(("products", "product_growth_per_year"), _population_faults),
     )
 
     customers: Annotated[
