@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import unittest
 from functools import partial
+from unittest import mock
 
 import numpy as np
 
@@ -63,16 +64,33 @@ class AmountBookTest(unittest.TestCase):
         orders, origin = generator._orders, generator.origin_slot
         for slice in (Slice(), Slice(1, 3)):
             book = AmountBook(orders)
-            for first in (0, 30, 40, 400, 10):  # growing, overlapping, jumping ahead, going back
-                window = Window(origin + first, origin + first + 60)
-                ids = orders.dealt(window.first, window.end, slice).ids[::-3]
-                expected = orders.items(ids).order_cents
-                np.testing.assert_array_equal(book.of(ids, window, slice), expected)
-                limit, module._BOOK_ORDERS_MAX = module._BOOK_ORDERS_MAX, 10
-                try:  # too many to hold
-                    np.testing.assert_array_equal(AmountBook(orders).of(ids, window, slice), expected)
-                finally:
-                    module._BOOK_ORDERS_MAX = limit
+            # One after the other, after a gap, back again; never more kept than 100 seconds.
+            for first, end in ((0, 60), (60, 61), (61, 300), (400, 410), (410, 500), (10, 20), (20, 40)):
+                dealt = orders.dealt(origin + first, origin + end, slice)
+                book.add(dealt, orders.items(dealt.ids).order_cents, 100)
+                ids = orders.dealt(origin + max(0, first - 150), origin + end, slice).ids[::-3]
+                np.testing.assert_array_equal(book.of(ids, slice), orders.items(ids).order_cents)
+            self.assertEqual((book._first, book._end), (origin + 10, origin + 40))
+
+    def test_the_memo_is_bounded(self):
+        generator = shop(20.0)
+        orders, origin = generator._orders, generator.origin_slot
+        book = AmountBook(orders)
+        with mock.patch.object(module, "_BOOK_ORDERS_MAX", 2000):
+            for first in range(0, 3000, 50):
+                dealt = orders.dealt(origin + first, origin + first + 50, Slice())
+                book.add(dealt, orders.items(dealt.ids).order_cents, 1000)
+                self.assertLess(book._starts[-1], 2000 + 2 * len(dealt.ids))
+                np.testing.assert_array_equal(book.of(dealt.ids, Slice()), orders.items(dealt.ids).order_cents)
+
+    def test_an_order_of_another_slice_is_not_looked_up(self):
+        generator = shop(20.0)
+        orders, origin = generator._orders, generator.origin_slot
+        book, mine, other = AmountBook(orders), Slice(0, 2), Slice(1, 2)
+        dealt = orders.dealt(origin, origin + 50, mine)
+        book.add(dealt, orders.items(dealt.ids).order_cents, 100)
+        ids = orders.dealt(origin, origin + 50, other).ids
+        np.testing.assert_array_equal(book.of(ids, other), orders.items(ids).order_cents)
 
 
 if __name__ == "__main__":

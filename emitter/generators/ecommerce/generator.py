@@ -83,8 +83,7 @@ class EcommerceGenerator(GeneratorBase):
             dealt = self._orders.dealt(chunk.first, chunk.end, slice)
             if len(dealt.ids):
                 items = self._orders.items(dealt.ids)
-                if "payments" in tables:
-                    self._payments.note(dealt, items.order_cents)
+                self._payments.note(dealt, items.order_cents)
                 if "orders" in tables:
                     yield from _frames("orders", self._orders.order_batch(dealt, items))
                 if "order_items" in tables:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,21 +72,3 @@ def deal(first_slot: int, counts: Integers, offsets: Integers, slice: Slice) -> 
     slots = first_slot + groups
     ids = (slots << SLOT_SHIFT) | ((firsts[groups] + slice.count * places) << CHILD_BITS)
     return Dealt(slice, first_slot, np.concatenate([[0], np.cumsum(dealt)]), firsts, slots, ids)
-
-
-def parts_of(dealt: Dealt, things_max: int) -> Iterator[Dealt]:
-    """The same in parts of whole slots with about so many things each (a slot with more stays whole)."""
-    low, slots = 0, len(dealt.firsts)
-    while low < slots:
-        high = int(np.searchsorted(dealt.starts, dealt.starts[low] + things_max, side="right")) - 1
-        high = min(max(high, low + 1), slots)
-        begin, end = dealt.starts[low], dealt.starts[high]
-        yield Dealt(
-            dealt.slice,
-            dealt.first_slot + low,
-            dealt.starts[low : high + 1] - begin,
-            dealt.firsts[low:high],
-            dealt.slots[begin:end],
-            dealt.ids[begin:end],
-        )
-        low = high

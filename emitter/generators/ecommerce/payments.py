@@ -16,7 +16,6 @@ from emitter.generators.ecommerce.keys import (
     Dealt,
     count_dealt,
     first_dealt,
-    parts_of,
     places_within,
     times_micros,
 )
@@ -50,7 +49,6 @@ _STATUS_NAMES, _METHOD_NAMES = pa.array(_STATUSES), pa.array([method for method,
 _METHOD_TABLE = choice_table(tuple(share for _, share in _METHODS))
 _COLUMN_NAMES = [column.name for column in PAYMENTS.columns]
 _BOOK_ORDERS_MAX = 4_000_000  # 32 MB of amounts
-_PART_ORDERS = 32_768
 _FOLLOWING_COST = 2  # following a step forwards, in lookups of a lane and step
 
 
@@ -73,9 +71,7 @@ class Payments:
 
     def note(self, dealt: Dealt, amounts_cents: Integers) -> None:
         """Orders that were made for another table, and what they come to: their payments will ask."""
-        first = dealt.first_slot
-        if self.amounts.cover(Window(first - self.longest_seconds, first), dealt.slice):
-            self.amounts.append(dealt, amounts_cents)
+        self.amounts.add(dealt, amounts_cents, self.longest_seconds)
 
     def batch(self, window: Window, slice: Slice) -> pa.RecordBatch | None:
         """The rows of a window; None where there are none."""
@@ -83,7 +79,7 @@ class Payments:
         if not len(ids):
             return None
         payment_ids = ids + self._chains.steps[pairs] + 1
-        amounts = self.amounts.of(ids, Window(window.first - self.longest_seconds, window.end), slice)
+        amounts = self.amounts.of(ids, slice)
         method = choose(_METHOD_TABLE, self._method.words(ids))
         return pa.RecordBatch.from_arrays(
             [
@@ -146,39 +142,24 @@ class AmountBook:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._forget(0, Slice())
+        self._begin(0, Slice())
 
-    def _forget(self, first_slot: int, slice: Slice) -> None:
+    def _begin(self, first_slot: int, slice: Slice) -> None:
         self._slice, self._first, self._end = slice, first_slot, first_slot
         self._starts, self._firsts = np.zeros(1, np.int64), np.empty(0, np.int64)  # by slot
         self._amounts = np.empty(0, np.int64)  # by order, with room to grow
 
-    @property
-    def _size(self) -> int:
-        return int(self._starts[-1])
-
-    def cover(self, window: Window, slice: Slice) -> bool:
-        """Hold the orders of these slots and no earlier ones; False where they are too many to hold."""
-        if slice != self._slice or not self._first <= window.first <= self._end:
-            self._forget(window.first, slice)
-        if window.end > self._end:
-            missing = self._orders.dealt(self._end, window.end, slice)
-            if self._size + len(missing.ids) > _BOOK_ORDERS_MAX:
-                return False
-            for part in parts_of(missing, _PART_ORDERS):
-                self.append(part, self._orders.items(part.ids).order_cents if len(part.ids) else part.ids)
-        drop = window.first - self._first
-        if drop > 0:
-            gone = int(self._starts[drop])
-            self._starts, self._firsts = self._starts[drop:] - gone, self._firsts[drop:]
-            self._amounts, self._first = self._amounts[gone:], window.first
-        return True
-
-    def append(self, dealt: Dealt, amounts_cents: Integers) -> None:
-        """Take in the orders of the slots that come next, made elsewhere; ignored if they don't."""
+    def add(self, dealt: Dealt, amounts_cents: Integers, keep_seconds: int) -> None:
+        """Take in the orders of some slots, and keep those of so many seconds before them if they are the ones that
+        were taken in last.
+        """
         if dealt.first_slot != self._end or dealt.slice != self._slice:
-            return
-        size = self._size
+            self._begin(dealt.first_slot, dealt.slice)
+        self._forget(dealt.first_slot - keep_seconds)
+        size = int(self._starts[-1])
+        if size > _BOOK_ORDERS_MAX:
+            self._begin(dealt.first_slot, dealt.slice)
+            size = 0
         if size + len(amounts_cents) > len(self._amounts):
             grown = np.empty(2 * (size + len(amounts_cents)), np.int64)
             grown[:size] = self._amounts[:size]
@@ -188,17 +169,31 @@ class AmountBook:
         self._firsts = np.concatenate([self._firsts, dealt.firsts])
         self._end += len(dealt.firsts)
 
-    def of(self, ids: Integers, window: Window, slice: Slice) -> Integers:
-        """The amount in cents of each of these orders of a slice, all of them from slots of the window."""
-        if not self.cover(window, slice):
-            orders, places = np.unique(ids, return_inverse=True)
-            amounts: Integers = self._orders.items(orders).order_cents[places]
-            return amounts
-        slot = (ids >> SLOT_SHIFT) - self._first
+    def _forget(self, before_slot: int) -> None:
+        drop = before_slot - self._first
+        if drop > 0:
+            gone = int(self._starts[drop])
+            self._starts, self._firsts = self._starts[drop:] - gone, self._firsts[drop:]
+            self._amounts, self._first = self._amounts[gone:], before_slot
+
+    def of(self, ids: Integers, slice: Slice) -> Integers:
+        """The amount in cents of each of these orders of a slice."""
+        slots = ids >> SLOT_SHIFT
+        known = (slots >= self._first) & (slots < self._end) if slice == self._slice else np.zeros(len(ids), dtype=bool)
+        if known.all():
+            return self._look_up(ids, slots)
+        amounts = np.empty(len(ids), np.int64)
+        amounts[known] = self._look_up(ids[known], slots[known])
+        orders, places = np.unique(ids[~known], return_inverse=True)
+        amounts[~known] = self._orders.items(orders).order_cents[places]
+        return amounts
+
+    def _look_up(self, ids: Integers, slots: Integers) -> Integers:
+        slots = slots - self._first
         place = (ids >> CHILD_BITS) & SEQUENCE_MASK
-        place -= self._firsts[slot]
-        if slice.count > 1:
-            place //= slice.count
-        place += self._starts[slot]
+        place -= self._firsts[slots]
+        if self._slice.count > 1:
+            place //= self._slice.count
+        place += self._starts[slots]
         amounts_cents: Integers = self._amounts[place]
         return amounts_cents
