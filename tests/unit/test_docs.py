@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import re
+import unittest
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import emitter
+from emitter import errors
+from emitter.cli import app
+from emitter.clock import SystemClock
+from emitter.config import RELOADABLE, EmitterConfig
+from emitter.metrics import Metrics
+from emitter.settings import Key, leaf_keys
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "REFERENCE.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def default_text(key: Key) -> str:
+    default: Any = key.default
+    if default is MISSING:
+        return "(required)"
+    if default is None:
+        return "not given"
+    if default == ():
+        return "none"
+    if isinstance(default, tuple):
+        return "`{" + ", ".join(f"{name}: {value}" for name, value in default) + "}`"
+    return f"`{int(default) if isinstance(default, float) and default == int(default) else default}`"
+
+
+class ReferenceTest(unittest.TestCase):
+    def test_every_key_is_documented_with_its_default_and_what_is_allowed(self):
+        keys = leaf_keys(EmitterConfig)
+        documented = dict.fromkeys(re.findall(r"^\| `([a-z0-9_.]+)` \|", REFERENCE, re.MULTILINE))
+        self.assertEqual([name for name in documented if "/" not in name and name in keys], list(keys))
+        for path, key in keys.items():
+            row = f"| `{path}` | {default_text(key)} | {key.rule.allowed} | {key.doc} |"
+            self.assertIn(row, REFERENCE)
+
+    def test_every_verb_and_option_is_documented_and_no_other(self):
+        command = typer.main.get_command(app)
+        verbs = command.commands  # type: ignore[attr-defined]
+        table = REFERENCE.split("## Configuration")[0]
+        self.assertEqual(set(re.findall(r"`emitter ([a-z]+)", table)), set(verbs))
+        for name, verb in verbs.items():
+            row = next(line for line in table.splitlines() if f"`emitter {name}" in line)
+            for parameter in verb.params:
+                option = max(parameter.opts, key=len)
+                if option in ("--help", "--set", "--config") or not option.startswith("--"):
+                    continue
+                self.assertIn(option, row, name)
+
+    def test_every_metric_is_documented_and_no_other(self):
+        page = Metrics(version="1", clock=SystemClock()).page().decode()
+        named = set(re.findall(r"^# TYPE (emitter_\w+)", page, re.MULTILINE))
+        asked_at_the_scrape = {
+            *("emitter_simulated_timestamp_seconds", "emitter_clock_lag_seconds", "emitter_rate_debt_events"),
+            "emitter_target_events_per_second",
+        }
+        documented = set(re.findall(r"^\| `(emitter_\w+)", REFERENCE, re.MULTILINE))
+        self.assertEqual(documented, named | asked_at_the_scrape)
+
+    def test_every_exit_code_is_documented(self):
+        codes = {
+            kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")
+        }
+        documented = {int(code) for code in re.findall(r"^\| (\d) \|", REFERENCE, re.MULTILINE)}
+        self.assertEqual(documented, codes | {0, 1})
+
+    def test_what_a_reload_takes_over_is_documented(self):
+        sentence = REFERENCE.split("SIGHUP takes over")[1].split("names what else")[0]
+        self.assertEqual(set(re.findall(r"`([a-z_.]+)`", sentence)), set(RELOADABLE))
+
+
+class ReadmeTest(unittest.TestCase):
+    def test_links_lead_somewhere(self):
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+            for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def test_the_python_example_runs(self):
+        example = next(
+            block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "create_generator" in block
+        )
+        names: dict[str, Any] = {}
+        small = example.replace("orders_per_second=2.0", "orders_per_second=0.001, customers=5, products=5")
+        self.assertNotEqual(small, example)
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory() as folder:
+            exec(small.replace("data/week", folder), names)  # noqa: S102 (our own text)
+            self.assertTrue(list((Path(folder) / "orders").rglob("*.parquet")))
+
+    def test_the_public_names_are_few_and_listed(self):
+        self.assertEqual(
+            emitter.__all__,
+            [
+                *("CatalogConfig", "EmitterError", "GeneratorBase", "PartitionSpec", "S3Config", "TableWriter"),
+                *("WriterOptions", "__version__", "create_generator", "create_writer", "write_dataset"),
+            ],
+        )
+        for name in emitter.__all__:
+            self.assertIsNotNone(getattr(emitter, name))
+
+
+if __name__ == "__main__":
+    unittest.main()
