@@ -94,7 +94,7 @@ class ReadmeTest(unittest.TestCase):
         from tempfile import TemporaryDirectory
 
         with TemporaryDirectory() as folder:
-            exec(small.replace("data/week", folder), names)  # noqa: S102 (our own text)
+            exec(small.replace("data/week", folder), names)
             self.assertTrue(list((Path(folder) / "orders").rglob("*.parquet")))
 
     def test_the_public_names_are_few_and_listed(self):
