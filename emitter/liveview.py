@@ -10,7 +10,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from textwrap import shorten
 from types import TracebackType
 from typing import Self, override
 
@@ -135,7 +134,7 @@ class LiveView(Observer):
     def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
         when = f"Attempt {attempt} of {attempts_max} failed, the next follows in {wait_seconds:.1f} s: "
         with self._lock:
-            self._notice = Text(shorten(when + error.problem, NOTICE_LENGTH_MAX), style="yellow")
+            self._notice = Text(_shortened(when + error.problem), style="yellow")
 
     @override
     def stopped(self, reason: str) -> None:
@@ -230,6 +229,14 @@ def _table(widths_min: dict[str, int]) -> Table:
     for place, (title, width_min) in enumerate(widths_min.items()):
         table.add_column(title, min_width=width_min, justify="right" if place else "left", no_wrap=True)
     return table
+
+
+def _shortened(text: str) -> str:
+    """Two lines of it at most: paths are long, and the reason stands at the end."""
+    if len(text) <= NOTICE_LENGTH_MAX:
+        return text
+    half = (NOTICE_LENGTH_MAX - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def _speed(speed: float | None) -> str:

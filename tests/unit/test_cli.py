@@ -334,10 +334,14 @@ class ProcessTest(unittest.TestCase):
             self.assertIn("clock.speed", line["error"])
             self.until(lines, "batch")
 
-    def test_it_serves_where_it_says(self) -> None:
+    def test_it_serves_where_it_says_and_refuses_a_second_of_its_kind(self) -> None:
         with self.running() as (_, lines):
             url = self.until(lines, "serve")["url"]
             self.until(lines, "batch")
+            restore_logging(self)
+            second = invoke("run", "-c", self.config)
+            self.assertEqual(second.exit_code, 3)
+            self.assertRegex(second.stderr, r"(?m)^Error: .*held by process \d+$")
             for page, said in (("livez", b"true"), ("readyz", b"true"), ("metrics", b"emitter_build_info")):
                 with urllib.request.urlopen(f"{url}/{page}", timeout=10) as response:
                     self.assertIn(said, response.read())
