@@ -132,9 +132,7 @@ class LogLines(Observer):
         )
 
     @override
-    def waiting_to_retry(
-        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
-    ) -> None:
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
         _log.warning(
             "retry",
             error=error.problem,

@@ -93,9 +93,7 @@ class Metrics(Observer):
             buckets=_LONG_SECONDS,
             registry=registry,
         )
-        self._build = Gauge(
-            "emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry
-        )
+        self._build = Gauge("emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry)
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
 

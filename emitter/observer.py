@@ -25,9 +25,7 @@ class DaemonStatus:
     simulated_slot: float  # where simulated time stands; `reached_slot` at speed max
     lag_seconds: float  # simulated seconds that are due and not done
     debt_rows: float  # rows expected in these
-    rows_per_second: Mapping[
-        str, float
-    ]  # table -> target at `reached_slot`: this slice, per simulated second
+    rows_per_second: Mapping[str, float]  # table -> target at `reached_slot`: this slice, per simulated second
     speed: float | None  # simulated seconds per real second; None: max
     batch_seconds: int  # simulated
     last_step_wall_seconds: float | None  # unix time when the last step finished; None: none yet
@@ -50,9 +48,7 @@ class Observer:
     def stepped(self, report: StepReport, status: DaemonStatus) -> None:
         """A step finished: everything in its window is durable."""
 
-    def waiting_to_retry(
-        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
-    ) -> None:
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
         """Attempt number `attempt` failed; another follows after the wait."""
 
     def reloaded(self, applied: tuple[str, ...], refused: tuple[str, ...]) -> None:
@@ -87,9 +83,7 @@ class Observers(Observer):
         for observer in self._observers:
             observer.stepped(report, status)
 
-    def waiting_to_retry(
-        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
-    ) -> None:
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
         for observer in self._observers:
             observer.waiting_to_retry(error, attempt, attempts_max, wait_seconds)
 

@@ -66,9 +66,7 @@ class Health(Observer):
         self._trouble = ""
 
     @override
-    def waiting_to_retry(
-        self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float
-    ) -> None:
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
         self._trouble = f"; retrying: {error.problem}"
 
     @override
@@ -95,9 +93,7 @@ class Health(Observer):
         age_seconds = self._clock.monotonic_seconds() - self._finished_seconds
         if age_seconds <= limit_seconds:
             return ""
-        return (
-            f"no step has finished for {age_seconds:.0f} s, {limit_seconds:.0f} s are allowed{self._trouble}"
-        )
+        return f"no step has finished for {age_seconds:.0f} s, {limit_seconds:.0f} s are allowed{self._trouble}"
 
 
 def application(metrics: Metrics, health: Health) -> Starlette:
@@ -182,9 +178,7 @@ class _OneRequest(H11Protocol):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=CONNECTIONS_MAX)
     except socket.gaierror as error:  # its errno is of a numbering of its own
         raise UsageError(f"could not listen on {host}: {error.strerror}", hint=_hint(error)) from error

@@ -34,9 +34,7 @@ def run(
     server = Server(application(metrics, health), config.server.host, config.server.port)
     console = terminal() if live and config.log.format == "auto" else None
     view = LiveView(clock, console, url=f"{server.url}/metrics") if console else None
-    observer = Observers(
-        metrics, health, logs.LogLines(is_watched=view is not None), *([view] if view else [])
-    )
+    observer = Observers(metrics, health, logs.LogLines(is_watched=view is not None), *([view] if view else []))
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
     stop, reload_asked = threading.Event(), threading.Event()
 
@@ -69,9 +67,7 @@ def run(
                 health.watch(daemon.status)
                 if view:
                     view.watch(daemon.status)
-                reason = run_daemon(
-                    daemon, clock=clock, stop=stop, batches=batches, between_steps=between_steps
-                )
+                reason = run_daemon(daemon, clock=clock, stop=stop, batches=batches, between_steps=between_steps)
             observer.stopped(reason)
         except EmitterError as error:
             observer.stopped(f"error: {error.problem}")

@@ -33,9 +33,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         self._fd_before = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
-        self._before: dict[int, Any] = {
-            number: signal.signal(number, _nothing) for number in (*_STOPS, signal.SIGHUP)
-        }
+        self._before: dict[int, Any] = {number: signal.signal(number, _nothing) for number in (*_STOPS, signal.SIGHUP)}
         self._thread.start()
         return self
 

@@ -29,9 +29,7 @@ STATUS = DaemonStatus(
 )
 
 
-def commit(
-    table: str = "orders", rows: int = 100, outcome: CommitOutcome = "ok", **fields: float
-) -> CommitReport:
+def commit(table: str = "orders", rows: int = 100, outcome: CommitOutcome = "ok", **fields: float) -> CommitReport:
     values = {"slot": 1010, "files": 1, "bytes": rows * 25, "seconds": 0.004, "table_files": 7} | fields
     return CommitReport(table=table, outcome=outcome, rows=rows, **values)  # type: ignore[arg-type]
 
