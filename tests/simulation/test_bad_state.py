@@ -1,0 +1,138 @@
+"""What a start refuses: state that is damaged, missing, foreign, or somebody else's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from emitter import oracle
+from emitter.errors import (
+    DamagedStateError,
+    ForeignTableError,
+    MissingJournalError,
+    SliceLockedError,
+)
+from tests.support.case import DaemonCase
+from tests.support.reader import paths
+from tests.support.shop import finish, run, shop, shop_daemon
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class BadStateTest(DaemonCase):
+    def test_progress_without_a_journal_is_refused(self):
+        run(self.config(), 60)
+        shutil.rmtree(self.output / "_emitter/journal")
+        error = self.assert_refused(MissingJournalError, self.config())
+        self.assertIn("restore", error.hint)
+
+    def test_a_journal_that_ends_before_the_tables_do_is_refused(self):
+        run(self.config(), 60)
+        entries = sorted((self.output / "_emitter/journal").iterdir())
+        run(self.config(), 900)
+        for path in (self.output / "_emitter/journal").iterdir():
+            if path not in entries:
+                path.unlink()
+        error = self.assert_refused(DamagedStateError, self.config())
+        self.assertIn("last entries are gone", error.problem)
+
+    def test_progress_that_is_cut_short_is_refused(self):
+        run(self.config(), 60)
+        path = self.output / "payments/_progress/0-of-1.json"
+        whole = path.read_bytes()
+        for size in (0, 1, len(whole) // 2, len(whole) - 2):
+            path.write_bytes(whole[:size])
+            self.assertIn(
+                "payments/_progress/0-of-1.json", self.assert_refused(DamagedStateError, self.config()).problem
+            )
+        path.write_bytes(whole)
+        run(self.config(), 120)
+        self.assert_undisturbed(120)
+
+    def test_progress_of_another_run_is_refused(self):
+        run(self.config(), 60)
+        other = self.new_folder()
+        run(shop(other, {"seed": 43}), 120)
+        shutil.copy(other / "orders/_progress/0-of-1.json", self.output / "orders/_progress/0-of-1.json")
+        self.assertIn("belongs to run", self.assert_refused(ForeignTableError, self.config()).problem)
+
+    def test_progress_of_another_slice_is_refused(self):
+        run(self.config(), 60)
+        progress = self.output / "orders/_progress"
+        shutil.copy(progress / "0-of-1.json", progress / "0-of-2.json")
+        self.assertIn("as if it had been copied", self.assert_refused(DamagedStateError, self.config()).problem)
+
+    def test_foreign_files_in_a_tables_folder_are_refused_before_anything_is_written(self):
+        for name in ("data.parquet", "year=2026/month=01/day=01/part-0.parquet", "_delta_log/0.json", "notes.txt"):
+            with self.subTest(name):
+                self.output = self.new_folder()
+                path = self.output / "payments" / name
+                path.parent.mkdir(parents=True)
+                path.write_bytes(b"foreign")
+                self.assert_refused(ForeignTableError, self.config())
+                path.unlink()
+                shutil.rmtree(self.output / "payments")
+                run(self.config(), 60)
+                self.assert_verified(self.config(), 60)
+
+    def test_a_foreign_file_that_comes_later_is_told_by_verify_and_disturbs_nothing(self):
+        run(self.config(), 60)
+        (ours,) = paths(self.output, "customers")
+        rows = pq.read_table(ours, partitioning=None)
+        foreign = rows.set_column(0, "customer_id", pc.add(rows["customer_id"], 1_000_000))
+        pq.write_table(foreign, ours.with_name("backfill.parquet"))
+        run(self.config(), 120)
+        verification = oracle.verify(self.config())
+        found = {table.table: table for table in verification.tables}
+        self.assertFalse(verification.ok)
+        self.assertEqual(found["customers"].unexpected, 50)
+        self.assertEqual(
+            (found["customers"].lost, found["customers"].duplicated, found["customers"].altered), (0, 0, 0)
+        )
+        self.assertTrue(all(table.ok for table in verification.tables if table.table != "customers"))
+        ours.with_name("backfill.parquet").unlink()
+        self.assert_undisturbed(120)
+
+    def test_a_second_daemon_of_the_slice_is_refused(self):
+        with shop_daemon(self.config(), until=300) as daemon:
+            daemon.step()
+            self.assertIn("held by process", self.assert_refused(SliceLockedError, self.config(), 3).problem)
+            finish(daemon)
+        run(self.config(), 360)
+        self.assert_undisturbed(360)
+
+    def test_a_second_daemon_in_another_process_is_refused_until_the_first_is_killed(self):
+        code = (
+            "import sys; from pathlib import Path; from tests.support.shop import shop, shop_daemon\n"
+            "with shop_daemon(shop(Path(sys.argv[1])), until=300) as daemon:\n"
+            "    daemon.step(); print('held', flush=True); sys.stdin.read()\n"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(self.output)],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(child.stdout.close)
+        self.addCleanup(child.stdin.close)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        self.assertEqual(child.stdout.readline(), "held\n")
+        self.assertIn(str(child.pid), self.assert_refused(SliceLockedError, self.config(), 3).problem)
+        child.kill()
+        child.wait()
+        run(self.config(), 300)
+        self.assert_undisturbed(300)
+
+    def test_the_journal_of_a_run_that_never_wrote_is_no_hindrance(self):
+        with shop_daemon(self.config()):
+            pass
+        shutil.rmtree(self.output / "_emitter")
+        run(self.config(), 60)
+        self.assert_verified(self.config(), 60)

@@ -1,0 +1,295 @@
+"""Stopping, starting again, and going on with other inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from emitter import oracle
+from emitter.anchor import PATH as ANCHOR_PATH
+from emitter.assembly import reload
+from emitter.clock import text_of
+from emitter.config import EmitterConfig
+from emitter.errors import (
+    DamagedStateError,
+    IdentityMismatchError,
+)
+from tests.support.case import DaemonCase, spans, tree
+from tests.support.reader import figures, paths, rows_of
+from tests.support.shop import ORIGIN, START, TABLES, due, finish, run, shop, shop_daemon
+
+HOUR = 3600
+
+
+class RestartTest(DaemonCase):
+    def start(self, config: EmitterConfig) -> Any:
+        return shop_daemon(config, clock=self.clock)
+
+    def test_downtime_is_caught_up_in_one_batch(self):
+        for changes, passed in (({}, 350), ({"clock__speed": 2, "clock__on_restart": "catch_up"}, 700)):
+            self.output = self.new_folder()
+            with self.start(self.live(**changes)) as daemon:
+                self.clock.advance(50)
+                due(daemon)
+            self.clock.advance(300)
+            with self.start(self.live(**changes)) as daemon:
+                self.assertEqual(daemon.status().simulated_slot, ORIGIN + passed)
+                self.assertEqual(daemon.status().lag_seconds, passed - passed // 7)
+                self.assertEqual(spans(due(daemon))[-1][1], passed)
+            self.assert_undisturbed(passed)
+
+    def test_downtime_is_left_out_when_continuing(self):
+        for changes, done in (({"clock__speed": 2}, 100), ({"clock__on_restart": "continue"}, 50)):
+            self.output = self.new_folder()
+            with self.start(self.live(**changes)) as daemon:
+                self.clock.advance(50)
+                due(daemon)
+            self.clock.advance(300)
+            with self.start(self.live(**changes)) as daemon:
+                self.assertEqual(daemon.status().simulated_slot, ORIGIN + done)
+                self.assertEqual([report for report in due(daemon) if report.commits], [])
+                self.clock.advance(10)
+                self.assertEqual(spans(due(daemon)), [(done, done + 10 * done // 50)])
+            self.assert_undisturbed(done + 10 * done // 50)
+
+    def test_another_speed_holds_from_the_restart_on(self):
+        with self.start(self.live()) as daemon:
+            self.clock.advance(50)
+            due(daemon)
+        self.clock.advance(30)
+        with self.start(self.live(clock__speed=5, clock__on_restart="catch_up")) as daemon:
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 80)
+            self.clock.advance(4)
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 100)
+            due(daemon)
+        self.assert_undisturbed(100)
+
+    def test_the_wall_clock_an_hour_forward_is_downtime(self):
+        with self.start(self.live()) as daemon:
+            self.clock.advance(50)
+            due(daemon)
+            self.clock.jump_wall(HOUR)
+            self.assertEqual(daemon.status().lag_seconds, HOUR)
+            self.assertEqual(spans(due(daemon)), [(50, 50 + HOUR)])
+        self.assert_undisturbed(50 + HOUR)
+
+    def test_the_wall_clock_an_hour_forward_is_nothing_when_continuing(self):
+        with self.start(self.live(clock__on_restart="continue")) as daemon:
+            self.clock.advance(50)
+            due(daemon)
+            self.clock.jump_wall(HOUR)
+            self.assertIsNone(daemon.step())
+            self.clock.advance(10)
+            self.assertEqual(spans(due(daemon)), [(50, 60)])
+
+    def test_the_wall_clock_an_hour_back_is_ignored(self):
+        for on_restart in ("catch_up", "continue"):
+            self.output = self.new_folder()
+            config = self.live(clock__on_restart=on_restart)
+            with self.start(config) as daemon:
+                self.clock.advance(50)
+                due(daemon)
+                self.clock.jump_wall(-HOUR)
+                self.assertIsNone(daemon.step())
+                self.clock.advance(10)
+                self.assertEqual(spans(due(daemon)), [(50, 60)])
+            with self.start(config) as daemon:  # still an hour back
+                self.assertEqual(daemon.status().simulated_slot, ORIGIN + 60)
+                self.assertEqual([report for report in due(daemon) if report.commits], [])
+                self.clock.advance(10)
+                self.assertEqual(spans(due(daemon)), [(60, 70)])
+            self.assert_undisturbed(70)
+
+    def test_now_is_resolved_once(self):
+        config = self.live(clock__start="now")
+        with self.start(config) as daemon:
+            origin = daemon.status().reached_slot
+            self.assertEqual(text_of(origin), "2026-01-01T00:00:00Z")
+            self.clock.advance(25.5)
+            due(daemon)
+        self.clock.advance(HOUR)
+        with self.start(config) as daemon:
+            self.assertEqual(self.journal().origin_slot, origin)
+            self.assertEqual(daemon.status().simulated_slot, origin + HOUR + 25.5)
+            due(daemon)
+        self.assert_verified(config)
+
+    def test_after_history_it_goes_on_from_its_end(self):
+        run(self.config(), 500)  # further than time has come
+        with self.start(self.live()) as daemon:
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 500)
+            self.clock.advance(10)
+            self.assertEqual(spans(due(daemon))[-1], (500, 510))
+        self.assert_undisturbed(510)
+
+    def test_after_history_a_run_that_starts_now_follows_the_wall_clock(self):
+        config = self.live(clock__start="now")
+        self.clock.jump_wall(0.25)
+        with shop_daemon(replace(config, clock=replace(config.clock, speed="max")), clock=self.clock) as daemon:
+            origin = daemon.status().reached_slot
+            while daemon.status().reached_slot < origin + 50:
+                daemon.step()
+        self.clock.advance(100)
+        with self.start(config) as daemon:
+            self.assertEqual(daemon.status().simulated_slot, origin + 100.25)
+            due(daemon)
+        self.assert_verified(config)
+
+    def test_without_its_anchor_it_goes_on_from_what_the_tables_hold(self):
+        with self.start(self.live()) as daemon:
+            self.clock.advance(50)
+            due(daemon)
+        (self.output / ANCHOR_PATH).write_bytes(b'{"slot"')
+        self.assertIn("delete it", self.assert_refused(DamagedStateError, self.live()).hint)
+        (self.output / ANCHOR_PATH).unlink()
+        with self.start(self.live()) as daemon:
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 50)
+
+    def test_every_stop_and_start_leaves_no_seam(self):
+        for until in (7, 61, 62, 180, 181, 240):
+            run(self.config(), until)
+        self.assert_undisturbed(240)
+
+
+class ChangesTest(DaemonCase):
+    def test_a_reload_takes_over_speed_batch_and_files_without_a_seam(self):
+        config = self.live()
+        with shop_daemon(config, clock=self.clock) as daemon:
+            self.clock.advance(15)
+            due(daemon)
+            wanted = self.live(
+                clock__speed=4,
+                clock__batch_seconds=20,
+                clock__batch_rows_max=1000,
+                output__file_rows_target=5,
+                output__compression="gzip",
+                seed=43,
+                ecommerce__orders_per_second=9,
+            )
+            config, changes = reload(daemon, config, wanted)
+            self.assertEqual(changes.refused, ("seed", "ecommerce.orders_per_second"))
+            self.assertEqual(config.clock.speed, 4)
+            self.assertEqual((daemon.status().speed, daemon.status().batch_seconds), (4, 20))
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 15)
+            self.assertEqual(daemon.seconds_until_due(), 1.25)
+            self.clock.advance(1.25)
+            self.assertEqual(spans(due(daemon)), [(10, 20)])
+            self.clock.advance(10)
+            self.assertEqual(spans(due(daemon)), [(20, 60)])
+        files = [pq.ParquetFile(path).metadata for path in paths(self.output, "order_items")]
+        self.assertIn("GZIP", {each.row_group(0).column(0).compression for each in files})
+        self.assertEqual(max(each.num_rows for each in files[-3:]), 5)
+        self.assert_undisturbed(60)
+        with shop_daemon(config, clock=self.clock) as daemon:  # the speed was kept with the anchor
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 60)
+
+    def test_a_reload_between_a_speed_and_max_needs_a_restart(self):
+        for running, wanted in ((self.live(), self.config()), (self.config(), self.live())):
+            with shop_daemon(running, clock=self.clock) as daemon:
+                config, changes = reload(daemon, running, wanted)
+                self.assertEqual(changes.refused, ("clock.speed",))
+                self.assertEqual(changes.safe, ("clock.batch_seconds",))
+                self.assertEqual(config.clock.speed, running.clock.speed)
+
+    def test_another_rate_at_restart_holds_beyond_the_last_seal_and_what_was_stays(self):
+        old, new = self.config(), self.config(ecommerce__orders_per_second=2)
+        run(old, 100)
+        with shop_daemon(old, until=400) as daemon:
+            while self.journal().sealed_slot == ORIGIN + 100:
+                daemon.step()
+        edge = self.journal().sealed_slot
+        before = tree(self.output)
+        reports = run(new, 900)
+        self.assertEqual(edge, ORIGIN + 400)
+        self.assertIn(400, [end for _, end in spans(reports)])  # no batch goes over it
+        after = tree(self.output)
+        self.assertEqual([path for path in before if path.endswith(".parquet") and after[path] != before[path]], [])
+        self.assertEqual([epoch.from_slot for epoch in self.journal().epochs], [ORIGIN, edge])
+        for config in (old, new):  # what is in the file now changes nothing of what is told
+            self.assert_verified(config, 900)
+        self.assert_rows_before_and_after(edge, 900)
+
+    def assert_rows_before_and_after(self, edge: int, until: int) -> None:
+        """What a slot starts is made with the inputs of its slot: orders, and payments by the slot of their order."""
+        outputs = [self.new_folder(), self.new_folder()]
+        run(shop(outputs[0]), until)
+        run(shop(outputs[1], {"ecommerce.orders_per_second": 2}), until)
+        for table in ("orders", "order_items", "payments"):
+            slow, fast = (rows_of(table, output) for output in outputs)
+            expected = pa.concat_tables(
+                [
+                    slow.filter(pc.less(pc.shift_right(slow["order_id"], 22), edge)),
+                    fast.filter(pc.greater_equal(pc.shift_right(fast["order_id"], 22), edge)),
+                ]
+            )
+            order = [(name, "ascending") for name in expected.column_names]
+            found = rows_of(table, self.output).sort_by(order)
+            self.assertTrue(found.equals(expected.combine_chunks().sort_by(order)), table)
+
+    def test_another_rate_that_never_came_into_force_leaves_no_trace(self):
+        run(self.config(), 60)
+        for rate in (2, 3, 0.5):
+            with shop_daemon(self.config(ecommerce__orders_per_second=rate)):
+                pass
+        run(self.config(), 300)
+        self.assert_undisturbed(300)
+
+    def test_a_rate_that_another_shard_changes_is_followed(self):
+        first = self.config(shard__count=2)
+        with shop_daemon(first, until=900) as daemon:
+            daemon.step()
+            edge = self.journal().sealed_slot
+            second = self.config(shard__count=2, shard__index=1, ecommerce__orders_per_second=2)
+            run(second, 900)
+            finish(daemon)
+        self.assert_verified(second, 900)
+        self.assert_rows_before_and_after(edge, 900)
+
+    def test_tables_can_come_and_go(self):
+        few = ["customers", "products"]
+        run(self.config(tables=few), 100)
+        with shop_daemon(self.config(), until=500) as daemon:
+            finish(daemon)
+            self.assertEqual(daemon.status().tables, TABLES)
+        run(self.config(tables=[*few, "orders", "payments"]), 700)
+        run(self.config(), 900)
+        edges = [epoch.from_slot - ORIGIN for epoch in self.journal().epochs]
+        self.assertEqual(edges, [0, 100, 500, 700])
+        self.assert_verified(self.config(), 900)
+        other = self.new_folder()
+        run(shop(other), 900)
+
+        def within(table: str, *windows: tuple[int, int]) -> int:
+            slots = pc.subtract(
+                pc.cast(pc.cast(rows_of(table, other)["event_time"], pa.timestamp("s", "UTC"), safe=False), pa.int64()),
+                1_577_836_800 + ORIGIN,
+            )
+            return sum(pc.sum(pc.and_(pc.greater_equal(slots, a), pc.less(slots, b))).as_py() for a, b in windows)
+
+        found = figures(self.output)
+        self.assertEqual(found["orders"][0], within("orders", (100, 900)))
+        self.assertEqual(found["payments"][0], within("payments", (100, 900)))
+        self.assertEqual(found["order_items"][0], within("order_items", (100, 500), (700, 900)))
+
+    def test_another_identity_is_refused_with_the_difference(self):
+        run(self.config(), 60)
+        for key, value, told in (
+            ("seed", 43, "seed: stored 42, asked for 43"),
+            ("clock__start", "2026-01-01", f'origin: stored "{START}", asked for "2026-01-01T00:00:00Z"'),
+            ("partition", "hour", 'partition: stored "day", asked for "hour"'),
+            ("ecommerce__customers", 51, "options.customers: stored 50, asked for 51"),
+            ("ecommerce__products", 21, "options.products: stored 20, asked for 21"),
+            ("ecommerce__product_skew", 0.5, "options.product_skew: stored 1.0, asked for 0.5"),
+            ("ecommerce__time_zones", {"Asia/Tokyo": 1}, "options.time_zones: stored [["),
+        ):
+            with self.subTest(key):
+                error = self.assert_refused(IdentityMismatchError, self.config(**{key: value}))
+                self.assertIn(told, error.problem)
+                with self.assertRaises(IdentityMismatchError):
+                    oracle.verify(self.config(**{key: value}))
+        run(self.config(clock__start="now"), 120)  # it is as it was resolved
+        self.assert_undisturbed(120)

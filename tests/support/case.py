@@ -1,0 +1,78 @@
+"""What tests of the daemon begin with: an output of their own, a clock in hand, and how to compare."""
+
+from __future__ import annotations
+
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+from emitter import oracle
+from emitter.config import EmitterConfig
+from emitter.errors import EmitterError
+from emitter.journal import Journal
+from emitter.local_storage import LocalStorage
+from emitter.model import StepReport
+from emitter.testing import ManualClock
+from tests.support.reader import contents
+from tests.support.shop import ORIGIN, TABLES, run, shop, shop_daemon
+
+LIVE = {"clock.speed": 1, "clock.batch_seconds": 10}
+
+
+def spans(reports: list[StepReport]) -> list[tuple[int, int]]:
+    """The windows of some steps, in seconds from the origin."""
+    return [(report.window.first - ORIGIN, report.window.end - ORIGIN) for report in reports]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, but the locks, which are there for good and hold nothing."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+class DaemonCase(unittest.TestCase):
+    def setUp(self):
+        self.output = self.new_folder()
+        self.clock = ManualClock()
+
+    def new_folder(self) -> Path:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return Path(folder.name)
+
+    def config(self, **changes: Any) -> EmitterConfig:
+        return shop(self.output, {key.replace("__", "."): value for key, value in changes.items()})
+
+    def live(self, **changes: Any) -> EmitterConfig:
+        return shop(self.output, {**LIVE, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+    def journal(self) -> Journal:
+        journal = Journal.load(LocalStorage(self.output))
+        assert journal is not None
+        return journal
+
+    def assert_verified(self, config: EmitterConfig, until: int | None = None) -> None:
+        verification = oracle.verify(config, None, None if until is None else ORIGIN + until)
+        self.assertTrue(verification.ok, verification)
+        self.assertGreater(sum(table.rows_found for table in verification.tables), 0)
+
+    def assert_undisturbed(self, until: int, **changes: Any) -> None:
+        """The output holds what one run without a stop writes."""
+        other = self.new_folder()
+        run(shop(other, {key.replace("__", "."): value for key, value in changes.items()}), until)
+        expected, found = contents(other), contents(self.output)
+        for table in TABLES:
+            self.assertTrue(found[table].equals(expected[table]), table)
+
+    def assert_refused(self, kind: type[EmitterError], config: EmitterConfig, exit_code: int = 2) -> EmitterError:
+        """It does not start, and leaves everything as it is."""
+        before = tree(self.output)
+        with self.assertRaises(kind) as caught, shop_daemon(config, clock=self.clock):
+            self.fail("it started")
+        self.assertEqual(caught.exception.exit_code, exit_code)
+        self.assertEqual(tree(self.output), before)
+        return caught.exception
