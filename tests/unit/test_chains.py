@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.generators.chains import Chains, Delay
-from emitter.generators.ecommerce.keys import Dealer, count_dealt, deal, first_dealt, parts_of, places_within
+from emitter.generators.ecommerce.keys import Dealer, count_dealt, deal, first_dealt, places_within
 from emitter.model import Slice
 from emitter.randomness import Stream, below
 
@@ -253,11 +253,8 @@ class DealingTests(unittest.TestCase):
         st.lists(st.integers(0, 40), min_size=1, max_size=30),
         st.integers(0, 2**30),
         st.integers(1, 12),
-        st.integers(1, 60),
     )
-    def test_hands_share_all_things_and_nothing_twice(
-        self, numbers: list[int], first_slot: int, hands: int, part: int
-    ) -> None:
+    def test_hands_share_all_things_and_nothing_twice(self, numbers: list[int], first_slot: int, hands: int) -> None:
         counts = np.array(numbers, dtype=np.int64)
         offsets = Dealer(Stream(5, "deal")).offsets(np.arange(first_slot, first_slot + len(counts)))
         every = [deal(first_slot, counts, offsets, Slice(index, hands)) for index in range(hands)]
@@ -269,12 +266,6 @@ class DealingTests(unittest.TestCase):
             np.testing.assert_array_equal(
                 np.diff(dealt.starts), np.bincount(dealt.slots - first_slot, minlength=len(counts))
             )
-            parts = list(parts_of(dealt, part))
-            np.testing.assert_array_equal(np.concatenate([p.ids for p in parts]), dealt.ids)
-            self.assertEqual(sum(len(p.firsts) for p in parts), len(counts))
-            for piece in parts:
-                self.assertTrue(len(piece.ids) <= part or len(piece.firsts) == 1)
-                np.testing.assert_array_equal(np.diff(piece.starts).sum(), len(piece.ids))
 
     def test_hands_are_even_where_things_are_few(self) -> None:
         """With at most one thing a slot, the hash of the slot alone decides: no hand may get most."""

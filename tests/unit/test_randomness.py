@@ -19,6 +19,8 @@ from emitter.randomness import (
     below,
     below_low,
     choice_table,
+    choose,
+    modulo,
     poisson_thresholds,
     power_law_quantiles,
     skewed_rank,
@@ -175,6 +177,23 @@ class ChoiceTableTests(unittest.TestCase):
         self.assertEqual(len(shares), len(weights))
         for share, weight in zip(shares.tolist(), weights, strict=True):
             self.assertLess(abs(share - weight * 2**bits / sum(weights)), 1 + 1e-9)
+
+    def test_a_choice_is_by_the_bits_from_the_shift_on(self) -> None:
+        table = np.arange(16, dtype=np.int8) * 3
+        words = np.array([0, 5, 0xF0, 0x123456789ABCDEF0, WORD_MAX], dtype=np.uint64)
+        for shift in (0, 4, 60):
+            chosen = choose(table, words, shift)
+            self.assertEqual(chosen.dtype, np.int8)
+            self.assertEqual(chosen.tolist(), [3 * (int(word) >> shift & 15) for word in words])
+
+
+class ModuloTests(unittest.TestCase):
+    @QUICK
+    @given(st.lists(st.integers(0, 2**63 - 1), max_size=20), st.integers(1, 2**63 - 1))
+    def test_it_is_the_remainder_and_leaves_its_values_alone(self, numbers: list[int], modulus: int) -> None:
+        values = np.array(numbers, dtype=np.int64)
+        self.assertEqual(modulo(values, modulus).tolist(), [number % modulus for number in numbers])
+        self.assertEqual(values.tolist(), numbers)
 
 
 class PoissonTests(unittest.TestCase):
