@@ -62,9 +62,8 @@ class LocalStorage(Storage):
 
     def read(self, path: str) -> bytes:
         target = self._path(path)
-        with _failures("read", target, absent=target):
-            with open(target, "rb") as file:
-                return file.read()
+        with _failures("read", target, absent=target), open(target, "rb") as file:
+            return file.read()
 
     def open_file(self, path: str) -> BinaryIO:
         target = self._path(path)

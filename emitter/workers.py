@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -118,8 +120,17 @@ def _begin(
     make_writer: Callable[[], TableWriter],
     clock: Clock,
 ) -> None:
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     global _worker  # noqa: PLW0603 (a pool's initializer has no other way to hand something to its tasks)
     _worker = _Worker(make_generator, make_writer, clock)
+
+
+def _end_with_parent() -> None:
+    """End this process when the committing one is gone, however that died: nobody would ever commit its files."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _stage(inputs: tuple[int, tuple[Epoch, ...]], request: Request) -> StagedBatch:

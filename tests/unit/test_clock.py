@@ -262,4 +262,4 @@ class AnySequenceTest(unittest.TestCase):
             elif move == "speed":
                 time.change_speed(amount)
                 speed = amount
-            self.assertAlmostEqual(time.now(), expected, delta=1e-5 + 1e-9 * abs(expected) + 1e-5 * speed)
+            self.assertAlmostEqual(time.now(), expected, delta=1e-4 + 1e-9 * abs(expected) + 1e-4 * speed)
