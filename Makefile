@@ -36,11 +36,11 @@ test-system: $(STAMP) ## against real system components (installs them as root o
 	scripts/install-system.sh
 	$(UNITTEST) -p 'system_*.py'
 
-check: $(STAMP) ## lint, format, types, layers, lock file
+check: $(STAMP) ## lint, format, types, layers, documents against code, lock file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m unittest tests.unit.test_layers tests.unit.test_lock
+	$(BIN)/python -m unittest tests.unit.test_layers tests.unit.test_docs tests.unit.test_lock
 	scripts/bootstrap.sh lock-check
 
 bench: $(STAMP) ## every benchmark in bench/, one after the other
