@@ -58,11 +58,12 @@ def generate(
     observer: Observer | None = None,
     on_progress: OnProgress | None = None,
 ) -> GenerateReport:
-    """Write what is missing up to `to_slot`; a repeat does nothing. `from_slot` may only be what the run's rows begin
-    or go on with anyway: a gap could never be told from lost rows. Raises UsageError for any other.
+    """Write what is missing up to `to_slot`; a repeat does nothing. Raises UsageError for a period that ends before it
+    begins, and for one that begins beyond what is there: a gap could never be told from lost rows.
     """
     config = _bounded(config, from_slot)
     clock = clock or SystemClock()
+    _, first = _begin_of(config, configured_writer(config), from_slot, to_slot, clock)
     stager = None
     if jobs > 1:
         stager = WorkerStager(partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs)
@@ -75,25 +76,15 @@ def generate(
         stager=stager,
     )
     with daemon:
-        first = daemon.status().reached_slot
-        if from_slot is not None and from_slot > first:
-            raise UsageError(
-                f"cannot leave out what lies between {text_of(first)} and --from {text_of(from_slot)}",
-                hint=f"leave --from out: rows are made from {text_of(first)} on",
-            )
-        return _run(daemon, tally, to_slot)
+        return _run(daemon, tally, first, to_slot)
 
 
 def estimate(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> Estimate:
     """What `generate` would write, from the rates and a sample; nothing is written."""
     config = _bounded(config, from_slot)
     writer = configured_writer(config)
-    generator, journal = run_of(config, writer, clock or SystemClock())
+    generator, first = _begin_of(config, writer, from_slot, to_slot, clock or SystemClock())
     tables, slice = config.table_names, Slice(config.shard.index, config.shard.count)
-    first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
-    if journal is not None:
-        slots = [stands.slot for table in tables for at, stands in writer.progress(table).items() if at == slice]
-        first = max([first, *slots])
     window = Window(first, max(first, to_slot))
     rows = {table: expected / slice.count for table, expected in generator.expected_rows(window).items()}
     rows = {table: rows[table] for table in tables}
@@ -126,7 +117,7 @@ def write_dataset(
     with Daemon(
         generator, writer, settings, clock=clock or SystemClock(), observer=tally, until_slot=period.window.end
     ) as daemon:
-        return _run(daemon, tally, period.window.end)
+        return _run(daemon, tally, daemon.status().reached_slot, period.window.end)
 
 
 def _bounded(config: EmitterConfig, from_slot: int | None) -> EmitterConfig:
@@ -139,12 +130,34 @@ def _bounded(config: EmitterConfig, from_slot: int | None) -> EmitterConfig:
     return replace(config, clock=clock)
 
 
-def _run(daemon: Daemon, tally: _Tally, to_slot: int) -> GenerateReport:
-    tally.first = daemon.status().reached_slot
-    tally.total_seconds = max(0, to_slot - tally.first)
+def _begin_of(
+    config: EmitterConfig, writer: TableWriter, from_slot: int | None, to_slot: int, clock: Clock
+) -> tuple[GeneratorBase, int]:
+    """The generator, and the slot from which on a period up to `to_slot` is still to be made."""
+    generator, journal = run_of(config, writer, clock)
+    origin, own = generator.origin_slot, Slice(config.shard.index, config.shard.count)
+    tables = journal.tables() if journal else ()
+    slots = [stands.slot for table in tables for slice, stands in writer.progress(table).items() if slice == own]
+    first = max([origin, *slots])
+    begin = origin if from_slot is None else from_slot
+    if to_slot <= begin:
+        raise UsageError(
+            f"the period ends at {text_of(to_slot)}, which is not after its beginning at {text_of(begin)}",
+            hint="give a later --to",
+        )
+    if begin > first:
+        raise UsageError(
+            f"cannot leave out what lies between {text_of(first)} and {text_of(begin)}",
+            hint=f"give no --from: rows are made from {text_of(first)} on",
+        )
+    return generator, first
+
+
+def _run(daemon: Daemon, tally: _Tally, first_slot: int, to_slot: int) -> GenerateReport:
+    tally.first, tally.total_seconds = first_slot, max(0, to_slot - first_slot)
     while not daemon.finished:
         daemon.step()
-    return GenerateReport(tally.first, daemon.status().reached_slot, tally.rows, tally.files, tally.bytes)
+    return GenerateReport(first_slot, max(first_slot, to_slot), tally.rows, tally.files, tally.bytes)
 
 
 class _Tally(Observer):
@@ -163,7 +176,7 @@ class _Tally(Observer):
             self.files[commit.table] = self.files.get(commit.table, 0) + commit.files
             self.bytes[commit.table] = self.bytes.get(commit.table, 0) + commit.bytes
         if self._on_progress:
-            done = min(status.reached_slot - self.first, self.total_seconds)
+            done = min(max(0, status.reached_slot - self.first), self.total_seconds)
             self._on_progress(done, self.total_seconds, sum(self.rows.values()))
 
 

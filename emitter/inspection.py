@@ -48,11 +48,14 @@ def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableSt
             hint="check output.uri, or begin with `emitter run` or `emitter generate`",
         )
     progress = {table: writer.progress(table) for table in journal.tables()}
-    # A table without rows lags behind its slice although nothing is missing: the slice stands where its furthest does.
+    # A table without rows commits nothing. But tables commit in their order, so a later one that stands further tells
+    # that this one had no rows up to there.
     furthest: dict[Slice, int] = {}
-    for stands in progress.values():
+    complete: dict[str, dict[Slice, int]] = {}
+    for table, stands in reversed(progress.items()):
         for slice, each in stands.items():
             furthest[slice] = max(furthest.get(slice, 0), each.slot)
+        complete[table] = dict(furthest)
     count = journal.inputs_at(journal.sealed_slot).shard_count
     reached = min(furthest.get(Slice(index, count), generator.origin_slot) for index in range(count))
     lag_seconds = 0.0
@@ -64,12 +67,12 @@ def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableSt
     return [
         TableStatus(
             table,
-            min((each.slot for slice, each in stands.items() if slice.count == count), default=generator.origin_slot),
+            min(complete[table].get(Slice(index, count), generator.origin_slot) for index in range(count)),
             sum(each.rows for each in stands.values()),
             sum(each.files for each in stands.values()),
             sum(each.bytes for each in stands.values()),
             lag_seconds,
-            {str(slice): each.slot for slice, each in sorted(stands.items(), key=lambda item: str(item[0]))},
+            {str(slice): slot for slice, slot in sorted(complete[table].items(), key=lambda item: str(item[0]))},
         )
         for table, stands in progress.items()
     ]
