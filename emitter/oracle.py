@@ -6,7 +6,7 @@ memory; only an hour that differs is looked at row by row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,9 @@ from emitter.errors import MissingJournalError, UsageError
 from emitter.factory import identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
-from emitter.model import Epoch, Inputs, Table, Window
+from emitter.model import Epoch, Inputs, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
+from emitter.randomness import Words
 from emitter.truth import (
     HOUR_SECONDS,
     Segment,
@@ -38,6 +39,7 @@ from emitter.truth import (
 from emitter.writers.base import TableWriter
 
 EXAMPLES_MAX = 10
+_NO_ROW = np.uint64(0)
 OnProgress = Callable[[int, int], None]
 """Told as it goes on: seconds of the period done, of how many."""
 
@@ -121,8 +123,9 @@ def verify(
     clock: Clock | None = None,
     on_progress: OnProgress | None = None,
 ) -> Verification:
-    """Compare the tables with the truth: up to `to_slot`, or, if it is None, as far as each table says it is complete.
-    Only reads. Raises MissingJournalError where nothing was ever written.
+    """Compare the tables with the truth: up to `to_slot`, or, if it is None, as far as each table says it is complete
+    (true rows beyond that are no fault: a commit may be under way). Only reads, also beside a running daemon. Raises
+    MissingJournalError where nothing was ever written.
     """
     writer = configured_writer(config)
     generator, journal = run_of(config, writer, clock or SystemClock())
@@ -136,20 +139,24 @@ def verify(
         raise UsageError(f"the run has no table {table!r}", hint=f"choose from: {', '.join(names)}")
     first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
     chosen = [name for name in names if table in (None, name)]
-    parts: dict[str, list[Segment]] = {}
-    for name in chosen:
-        progress = None
-        if to_slot is None:
-            progress = {slice: stands.slot for slice, stands in writer.progress(name).items()}
-        whole = Window(first, max(first, SLOT_END if to_slot is None else to_slot))
-        parts[name] = segments(journal.epochs, name, whole, progress)
+    progress: dict[str, dict[Slice, int] | None] = dict.fromkeys(chosen)
+    if to_slot is None:
+        for name in chosen:
+            progress[name] = {slice: stands.slot for slice, stands in writer.progress(name).items()}
+        if journal.refresh():  # whoever got further since has sealed it before
+            generator = generator.rebuilt(journal.origin_slot, journal.epochs)
+    whole = Window(first, max(first, SLOT_END if to_slot is None else to_slot))
+    parts = {name: segments(journal.epochs, name, whole, progress[name]) for name in chosen}
     ends = [part.window.end for each in parts.values() for part in each]
     window = Window(first, max([first, *ends]) if to_slot is None else max(first, to_slot))
     results = {name: TableVerification(name, window.first, window.end) for name in chosen}
-    for done in _partitions(PartitionSpec.of(config.partition), window):
+    spec = PartitionSpec.of(config.partition)
+    for part in _partitions(spec, window):
         if on_progress:
-            on_progress(done.first - window.first, window.seconds)
-        _verify_window(generator, writer, parts, done, results)
+            on_progress(part.first - window.first, window.seconds)
+        partition = Window(spec.start(part.first), spec.end(part.first))
+        is_first = part.first in (window.first, partition.first)
+        _verify_window(generator, writer, parts, part, results, partition if is_first else None)
     if on_progress:
         on_progress(window.seconds, window.seconds)
     return Verification([results[name] for name in chosen])
@@ -161,22 +168,24 @@ def _verify_window(
     parts: Mapping[str, list[Segment]],
     window: Window,
     results: Mapping[str, TableVerification],
+    partition: Window | None,
 ) -> None:
+    """`partition`: what the window's partition spans, at the first window in it that is looked at."""
     expected = {name: new_hours() for name in parts}
     for together in _same_segments({name: cut(each, window) for name, each in parts.items()}):
         for name, rows in true_rows(generator, together[1], together[0]):
             tally_by_hour(generator.table(name), rows, expected[name])
     for name, result in results.items():
         table, found = generator.table(name), new_hours()
-        for batch in writer.scan(table, window):
-            readable = _readable(table, batch, window, result)
-            if readable is not None:
-                tally_by_hour(table, readable, found)
+        misfits = _Misfits(partition, result) if partition else None
+        for rows in _found_rows(writer, table, window, misfits):
+            tally_by_hour(table, rows, found)
         result.rows_expected += sum(tally.rows for tally in expected[name].values())
         result.rows_found += sum(tally.rows for tally in found.values())
         for hour in sorted(expected[name].keys() | found.keys()):
             if not expected[name][hour].same_rows(found[hour]):
-                _compare_hour(generator, writer, cut(parts[name], window), table, hour, window, result)
+                span = Window(max(hour, window.first), min(hour + HOUR_SECONDS, window.end))
+                _compare(generator, writer, cut(parts[name], span), table, span, result)
 
 
 def _same_segments(parts: Mapping[str, list[Segment]]) -> list[tuple[list[str], list[Segment]]]:
@@ -192,45 +201,39 @@ def _same_segments(parts: Mapping[str, list[Segment]]) -> list[tuple[list[str], 
     return groups
 
 
-def _compare_hour(
+def _compare(
     generator: GeneratorBase,
     writer: TableWriter,
     parts: Sequence[Segment],
     table: Table,
-    hour: int,
-    window: Window,
+    span: Window,
     result: TableVerification,
 ) -> None:
-    """Row by row: which keys are lost, doubled, altered or unexpected."""
-    span = Window(max(hour, window.first), min(hour + HOUR_SECONDS, window.end))
-    truth = _Rows(table)
-    for _, rows in true_rows(generator, cut(parts, span), [table.name]):
+    """Row by row, in at most an hour: which keys are lost, doubled, altered or unexpected."""
+    required, truth, found = _Rows(table), _Rows(table), _Rows(table)
+    for _, rows in true_rows(generator, parts, [table.name]):
+        required.add(rows)
+    for _, rows in true_rows(generator, segments(generator.epochs, table.name, span, None), [table.name]):
         truth.add(rows)
-    found = _Rows(table)
-    for batch in writer.scan(table, span):
-        readable = _readable(table, batch, span, None)
-        if readable is not None:
-            found.add(readable)
-    true_keys, true_words, true_places = truth.sorted()
-    keys, words, places = found.sorted()
-    at = np.searchsorted(true_keys, keys)
-    known = (at < len(true_keys)) & (
-        true_keys[np.minimum(at, max(len(true_keys) - 1, 0))] == keys if len(true_keys) else False
-    )
-    known = np.broadcast_to(known, keys.shape)
-    again = np.concatenate([[False], keys[1:] == keys[:-1]]) if len(keys) else np.empty(0, dtype=bool)
-    differs = known & ~again
-    differs[differs] = true_words[at[differs]] != words[differs]
-    lost = ~np.isin(true_keys, keys)
-    for what, which, source, where in (
-        ("lost", lost, truth, true_places),
-        ("duplicated", known & again, found, places),
-        ("altered", differs, found, places),
-        ("unexpected", ~known, found, places),
+    for rows in _found_rows(writer, table, span):
+        found.add(rows)
+    true_keys, true_words = truth.by_key()
+    keys, words = found.keys(), found.words()
+    at = np.searchsorted(true_keys[:-1], keys)
+    known = true_keys[at] == keys
+    right = known & (true_words[at] == words)
+    order = np.lexsort((~right, keys))  # of the rows under one key a right one comes first, and the others are too many
+    keys, known, right = keys[order], known[order], right[order]
+    again = np.concatenate([[False], keys[1:] == keys[:-1]])[: len(keys)]
+    lost = np.flatnonzero(~np.isin(required.keys(), keys))
+    for what, source, places in (
+        ("lost", required, lost),
+        ("duplicated", found, order[known & again]),
+        ("altered", found, order[known & ~again & ~right]),
+        ("unexpected", found, order[~known]),
     ):
-        count = int(which.sum())
-        setattr(result, what, getattr(result, what) + count)
-        for place in where[which][:EXAMPLES_MAX]:
+        setattr(result, what, getattr(result, what) + len(places))
+        for place in places[:EXAMPLES_MAX]:
             result.example(f"{what}: {source.key_text(int(place))}")
 
 
@@ -248,11 +251,17 @@ class _Rows:
         self._words.append(row_words(self._table, rows))
         self._columns.append(rows.select([*self._table.key, "event_time"]))
 
-    def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(keys, words, places), by key and word."""
-        keys, words = np.concatenate(self._keys), np.concatenate(self._words)
-        order = np.lexsort((words, keys))
-        return keys[order], words[order], order
+    def keys(self) -> Words:
+        return np.concatenate(self._keys)
+
+    def words(self) -> Words:
+        return np.concatenate(self._words)
+
+    def by_key(self) -> tuple[Words, Words]:
+        """(keys, words), by key, and one more of each that is no row's: so that every search finds a place."""
+        keys, words = self.keys(), self.words()
+        order = np.argsort(keys)
+        return np.append(keys[order], _NO_ROW), np.append(words[order], _NO_ROW)
 
     def key_text(self, place: int) -> str:
         for rows in self._columns:
@@ -263,23 +272,44 @@ class _Rows:
         raise IndexError(place)
 
 
-def _readable(
-    table: Table, batch: pa.RecordBatch, window: Window, result: TableVerification | None
-) -> pa.RecordBatch | None:
-    """The rows of the window in their inside form; None where they are no rows of the table: then they count as
-    unexpected.
-    """
-    try:
-        rows = arrow.to_inside_form(table, batch)
-    except (KeyError, pa.ArrowException) as error:
-        if result is not None:
-            result.unexpected += batch.num_rows
-            result.rows_found += batch.num_rows
-            result.example(f"unexpected: {batch.num_rows} rows of a file without the table's columns ({error})")
-        return None
-    slots = row_slots(rows)
-    inside = (slots >= window.first) & (slots < window.end)
-    return rows if inside.all() else rows.filter(pa.array(inside))
+@dataclass(frozen=True, slots=True)
+class _Misfits:
+    """Counts as unexpected what is in a partition's files and not among the rows of any of its hours."""
+
+    partition: Window
+    result: TableVerification
+
+    def unreadable(self, rows: int, error: Exception) -> None:
+        self._count(rows, f"rows of a file without the table's columns ({error})")
+
+    def look_at(self, slots: np.ndarray) -> None:
+        """Rows where no reader would look for them."""
+        placed = (slots >= self.partition.first) & (slots < self.partition.end)
+        self._count(int((~placed).sum()), f"rows of other times in the partition from {text_of(self.partition.first)}")
+
+    def _count(self, rows: int, what: str) -> None:
+        if rows:
+            self.result.unexpected += rows
+            self.result.rows_found += rows
+            self.result.example(f"unexpected: {rows} {what}")
+
+
+def _found_rows(
+    writer: TableWriter, table: Table, window: Window, misfits: _Misfits | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a window that a reader finds, in their inside form."""
+    for batch in writer.scan(table, window):
+        try:
+            rows = arrow.to_inside_form(table, batch)
+        except (KeyError, pa.ArrowException) as error:
+            if misfits:
+                misfits.unreadable(batch.num_rows, error)
+            continue
+        slots = row_slots(rows)
+        if misfits:
+            misfits.look_at(slots)
+        inside = (slots >= window.first) & (slots < window.end)
+        yield rows if inside.all() else rows.filter(pa.array(inside))
 
 
 def _partitions(spec: PartitionSpec, window: Window) -> list[Window]:

@@ -9,7 +9,7 @@ from tests.simulation import test_shards
 
 
 class LongShardsTest(test_shards.AnyFleetTest, test_shards.ChangedCountTest):
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     @given(actions=test_shards.ACTIONS, last_count=st.integers(1, 3))
     def test_whatever_they_did_every_row_is_there_once(self, actions, last_count):
         self.check(actions, last_count)

@@ -1,0 +1,345 @@
+"""The oracle tells exactly what is lost, doubled, altered or foreign, and nothing of what is right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from emitter import create_generator, oracle
+from emitter.clock import text_of
+from emitter.config import EmitterConfig
+from emitter.errors import DamagedStateError, MissingJournalError, UsageError
+from emitter.model import CommitReport
+from emitter.observer import Observer
+from emitter.oracle import TableVerification, Verification
+from emitter.writers.parquet import ParquetWriter
+from tests.support.case import DaemonCase
+from tests.support.reader import figures, paths, rows_of
+from tests.support.shop import ORIGIN, TABLES, crash, run, shop, shop_daemon
+
+UNTIL = 600
+
+
+def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Another file in the place of this one, as somebody's script would make it."""
+    pq.write_table(change(pq.read_table(path, partitioning=None)), path)
+
+
+def with_value(rows: pa.Table, column: str, row: int, change: Callable) -> pa.Table:
+    values = rows[column].to_pylist()
+    values[row] = change(values[row])
+    return with_column(rows, column, pa.array(values, rows[column].type))
+
+
+def with_column(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
+    return rows.set_column(rows.column_names.index(column), column, values)
+
+
+class VerifyTest(DaemonCase):
+    def setUp(self):
+        super().setUp()
+        self.shop = self.config(clock__batch_seconds=30)
+        run(self.shop, UNTIL)
+        self.rows = {table: rows for table, (rows, *_) in figures(self.output).items()}
+
+    def verified(self, config: EmitterConfig | None = None, until: int | None = None) -> Verification:
+        return oracle.verify(config or self.shop, None, None if until is None else ORIGIN + until)
+
+    def assert_found(self, table: str, **counts: int) -> TableVerification:
+        """Exactly these counts in this table, and all others are right."""
+        verification = self.verified()
+        self.assertFalse(verification.ok)
+        for each in verification.tables:
+            wanted = counts if each.table == table else {}
+            found = {name: getattr(each, name) for name in ("lost", "duplicated", "altered", "unexpected")}
+            self.assertEqual(found, {name: wanted.get(name, 0) for name in found}, each.table)
+            self.assertEqual(each.ok, each.table != table)
+        (result,) = [each for each in verification.tables if each.table == table]
+        extra = counts.get("duplicated", 0) + counts.get("unexpected", 0) - counts.get("lost", 0)
+        self.assertEqual((result.rows_expected, result.rows_found), (self.rows[table], self.rows[table] + extra))
+        return result
+
+    def test_all_is_right(self):
+        verification = self.verified()
+        self.assertTrue(verification.ok)
+        self.assertEqual([each.table for each in verification.tables], list(TABLES))
+        for each in verification.tables:
+            self.assertEqual((each.rows_expected, each.rows_found), (self.rows[each.table],) * 2)
+            self.assertEqual((each.from_slot, each.to_slot, each.examples), (ORIGIN, ORIGIN + UNTIL, []))
+
+    def test_a_file_that_is_gone_is_lost(self):
+        for table in TABLES:
+            path = paths(self.output, table)[-1]
+            rows, whole = pq.read_metadata(path).num_rows, path.read_bytes()
+            path.unlink()
+            result = self.assert_found(table, lost=rows)
+            self.assertRegex(result.examples[0], r"^lost: \w+_id=\d+, .*event_time=2026-01-0")
+            self.assertEqual(len(result.examples), min(rows, oracle.EXAMPLES_MAX))
+            path.write_bytes(whole)
+        self.assertTrue(self.verified().ok)
+
+    def test_a_file_that_is_there_twice_is_duplicated(self):
+        path = paths(self.output, "order_items")[3]
+        rows = pq.read_metadata(path).num_rows
+        shutil.copy(path, path.with_name("copy.parquet"))
+        self.assert_found("order_items", duplicated=rows)
+        shutil.copy(path, path.with_name("copy-2.parquet"))
+        self.assert_found("order_items", duplicated=2 * rows)
+
+    def test_a_cell_that_was_changed_is_altered(self):
+        for table, column, change in (
+            ("orders", "amount", lambda value: value + 1),
+            ("orders", "channel", lambda value: value + "x"),
+            ("payments", "event_time", lambda value: value.replace(microsecond=(value.microsecond + 1) % 1_000_000)),
+            ("customers", "name", lambda _: ""),
+            ("products", "price", lambda value: -value),
+            ("order_items", "line", lambda value: 1 - value),
+        ):
+            path = paths(self.output, table)[0]
+            whole = path.read_bytes()
+            rewrite(path, lambda rows, column=column, change=change: with_value(rows, column, 2, change))
+            result = self.assert_found(table, altered=1)
+            self.assertEqual(len(result.examples), 1)
+            path.write_bytes(whole)
+
+    def test_a_value_that_is_missing_is_altered(self):
+        path = paths(self.output, "orders")[0]
+        rewrite(path, lambda rows: with_value(rows, "channel", 0, lambda _: None))
+        self.assert_found("orders", altered=1)
+
+    def test_a_key_that_was_changed_is_lost_and_unexpected(self):
+        path = paths(self.output, "orders")[2]
+        rewrite(path, lambda rows: with_value(rows, "order_id", 1, lambda value: value + 16 * 1000))
+        result = self.assert_found("orders", lost=1, unexpected=1)
+        self.assertEqual([text.split(":")[0] for text in result.examples], ["lost", "unexpected"])
+
+    def test_a_foreign_row_is_unexpected(self):
+        path = paths(self.output, "customers")[0]
+        foreign = pq.read_table(path, partitioning=None).slice(0, 3)
+        foreign = with_column(foreign, "customer_id", pc.add(foreign["customer_id"], 10**9))
+        pq.write_table(foreign, path.with_name("foreign.parquet"))
+        result = self.assert_found("customers", unexpected=3)
+        self.assertIn("customer_id=1000000", result.examples[0])
+
+    def test_an_altered_copy_is_one_row_too_many(self):
+        path = paths(self.output, "payments")[1]
+        copy = pq.read_table(path, partitioning=None)
+        for change in (1, -1, 1000):  # whichever way their digests sort
+            altered = with_column(copy, "attempt", pc.add(copy["attempt"], pa.scalar(change, pa.int32())))
+            pq.write_table(altered, path.with_name("copy.parquet"))
+            self.assert_found("payments", duplicated=copy.num_rows)
+
+    def test_a_row_in_the_wrong_partition_is_unexpected_there(self):
+        day_2 = next(path for path in paths(self.output, "orders") if "day=02" in str(path))
+        rows = pq.read_metadata(day_2).num_rows
+        copy = self.output / "orders/year=2026/month=01/day=01/copy.parquet"
+        shutil.copy(day_2, copy)  # a reader that goes by the partition finds nothing wrong; one that reads all does
+        self.assert_found("orders", unexpected=rows)
+        day_2.unlink()
+        self.assert_found("orders", lost=rows, unexpected=rows)
+
+    def test_it_is_counted_once_also_where_a_partition_is_a_month(self):
+        self.output = self.new_folder()
+        config = self.config(clock__batch_seconds=3600, partition="month", ecommerce__orders_per_second=0.01)
+        run(config, 3 * 86_400)
+        self.assertTrue(oracle.verify(config).ok)
+        path = paths(self.output, "orders")[0]
+        misplaced = pq.read_table(path, partitioning=None).slice(0, 2)
+        later = pc.add(misplaced["event_time"], pa.scalar(40 * 86_400 * 10**6, pa.duration("us")))
+        pq.write_table(with_column(misplaced, "event_time", later), path.with_name("misplaced.parquet"))
+        pq.write_table(pa.table({"x": [1, 2, 3]}), path.with_name("other.parquet"))
+        found = oracle.verify(config).tables[2]
+        self.assertEqual((found.table, found.lost, found.duplicated, found.altered), ("orders", 0, 0, 0))
+        self.assertEqual(found.unexpected, 5)
+
+    def test_a_file_of_another_shape_is_unexpected(self):
+        folder = paths(self.output, "orders")[0].parent
+        pq.write_table(pa.table({"x": [1, 2, 3]}), folder / "other.parquet")
+        self.assertIn("without the table's columns", self.assert_found("orders", unexpected=3).examples[0])
+
+    def test_a_file_that_is_no_parquet_is_an_error_with_its_name(self):
+        path = paths(self.output, "orders")[0]
+        path.write_bytes(path.read_bytes()[:-20])
+        with self.assertRaises(DamagedStateError) as caught:
+            self.verified()
+        self.assertIn(path.name, caught.exception.problem)
+
+    def test_everything_at_once_is_told_apart(self):
+        first, second, third, *_ = paths(self.output, "order_items")
+        lost, twice = pq.read_metadata(first).num_rows, pq.read_metadata(second).num_rows
+        first.unlink()
+        shutil.copy(second, second.with_name("copy.parquet"))
+        rewrite(third, lambda rows: with_value(rows, "quantity", 0, lambda value: value + 1))
+        foreign = pq.read_table(second, partitioning=None).slice(0, 1)
+        foreign = with_column(foreign, "order_item_id", pc.add(foreign["order_item_id"], 10**15))
+        pq.write_table(foreign, second.with_name("foreign.parquet"))
+        result = self.assert_found("order_items", lost=lost, duplicated=twice, altered=1, unexpected=1)
+        self.assertEqual(len(result.examples), oracle.EXAMPLES_MAX)
+
+    def test_beyond_the_progress_all_is_lost(self):
+        more = self.new_folder()
+        run(shop(more), UNTIL + 100)
+        lost = {table: rows - self.rows[table] for table, (rows, *_) in figures(more).items()}
+        verification = self.verified(until=UNTIL + 100)
+        self.assertEqual({each.table: each.lost for each in verification.tables}, lost)
+        self.assertGreater(lost["payments"], 0)
+        self.assertTrue(self.verified(until=UNTIL).ok)
+        self.assertTrue(self.verified(until=UNTIL - 100).ok)
+
+    def test_a_part_of_the_time_and_one_table(self):
+        last = paths(self.output, "orders")[-1]
+        last.unlink()
+        begins = ORIGIN + UNTIL - 30
+        self.assertTrue(oracle.verify(self.shop, None, begins).ok)
+        self.assertFalse(oracle.verify(self.shop, begins).ok)
+        self.assertFalse(oracle.verify(self.shop, begins, ORIGIN + UNTIL + 1).ok)
+        self.assertTrue(oracle.verify(self.shop, ORIGIN + UNTIL, ORIGIN + UNTIL).ok)
+        (only,) = oracle.verify(self.shop, table="order_items").tables
+        self.assertTrue(only.ok)
+        self.assertFalse(oracle.verify(self.shop, table="orders").ok)
+        with self.assertRaises(UsageError):
+            oracle.verify(self.shop, table="refunds")
+
+    def test_it_tells_how_far_it_is(self):
+        told: list[tuple[int, int]] = []
+        oracle.verify(self.shop, on_progress=lambda done, total: told.append((done, total)))
+        self.assertEqual(told, [(0, UNTIL), (180, UNTIL), (UNTIL, UNTIL)])
+
+    def test_without_a_journal_there_is_nothing_to_compare(self):
+        with self.assertRaises(MissingJournalError):
+            oracle.verify(shop(self.new_folder()))
+
+
+class UnderWayTest(DaemonCase):
+    """A run that was interrupted, or goes on: what it has not told of yet is neither lost nor unexpected."""
+
+    def test_after_a_crash_between_two_tables_nothing_is_lost(self):
+        behind = 0
+        for nth in range(1, 8):  # five commits of the first batch, three of the second
+            self.output = self.new_folder()
+            self.assertTrue(crash(self.config(), 120, "parquet.progress", nth))
+            verification = oracle.verify(self.config())
+            self.assertTrue(verification.ok, (nth, verification))
+            slots = {each.table: each.rows_found for each in verification.tables}
+            behind += slots["customers"] > 0 and slots["orders"] == 0
+            self.assertFalse(oracle.verify(self.config(), None, ORIGIN + 120).ok)
+        self.assertGreater(behind, 0)
+
+    def test_a_commit_under_way_is_no_fault(self):
+        for point in ParquetWriter.crash_points:
+            for nth in (1, 4, 9):
+                self.output = self.new_folder()
+                crash(self.config(), 240, point, nth)
+                verification = oracle.verify(self.config())
+                self.assertTrue(verification.ok, (point, nth, verification))
+
+    def test_but_rows_that_are_visible_early_must_be_true_and_there_once(self):
+        self.assertTrue(crash(self.config(), 240, "parquet.renamed", 8))
+        path = paths(self.output, "order_items")[-1]
+        shutil.copy(path, path.with_name("copy.parquet"))
+        found = {each.table: each for each in oracle.verify(self.config()).tables}
+        self.assertEqual(found["order_items"].duplicated, pq.read_metadata(path).num_rows)
+        rewrite(path.with_name("copy.parquet"), lambda rows: rows.slice(0, 0))
+        rewrite(path, lambda rows: with_value(rows, "line", 0, lambda value: value + 1))
+        found = {each.table: each for each in oracle.verify(self.config()).tables}
+        self.assertEqual((found["order_items"].altered, found["order_items"].unexpected), (1, 0))
+
+    def test_beside_a_running_daemon_nothing_seems_wrong(self):
+        case, config = self, self.config()
+
+        class Watch(Observer):
+            def committed(self, report: CommitReport) -> None:
+                case.assertTrue(oracle.verify(config).ok)
+
+        run(config, 240, observer=Watch())
+
+    def test_each_slice_counts_as_far_as_it_is(self):
+        self.assertTrue(crash(self.config(shard__count=3), 240, "parquet.progress", 8))
+        self.assertTrue(crash(self.config(shard__count=3, shard__index=2), 240, "parquet.intent", 13))
+        verification = oracle.verify(self.config())
+        self.assertTrue(verification.ok, verification)
+        self.assertGreater(verification.tables[2].rows_found, 0)
+
+
+class ExpectTest(DaemonCase):
+    def setUp(self):
+        super().setUp()
+        self.shop = self.config(ecommerce__orders_per_second=0.3)
+        self.until = ORIGIN + 2 * 3600 + 700
+        generator = create_generator(
+            "ecommerce",
+            start=text_of(ORIGIN),
+            end=text_of(self.until),
+            batch_seconds=1000,
+            customers=50,
+            products=20,
+            orders_per_second=0.3,
+            customer_growth_per_year=1.0,
+        )
+        self.frames = {table: pl.concat(list(generator.batches_for(table))) for table in TABLES}
+
+    def test_it_is_what_polars_makes_of_the_same_rows(self):
+        expected = oracle.expect(self.shop, None, self.until)
+        self.assertEqual((expected["from"], expected["to"]), (text_of(ORIGIN), text_of(self.until)))
+        self.assertEqual(list(expected["tables"]), list(TABLES))
+        for table, frame in self.frames.items():
+            told = expected["tables"][table]
+            self.assertEqual(told["rows"], frame.height)
+            for column, value in told["sums"].items():
+                self.assertEqual(str(value), str(frame[column].sum()), (table, column))
+            by_hour = frame.group_by(pl.col("event_time").dt.truncate("1h").alias("hour")).len()
+            hours = {f"{hour:%Y-%m-%dT%H:%M:%SZ}": rows for hour, rows in by_hour.iter_rows()}
+            self.assertEqual({hour: each["rows"] for hour, each in told["hours"].items()}, hours)
+        self.assertEqual(set(expected["tables"]["order_items"]["sums"]), {"amount", "line", "quantity", "unit_price"})
+        self.assertGreater(expected["tables"]["orders"]["rows"], 1000)
+
+    def test_hours_add_up(self):
+        for table in oracle.expect(self.shop, None, self.until)["tables"].values():
+            hours = table["hours"].values()
+            self.assertEqual(table["rows"], sum(hour["rows"] for hour in hours))
+            self.assertEqual(int(table["digest"], 16), sum(int(hour["digest"], 16) for hour in hours) % 2**64)
+
+    def test_parts_of_the_time_add_up(self):
+        cuts = [None, ORIGIN + 1, ORIGIN + 777, ORIGIN + 3600, self.until]
+        whole = oracle.expect(self.shop, None, self.until)["tables"]
+        parts = [oracle.expect(self.shop, a, b)["tables"] for a, b in pairwise(cuts)]
+        for table in TABLES:
+            self.assertEqual(sum(part[table]["rows"] for part in parts), whole[table]["rows"])
+            self.assertEqual(
+                sum(int(part[table]["digest"], 16) for part in parts) % 2**64, int(whole[table]["digest"], 16)
+            )
+
+    def test_it_needs_no_output_and_a_written_one_changes_nothing(self):
+        before = oracle.expect(self.shop, None, ORIGIN + UNTIL)
+        self.assertEqual(list(self.output.iterdir()), [])
+        self.assertEqual(json.loads(json.dumps(before)), before)
+        run(self.shop, UNTIL)
+        self.assertEqual(oracle.expect(self.shop, None, ORIGIN + UNTIL), before)
+        self.assertEqual(before["tables"]["orders"]["rows"], rows_of("orders", self.output).num_rows)
+
+    def test_it_follows_the_journal_not_the_file(self):
+        run(self.shop, 300)
+        with shop_daemon(self.config(ecommerce__orders_per_second=3), until=UNTIL):
+            pass
+        told = oracle.expect(self.shop, None, ORIGIN + UNTIL)
+        self.assertEqual(told, oracle.expect(self.config(ecommerce__orders_per_second=3), None, ORIGIN + UNTIL))
+        run(self.config(ecommerce__orders_per_second=3), UNTIL)
+        self.assertEqual(
+            {table: each["rows"] for table, each in told["tables"].items()},
+            {table: rows for table, (rows, *_) in figures(self.output).items()},
+        )
+
+    def test_a_period_that_ends_before_it_begins_is_refused(self):
+        with self.assertRaises(UsageError):
+            oracle.expect(self.shop, ORIGIN + 10, ORIGIN + 9)
+        with self.assertRaises(UsageError):
+            oracle.expect(self.shop, None, ORIGIN - 1)
+        self.assertEqual(oracle.expect(self.shop, None, ORIGIN)["tables"]["orders"]["rows"], 0)
