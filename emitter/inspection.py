@@ -48,14 +48,18 @@ def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableSt
             hint="check output.uri, or begin with `emitter run` or `emitter generate`",
         )
     progress = {table: writer.progress(table) for table in journal.tables()}
-    # A table without rows commits nothing. But tables commit in their order, so a later one that stands further tells
-    # that this one had no rows up to there.
     furthest: dict[Slice, int] = {}
+    # A table without rows commits nothing and lags in its own record. But parents commit before children, so a child
+    # that stands further tells that its parents had no rows up to there.
     complete: dict[str, dict[Slice, int]] = {}
     for table, stands in reversed(progress.items()):
-        for slice, each in stands.items():
-            furthest[slice] = max(furthest.get(slice, 0), each.slot)
-        complete[table] = dict(furthest)
+        slots = {slice: each.slot for slice, each in stands.items()}
+        for child in (name for name in complete if table in generator.table(name).parents):
+            for slice, slot in complete[child].items():
+                slots[slice] = max(slot, slots.get(slice, 0))
+        complete[table] = slots
+        for slice, slot in slots.items():
+            furthest[slice] = max(slot, furthest.get(slice, 0))
     count = journal.inputs_at(journal.sealed_slot).shard_count
     reached = min(furthest.get(Slice(index, count), generator.origin_slot) for index in range(count))
     lag_seconds = 0.0

@@ -110,13 +110,14 @@ class LogLines(Observer):
 
     @override
     def stepped(self, report: StepReport, status: DaemonStatus) -> None:
-        if self._first is None:
+        # A table that had no rows for long first looks through that time again: that is no part of the batch.
+        if self._first is None and (report.rows or report.ends_batch):
             self._first = report.window.first
         self._rows.update(report.rows)
         self._bytes += sum(commit.bytes for commit in report.commits)
         self._seconds += report.stage_seconds.get("total", 0.0)
         if report.ends_batch:
-            if not self._is_watched:
+            if not self._is_watched and self._first is not None:
                 self._batch(Window(self._first, report.window.end), report, status)
             self._reset()
 
