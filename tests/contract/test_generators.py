@@ -338,6 +338,15 @@ def joined(parts: Iterable[Rows]) -> Rows:
     return {name: pl.concat(rows).sort(rows[0].columns[:2]) for name, rows in tables.items()}
 
 
+class BatchWindowsTests(unittest.TestCase):
+    def test_batches_end_at_the_multiples_of_their_length_since_2020(self) -> None:
+        self.assertEqual(
+            [(batch.first, batch.end) for batch in batch_windows(Window(95, 330), 100)],
+            [(95, 100), (100, 200), (200, 300), (300, 330)],
+        )
+        self.assertEqual(list(batch_windows(Window(7, 7), 100)), [])
+
+
 class HeartbeatContract(GeneratorContract, unittest.TestCase):
     """The small domain of emitter.testing."""
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.generators.chains import Chains, Delay
-from emitter.generators.ecommerce.keys import Dealer, count_dealt, deal, first_dealt, places_within
+from emitter.generators.ecommerce.keys import Dealer, count_dealt, deal, first_dealt, places_within, times_micros
 from emitter.model import Slice
 from emitter.randomness import Stream, below
 
@@ -245,6 +245,14 @@ class MechanismTests(unittest.TestCase):
         self.assertTrue(
             all(source >= YEAR_2026 for _, source, *_ in letters.backward(YEAR_2026, YEAR_2026 + 50, Slice()))
         )
+
+
+class MomentTests(unittest.TestCase):
+    def test_things_happen_within_their_second_but_never_in_its_last_microsecond(self) -> None:
+        """There stand the price changes, which count from the next second on."""
+        words = np.array([0, 2**63, 2**64 - 1], dtype=np.uint64)
+        moments = times_micros(np.full(3, YEAR_2026), words) - 1_767_225_600_000_000
+        self.assertEqual(moments.tolist(), [0, 499_999, 999_998])
 
 
 class DealingTests(unittest.TestCase):

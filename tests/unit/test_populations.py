@@ -57,6 +57,14 @@ class PopulationTests(unittest.TestCase):
         counted = np.array([people.opening + np.count_nonzero(slots < slot) for slot in asked])
         np.testing.assert_array_equal(people.sizes_at(asked), counted)
 
+    def test_windows_of_one_second_hold_the_arrivals_of_that_second(self) -> None:
+        people = population(opening=10**6)
+        numbers, slots = people.arrivals(Window(ORIGIN, ORIGIN + 2 * DAY_SECONDS))
+        for slot in (*slots[:20].tolist(), *slots[-20:].tolist(), ORIGIN + DAY_SECONDS):
+            found, seconds = people.arrivals(Window(slot, slot + 1))
+            np.testing.assert_array_equal(found, numbers[slots == slot])
+            self.assertTrue((seconds == slot).all())
+
     def test_sizes_are_the_curve_at_the_edges_of_days(self) -> None:
         people, growth = population(), Growth(ORIGIN, 1.0)
         for day in (0, 1, 2, 100, 364, 365, 366, 1000, 3649, 3650, 3651, 5000):
