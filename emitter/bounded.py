@@ -15,7 +15,7 @@ from emitter.errors import UsageError
 from emitter.factory import whole_tables
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
-from emitter.model import Epoch, Slice, StepReport, Window
+from emitter.model import CommitReport, Epoch, Slice, StepReport, Window
 from emitter.observer import DaemonStatus, Observer, Observers
 from emitter.oracle import run_of
 from emitter.workers import WorkerStager
@@ -170,11 +170,12 @@ class _Tally(Observer):
         self.files: dict[str, int] = {}
         self.bytes: dict[str, int] = {}
 
-    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
-        for commit in report.commits:
-            self.rows[commit.table] = self.rows.get(commit.table, 0) + commit.rows
-            self.files[commit.table] = self.files.get(commit.table, 0) + commit.files
-            self.bytes[commit.table] = self.bytes.get(commit.table, 0) + commit.bytes
+    def committed(self, report: CommitReport) -> None:
+        self.rows[report.table] = self.rows.get(report.table, 0) + report.rows
+        self.files[report.table] = self.files.get(report.table, 0) + report.files
+        self.bytes[report.table] = self.bytes.get(report.table, 0) + report.bytes
+
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:  # noqa: ARG002 (an observer's)
         if self._on_progress:
             done = min(max(0, status.reached_slot - self.first), self.total_seconds)
             self._on_progress(done, self.total_seconds, sum(self.rows.values()))

@@ -104,7 +104,7 @@ class Daemon:
             if kind is None:  # leave nothing behind of what was staged ahead
                 self._stager.reset()
                 for ledger in self._open_ledgers():
-                    ledger.recover()
+                    self._recover(ledger)
 
     @property
     def finished(self) -> bool:
@@ -158,7 +158,7 @@ class Daemon:
                 if attempt > 1:
                     self._stager.reset()
                     for ledger in self._open_ledgers():
-                        ledger.recover()
+                        self._recover(ledger)
                 return self._try_step(attempt)
             except RETRYABLE as error:
                 stopping = attempt > 1 and self._stop.is_set()
@@ -248,8 +248,12 @@ class Daemon:
             except SliceLockedError:
                 return False
             self._held.add(ledger.slice)
-        ledger.recover()
+        self._recover(ledger)
         return True
+
+    def _recover(self, ledger: Ledger) -> None:
+        for report in ledger.recover():
+            self._observer.committed(report)
 
     def _open_ledgers(self) -> list[Ledger]:
         return [ledger for ledger in self._ledgers if ledger.is_open]

@@ -34,12 +34,16 @@ class Ledger:
             self._done.setdefault(table, assignment.first)
             self._progress.setdefault(table, None)
 
-    def recover(self) -> None:
-        """Have the tables finish or undo what was interrupted, and read where they stand."""
+    def recover(self) -> Iterator[CommitReport]:
+        """Have the tables finish or undo what was interrupted, and read where they stand. A report for each commit that
+        seemed to have failed and is done after all.
+        """
         for table, done in self._done.items():
-            progress = self._writer.recover(self.slice, table)
+            known, progress = self._progress[table], self._writer.recover(self.slice, table)
             self._progress[table] = progress
             self._done[table] = max(done, progress.slot if progress else 0)
+            if self.is_open and progress and progress != known:
+                yield _landed(table, known or TableProgress(0), progress)
         self.is_open = True
 
     @property
@@ -114,3 +118,8 @@ class Ledger:
                 slot = next_edge(self._epochs, slot)
             reached[table] = slot
         return reached
+
+
+def _landed(table: str, before: TableProgress, now: TableProgress) -> CommitReport:
+    rows, files, size = now.rows - before.rows, now.files - before.files, now.bytes - before.bytes
+    return CommitReport(table, "deduplicated", now.slot, rows, files, size, seconds=0.0, table_files=now.files)
