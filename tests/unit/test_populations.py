@@ -189,7 +189,9 @@ class CatalogueTests(unittest.TestCase):
     def test_a_price_is_that_of_the_last_row_before_it(self) -> None:
         """Asked at and around every row, the price is what the product's rows say, as of the slot's start."""
         catalogue = Catalogue(1, ORIGIN, self.OPTIONS)
-        products, slots, micros = catalogue.rows(Window(ORIGIN, ORIGIN + 5 * DAY_SECONDS), Slice())
+        products, slots, micros = map(
+            np.concatenate, zip(*catalogue.rows(Window(ORIGIN, ORIGIN + 5 * DAY_SECONDS), Slice()), strict=True)
+        )
         rows = pl.DataFrame(catalogue.batch(products, slots, micros))
         self.assertGreater(len(rows), 500 + 2 * 500)
         asked_slots = np.concatenate([slots, slots + 1, slots + 2, slots + 40_000])
@@ -214,7 +216,9 @@ class CatalogueTests(unittest.TestCase):
         opening = catalogue.population.opening
         for period in range(3):
             first = ORIGIN + period * 2 * DAY_SECONDS
-            products, slots, micros = catalogue.rows(Window(first, first + 2 * DAY_SECONDS), Slice())
+            products, slots, micros = map(
+                np.concatenate, zip(*catalogue.rows(Window(first, first + 2 * DAY_SECONDS), Slice()), strict=True)
+            )
             changes = (micros == 999_999) & (products < opening)
             np.testing.assert_array_equal(np.sort(products[changes]), np.arange(opening))
             self.assertGreater(len(np.unique(slots[changes])), opening * 0.95)

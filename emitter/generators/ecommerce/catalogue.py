@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from math import gcd
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS
+from emitter.generators.base import batch_windows
 from emitter.generators.ecommerce.growth import DAY_SECONDS, Population, Shuffle
 from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.tables import PRODUCTS
@@ -139,22 +141,20 @@ class Catalogue:
         cents += 9  # ends in 9: 1.09, 23.49
         return cents
 
-    def rows(self, window: Window, slice: Slice) -> tuple[Integers, Integers, Integers]:
-        """(products, slots, microseconds within the slot): opening and new products, and price changes, by slot."""
-        products, slots = self.population.arrivals(window)
-        micros = 1 + below(self._product.words(~products), 999_998)
-        if window.first <= self._origin_slot < window.end:
-            opening = np.arange(self.population.opening, dtype=np.int64)
-            products = np.concatenate([opening, products])
-            slots = np.concatenate([np.full(len(opening), self._origin_slot), slots])
-            micros = np.concatenate([np.zeros(len(opening), dtype=np.int64), micros])
-        changed, change_slots = self._changes(window)
-        products = np.concatenate([products, changed])
-        slots = np.concatenate([slots, change_slots])
-        micros = np.concatenate([micros, np.full(len(changed), 999_999)])
-        mine = np.flatnonzero(products % slice.count == slice.index)
-        order = mine[np.lexsort((products[mine], slots[mine]))]
-        return products[order], slots[order], micros[order]
+    def rows(self, window: Window, slice: Slice) -> Iterator[tuple[Integers, Integers, Integers]]:
+        """(products, slots, microseconds within the slot) in parts: the opening catalogue, if the origin is in the
+        window, and then new products and price changes, by slot.
+        """
+        for opening in self.population.opening_within(window, slice):
+            yield opening, np.full(len(opening), self._origin_slot), np.zeros(len(opening), dtype=np.int64)
+        for day in batch_windows(window, DAY_SECONDS):
+            arrived, arrival_slots = self.population.arrivals(day)
+            changed, change_slots = self._changes(day)
+            products, slots = np.concatenate([arrived, changed]), np.concatenate([arrival_slots, change_slots])
+            micros = np.concatenate([1 + below(self._product.words(~arrived), 999_998), np.full(len(changed), 999_999)])
+            mine = np.flatnonzero(products % slice.count == slice.index)
+            order = mine[np.lexsort((products[mine], slots[mine]))]
+            yield products[order], slots[order], micros[order]
 
     def batch(self, products: Integers, slots: Integers, micros: Integers) -> pa.RecordBatch:
         """The table rows of what `rows` gave."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase
 from emitter.generators.ecommerce.catalogue import Catalogue
@@ -16,6 +16,9 @@ from emitter.generators.ecommerce.rates import Counts, RateCurve
 from emitter.generators.ecommerce.tables import TABLES
 from emitter.model import Epoch, Frame, Slice, Window
 from emitter.randomness import Stream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CHUNK_ORDERS = 32_768  # orders made at a time: enough to outweigh the calls, few enough to stay in the cache
 _CHUNK_SECONDS_MAX = 3600
@@ -48,13 +51,11 @@ class EcommerceGenerator(GeneratorBase):
         if not window.seconds:
             return
         if "customers" in tables:
-            numbers, slots = self._people.rows(window, slice)
-            for part in _parts(len(numbers)):
-                yield Frame("customers", self._people.batch(numbers[part], slots[part]))
+            for people in self._people.rows(window, slice):
+                yield from _frames("customers", self._people.batch(*people))
         if "products" in tables:
-            products, slots, micros = self._catalogue.rows(window, slice)
-            for part in _parts(len(products)):
-                yield Frame("products", self._catalogue.batch(products[part], slots[part], micros[part]))
+            for products in self._catalogue.rows(window, slice):
+                yield from _frames("products", self._catalogue.batch(*products))
         if not _OF_ORDERS.isdisjoint(tables):
             for chunk in self._chunks(window):
                 yield from self._chunk_rows(chunk, slice, tables)
@@ -92,15 +93,10 @@ class EcommerceGenerator(GeneratorBase):
             yield from _frames("payments", payments)
 
 
-def _parts(rows: int) -> Iterator[slice]:
-    for begin in range(0, rows, FRAME_ROWS_MAX):
-        yield slice(begin, min(begin + FRAME_ROWS_MAX, rows))
-
-
-def _frames(table: str, batch: Any) -> Iterator[Frame]:
-    """A chunk's rows, in frames of the size allowed: one, unless a single slot held too many."""
-    for part in _parts(batch.num_rows):
-        yield Frame(table, batch.slice(part.start, part.stop - part.start))
+def _frames(table: str, batch: pa.RecordBatch) -> Iterator[Frame]:
+    """A part's rows in frames of the size allowed: one, unless a single slot held too many; none for no rows."""
+    for begin in range(0, batch.num_rows, FRAME_ROWS_MAX):
+        yield Frame(table, batch.slice(begin, FRAME_ROWS_MAX))
 
 
 GENERATOR = EcommerceGenerator

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 
 import numpy as np
 
 from emitter.generators.ecommerce.options import GROWTH_YEARS, HOUR_WEIGHTS
-from emitter.model import Window
+from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, below, below_low, modulo
 
 YEAR_SECONDS = 365 * 86_400
 DAY_SECONDS = 86_400
+_PART_NUMBERS = 65_536  # of an opening stock, made at a time
 UNIT = 1_000_000  # growth factors are integers in millionths
 
 
@@ -78,6 +80,13 @@ class Population:
         first, last = int(slots.min()), int(slots.max())
         ends = self.sizes_at(np.array([first, last]))
         return int(ends[0]) if ends[0] == ends[1] else self.sizes_at(slots)
+
+    def opening_within(self, window: Window, slice: Slice) -> Iterator[Integers]:
+        """The numbers of the opening stock that fall to a slice, in parts, if the origin is in the window."""
+        if window.first <= self._origin_slot < window.end:
+            for begin in range(slice.index, self.opening, _PART_NUMBERS * slice.count):
+                end = min(begin + _PART_NUMBERS * slice.count, self.opening)
+                yield np.arange(begin, end, slice.count, dtype=np.int64)
 
     def arrivals(self, window: Window) -> tuple[Integers, Integers]:
         """(numbers, slots) of those that arrive in the window, the opening stock not included."""

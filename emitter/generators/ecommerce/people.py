@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -9,7 +10,8 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS
-from emitter.generators.ecommerce.growth import YEAR_SECONDS, Population, Shuffle
+from emitter.generators.base import batch_windows
+from emitter.generators.ecommerce.growth import DAY_SECONDS, YEAR_SECONDS, Population, Shuffle
 from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.tables import CUSTOMERS
 from emitter.model import Slice, Window
@@ -86,15 +88,16 @@ class People:
         customers[new] = there - 1 - below_low(words[new], there // _NEW_SHARE + 1)
         return customers
 
-    def rows(self, window: Window, slice: Slice) -> tuple[Integers, Integers]:
-        """(numbers, slots) of the opening population, if the origin is in the window, and of those who sign up."""
-        numbers, slots = self.population.arrivals(window)
-        if window.first <= self._origin_slot < window.end:
-            opening = np.arange(self.population.opening, dtype=np.int64)
-            numbers = np.concatenate([opening, numbers])
-            slots = np.concatenate([np.full(len(opening), self._origin_slot), slots])
-        mine = np.flatnonzero(numbers % slice.count == slice.index)
-        return numbers[mine], slots[mine]
+    def rows(self, window: Window, slice: Slice) -> Iterator[tuple[Integers, Integers]]:
+        """(numbers, slots) in parts: the opening population, if the origin is in the window, and then those who sign
+        up, by slot.
+        """
+        for opening in self.population.opening_within(window, slice):
+            yield opening, np.full(len(opening), self._origin_slot)
+        for day in batch_windows(window, DAY_SECONDS):
+            numbers, slots = self.population.arrivals(day)
+            mine = np.flatnonzero(numbers % slice.count == slice.index)
+            yield numbers[mine], slots[mine]
 
     def batch(self, numbers: Integers, slots: Integers) -> pa.RecordBatch:
         """The table rows of what `rows` gave."""
