@@ -180,6 +180,17 @@ class GeneratorContract:
             asked = [(Slice(i, count), part) for part in cut(OPENING, 7) for i in range(count)]
             self.assert_same(joined(gather(generator, [part], slice) for slice, part in asked), self.whole[OPENING])
 
+    def test_an_instance_can_take_shards_in_turns(self) -> None:
+        """What is remembered of one slice is never taken for another's."""
+        first, second = Window(ORIGIN, ORIGIN + 60), Window(ORIGIN + 60, ORIGIN + 120)
+        mine, other = Slice(0, 2), Slice(1, 2)
+        for name in self.make().tables():
+            used = self.make()
+            gather(used, [first], mine)
+            gather(used, [second], other)
+            alone = gather(used, [second], mine, tables=[name])
+            self.assert_same(alone, gather(self.make(), [second], mine, tables=[name]))
+
     def test_a_table_alone_has_the_rows_it_has_among_all(self) -> None:
         names = self.make().tables()
         subsets = [{name} for name in names] + [set(names[:2]), set(names[1:]), set(names[-2:])]

@@ -261,6 +261,35 @@ class CatalogueTests(unittest.TestCase):
         self.assertGreater(np.count_nonzero(sales), 4900)
 
 
+class ArrivalTests(unittest.TestCase):
+    """Among two customers or products, a third: orders know nothing of it until the second after it came."""
+
+    def test_who_arrives_in_a_second_takes_part_from_the_next_one_on(self) -> None:
+        shop = create_generator(
+            "ecommerce",
+            start=START,
+            customers=2,
+            products=2,
+            customer_growth_per_year=1.0,
+            product_growth_per_year=1.0,
+            orders_per_second=1000.0,
+        )
+        for table, key, of in (("customers", "customer_id", "orders"), ("products", "product_id", "order_items")):
+            first, end = (ORIGIN + day * DAY_SECONDS for day in (181, 184))
+            arrivals = [
+                row["event_time"]
+                for frame in shop.rows(Window(first, end), Slice(), (table,))
+                for row in frame.rows.to_pylist()
+                if row[key] == 2
+            ]
+            arrived = slot_of(arrivals[0])
+            for slot, expected in ((arrived, {0, 1}), (arrived + 1, {0, 1, 2})):
+                frames = shop.rows(Window(slot, slot + 1), Slice(), (of,))
+                taking_part = {number for frame in frames for number in frame.rows.column(key).to_pylist()}
+                with self.subTest(table=table, slot=slot - arrived):
+                    self.assertEqual(taking_part, expected)
+
+
 class ShopTests(unittest.TestCase):
     """The same in the rows of a shop that grows fast."""
 
