@@ -173,9 +173,10 @@ class Daemon:
         begin = self._clock.monotonic_seconds()
         work = self._next_work()
         if work is None:
+            if attempt > 1:  # what seemed to have failed is done after all
+                self._settle()
             return None
         ledger, window, tables = work
-        furthest = ledger.furthest_slot
         following = self._following(ledger, window, tables)
         request = Request(ledger.slice, window, tables)
         staged = self._stager.stage(request, following, self._observer.generated)
@@ -189,10 +190,9 @@ class Daemon:
         except (*RETRYABLE, OvertakenError) as error:
             self._observer.committed(_failed(commits[min(len(reports), len(commits) - 1)], error))
             raise
-        ledger.done(window, tables)
+        is_news = ledger.done(window, tables)
         commit_seconds = self._clock.monotonic_seconds() - staged_seconds
-        self._finish_partitions()
-        self._refresh_status(stepped=True)
+        self._settle()
         total_seconds = self._clock.monotonic_seconds() - begin
         status = self.status()
         step = StepReport(
@@ -203,12 +203,16 @@ class Daemon:
             commits=tuple(reports),
             stage_seconds={**staged.stage_seconds, "commit": commit_seconds, "total": total_seconds},
             attempts=attempt,
-            ends_batch=window.end > furthest and self._ends_batch(window.end, ledger),
+            ends_batch=is_news and self._ends_batch(window.end, ledger),
             lag_seconds=status.lag_seconds,
             debt_rows=status.debt_rows,
         )
         self._observer.stepped(step, status)
         return step
+
+    def _settle(self) -> None:
+        self._finish_partitions()
+        self._refresh_status(stepped=True)
 
     # What is due
 

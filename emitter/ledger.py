@@ -25,6 +25,7 @@ class Ledger:
         self._progress = progress
         self._epochs: Sequence[Epoch] = ()
         self._done: dict[str, int] = {}
+        self._told_slot = 0  # up to where it has been said that all is done, or was when it was opened
         self.is_open = False
 
     def follow(self, assignment: Assignment, epochs: Sequence[Epoch]) -> None:
@@ -44,7 +45,8 @@ class Ledger:
             self._done[table] = max(done, progress.slot if progress else 0)
             if self.is_open and progress and progress != known:
                 yield _landed(table, known or TableProgress(0), progress)
-        self.is_open = True
+        if not self.is_open:
+            self.is_open, self._told_slot = True, self.furthest_slot
 
     @property
     def slice(self) -> Slice:
@@ -102,10 +104,14 @@ class Ledger:
             self._done[report.table] = report.slot
             yield report
 
-    def done(self, window: Window, tables: Sequence[str]) -> None:
-        """Note that these tables have done a window, also those that had no rows in it."""
+    def done(self, window: Window, tables: Sequence[str]) -> bool:
+        """Note that these tables have done a window, also those that had no rows in it. Whether that is news, and not
+        only some tables catching up with where others had been at the start.
+        """
         for table in tables:
             self._done[table] = max(window.end, self._done[table])
+        before, self._told_slot = self._told_slot, max(window.end, self._told_slot)
+        return window.end > before
 
     def _reached(self) -> dict[str, int]:
         """By table, where its work goes on: the first slot beyond what is done in which it is in force at all, or

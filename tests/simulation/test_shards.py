@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import unittest
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from emitter.local_storage import LocalStorage
 from emitter.model import Slice
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.writers.parquet import ParquetWriter
+from tests.support.case import new_folder
 from tests.support.reader import contents, figures
 from tests.support.shop import ORIGIN, TABLES, crash, due, finish, run, shop, shop_daemon, shop_writer
 
@@ -44,7 +44,7 @@ class ShardsCase(unittest.TestCase):
 
     @classmethod
     def new_folder(cls) -> Path:
-        folder = tempfile.TemporaryDirectory()
+        folder = new_folder()
         cls.addClassCleanup(folder.cleanup)
         return Path(folder.name)
 

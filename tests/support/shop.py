@@ -102,9 +102,10 @@ def finish(daemon: Daemon) -> list[StepReport]:
     reports = []
     while not daemon.finished:
         report = daemon.step()
-        if report is None:
+        if report is not None:
+            reports.append(report)
+        elif not daemon.finished:
             raise AssertionError("nothing is due, and the end is not reached")
-        reports.append(report)
     return reports
 
 
