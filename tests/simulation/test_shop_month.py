@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 from datetime import timedelta
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from emitter.clock import parse_time, slot_of
 from emitter.factory import create_generator
 
 START, END = "2026-02-01", "2026-03-03"
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "customers": 2000,
     "products": 300,
     "orders_per_second": 0.03,
@@ -25,9 +26,11 @@ SECOND = "1s"
 
 
 class ShopMonthTests(unittest.TestCase):
+    seed: ClassVar[int] = 42
+
     @classmethod
     def setUpClass(cls) -> None:
-        shop = create_generator("ecommerce", start=START, end=END, batch_seconds=6 * 3600, **OPTIONS)
+        shop = create_generator("ecommerce", seed=cls.seed, start=START, end=END, batch_seconds=6 * 3600, **OPTIONS)
         cls.customers, cls.products, cls.orders, cls.items, cls.payments = (
             pl.concat(shop.batches_for(table)) for table in shop.tables()
         )
