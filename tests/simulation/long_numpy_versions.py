@@ -21,8 +21,8 @@ import numpy as np
 from tests.golden.regenerate import current
 
 ROOT = Path(__file__).parents[2]
-# What content is made with, besides numpy. Compiled libraries other than numpy stay what they are.
-OTHERS = ("pyarrow", "pydantic", "tzdata")
+# What content is made with, besides numpy, and what the package `tests` imports: as they are here.
+OTHERS = ("pyarrow", "pydantic", "tzdata", "hypothesis")
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
