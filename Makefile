@@ -46,7 +46,7 @@ check: $(STAMP) ## lint, format, types, layers, documents against code, lock fil
 bench: $(STAMP) ## every benchmark in bench/, one after the other
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
-golden: $(STAMP) ## make the golden digests anew (then raise the content version)
+golden: $(STAMP) ## make the golden digests anew (raise the content version first)
 	$(BIN)/python -m tests.golden.regenerate
 
 lock: ## resolve the dependencies again and write uv.lock
