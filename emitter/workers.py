@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from emitter.clock import Clock
+from emitter.clock import Clock, text_of
 from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Window
@@ -46,6 +46,21 @@ class WorkerStager(Stager):
             self._inputs = inputs
 
     def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
+        try:
+            batch = self._next_batch(request, following).result()
+        except BrokenProcessPool as error:
+            self._end_pool()  # all of it: nobody may still stage when what was staged is dropped
+            raise StorageError(
+                "stage files of",
+                f"{text_of(request.window.first)} to {text_of(request.window.end)}",
+                "a worker process ended early",
+                hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
+            ) from error
+        for table, rows in batch.rows.items():
+            on_frame(table, rows)
+        return batch
+
+    def _next_batch(self, request: Request, following: Iterator[Window]) -> Future[StagedBatch]:
         if not self._ahead or self._ahead[0][0] != request:
             self.reset()  # something else came than was expected
             self._submit(request)
@@ -56,19 +71,7 @@ class WorkerStager(Stager):
             if ahead.first >= last.end:
                 self._submit(request._replace(window=ahead))
         _, future = self._ahead.popleft()
-        try:
-            batch = future.result()
-        except BrokenProcessPool as error:
-            self._pool = None
-            raise StorageError(
-                "stage files of",
-                f"{request.window}",
-                "a worker process ended early",
-                hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
-            ) from error
-        for table, rows in batch.rows.items():
-            on_frame(table, rows)
-        return batch
+        return future
 
     def reset(self) -> None:
         futures = [future for _, future in self._ahead]
@@ -79,6 +82,9 @@ class WorkerStager(Stager):
 
     def close(self) -> None:
         self.reset()
+        self._end_pool()
+
+    def _end_pool(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
