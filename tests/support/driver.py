@@ -1,0 +1,20 @@
+"""A process that runs the small shop and ends at a crash point, with no clean-up at all:
+`python -m tests.support.driver OUTPUT UNTIL POINT NTH`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from emitter.testing import exit_at
+from tests.support.shop import finish, shop, shop_daemon
+
+
+def main(output: str, until: str, point: str, nth: str) -> None:
+    with shop_daemon(shop(Path(output)), until=int(until), hook=exit_at(point, int(nth))) as daemon:
+        finish(daemon)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
