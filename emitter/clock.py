@@ -126,9 +126,10 @@ class SimulatedTime:
         self.speed = speed
 
     def _passed_seconds(self) -> float:
+        wall = self._clock.wall_seconds()  # first: a pause between the two must not look like a jump forward
         monotonic = self._clock.monotonic_seconds()
         if self._catch_up:
-            self._ahead_seconds = max(self._ahead_seconds, self._clock.wall_seconds() - monotonic)
+            self._ahead_seconds = max(self._ahead_seconds, wall - monotonic)
         return monotonic + self._ahead_seconds
 
     def now(self) -> float:

@@ -83,9 +83,7 @@ class ClockConfig:
             "now, or a time in whole seconds from 2020-01-01 to 2087-12-31, such as 2026-01-01T00:00:00Z",
             _read_start,
         ),
-        Field(
-            description="The origin: before it nothing exists. `now` is resolved once, at the first start."
-        ),
+        Field(description="The origin: before it nothing exists. `now` is resolved once, at the first start."),
     ] = "now"
     speed: Annotated[
         float | Literal["max"],
@@ -138,9 +136,7 @@ class S3Config:
 
     endpoint_url: Annotated[
         str | None,
-        optional(
-            text("a URL such as http://127.0.0.1:9000, without a user", r"https?://[^\s/@]+(/[^\s@]*)?")
-        ),
+        optional(text("a URL such as http://127.0.0.1:9000, without a user", r"https?://[^\s/@]+(/[^\s@]*)?")),
         Field(description="The URL of an S3-compatible server; not given: AWS."),
     ] = None
     region: Annotated[
@@ -158,9 +154,7 @@ class CatalogConfig:
     uri: Annotated[
         str | None,
         optional(text("the URI of a catalogue", r".{1,4096}")),
-        Field(
-            description="Where the catalogue is. One with a password goes into EMITTER_OUTPUT__CATALOG__URI."
-        ),
+        Field(description="Where the catalogue is. One with a password goes into EMITTER_OUTPUT__CATALOG__URI."),
     ] = field(default=None, repr=False)
     namespace: Annotated[
         str | None,
@@ -272,9 +266,7 @@ class EmitterConfig:
     @property
     def table_names(self) -> tuple[str, ...]:
         """The tables in use, in the domain's order: parents first."""
-        return tuple(
-            name for name, _ in domain_tables(self.domain) if self.tables is None or name in self.tables
-        )
+        return tuple(name for name, _ in domain_tables(self.domain) if self.tables is None or name in self.tables)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,19 +43,13 @@ class Sources:
 
     def with_origin(self, fault: Fault) -> Fault:
         """The fault, saying also which variable or flag set the value, if one did."""
-        origin = next(
-            (o for path, o in self.origins.items() if f"{fault.path}.".startswith(f"{path}.")), None
-        )
+        origin = next((o for path, o in self.origins.items() if f"{fault.path}.".startswith(f"{path}.")), None)
         if origin is None:
             return fault
-        return dataclasses.replace(
-            fault, hint=f"{fault.hint}{'; ' if fault.hint else ''}it comes from {origin}"
-        )
+        return dataclasses.replace(fault, hint=f"{fault.hint}{'; ' if fault.hint else ''}it comes from {origin}")
 
 
-def read_sources(
-    path: Path | None, sets: Sequence[str], environ: Mapping[str, str], known: Collection[str]
-) -> Sources:
+def read_sources(path: Path | None, sets: Sequence[str], environ: Mapping[str, str], known: Collection[str]) -> Sources:
     """File, then `EMITTER_...` variables for the `known` paths, then flags. Collects faults, raises none."""
     sources = Sources()
     if path is not None:

@@ -40,6 +40,7 @@ from emitter.writers.base import TableWriter
 
 SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written
 SEAL_AHEAD_BATCHES = 9
+SEAL_AHEAD_SHARE = 20
 RETRYABLE = (StorageError, CommitConflictError, CommitUnknownError)
 _FIRST_RETRY_SECONDS = 0.25
 _RATE_WINDOW_SECONDS = 60
@@ -85,9 +86,19 @@ class Daemon:
         self._stack = ExitStack()
         self._stop = threading.Event()
         self._ledgers: list[Ledger] = []
+        self._holds: dict[Slice, ExitStack] = {}
         self._progress: defaultdict[Slice, dict[str, TableProgress | None]] = defaultdict(dict)
         self._time: SimulatedTime | None = None
         self._finished_edge = 0
+        self._is_unsettled = False  # a step has failed, and nobody knows yet what became of it
+        self._is_anchor_due = False
+
+    def take(self) -> None:
+        """Take the slice's lock ahead of entering. Raises SliceLockedError. Only to be followed by entering, or by the
+        end of the process.
+        """
+        if self._settings.slice not in self._holds:
+            self._hold(self._settings.slice)
 
     def __enter__(self) -> Self:
         try:
@@ -105,6 +116,7 @@ class Daemon:
                 self._stager.reset()
                 for ledger in self._open_ledgers():
                     self._recover(ledger)
+                self._keep_anchor()
 
     @property
     def finished(self) -> bool:
@@ -139,7 +151,7 @@ class Daemon:
         """Go on at another speed (None for max stays None), with other batches and other files."""
         if self._time is not None and speed is not None and speed != self._time.speed:
             self._time.change_speed(speed)
-            store_anchor(self._writer.storage, self._time.anchor())
+            self._is_anchor_due = True  # by the next step, which knows how to go on where storage fails
         self._settings = replace(
             self._settings, speed=speed, batch_seconds=batch_seconds, batch_rows_max=batch_rows_max
         )
@@ -155,11 +167,14 @@ class Daemon:
         attempts_max = self._settings.retry_attempts_max + 1
         for attempt in range(1, attempts_max + 1):
             try:
-                if attempt > 1:
+                if self._is_unsettled:
                     self._stager.reset()
                     for ledger in self._open_ledgers():
                         self._recover(ledger)
-                return self._try_step(attempt)
+                self._is_unsettled = True
+                report = self._try_step(attempt)
+                self._is_unsettled = False
+                return report
             except RETRYABLE as error:
                 stopping = attempt > 1 and self._stop.is_set()
                 if attempt == attempts_max or stopping:
@@ -171,6 +186,8 @@ class Daemon:
 
     def _try_step(self, attempt: int) -> StepReport | None:
         begin = self._clock.monotonic_seconds()
+        if self._is_anchor_due:
+            self._keep_anchor()
         work = self._next_work()
         if work is None:
             if attempt > 1:  # what seemed to have failed is done after all
@@ -180,6 +197,7 @@ class Daemon:
         following = self._following(ledger, window, tables)
         request = Request(ledger.slice, window, tables)
         staged = self._stager.stage(request, following, self._observer.generated)
+        staged.check()
         staged_seconds = self._clock.monotonic_seconds()
         commits = ledger.commits(staged, tables)
         reports: list[CommitReport] = []
@@ -223,6 +241,7 @@ class Daemon:
             if work is None or work[1].end <= self._journal.sealed_slot:
                 return work
             self._journal.seal(self._seal_ahead(work[1].end))
+            self._keep_anchor()
             self._follow_journal()  # others may have put other inputs in force just before
 
     def _due_work(self) -> tuple[Ledger, Window, tuple[str, ...]] | None:
@@ -231,6 +250,8 @@ class Daemon:
         """
         taken = [ledger for ledger in self._ledgers if ledger.is_open or self._take_over(ledger)]
         unfinished = [ledger for ledger in taken if not ledger.is_done]
+        for slice in self._holds.keys() - {ledger.slice for ledger in unfinished} - {self._settings.slice}:
+            self._holds.pop(slice).close()  # done with: others may want it
         if not unfinished:
             in_force = layouts(self._journal.epochs)[-1]
             raise OvertakenError(
@@ -246,14 +267,18 @@ class Daemon:
         return None
 
     def _take_over(self, ledger: Ledger) -> bool:
-        if ledger.slice not in self._held:
+        if ledger.slice not in self._holds:
             try:
-                self._stack.enter_context(self._writer.hold(ledger.slice))
+                self._hold(ledger.slice)
             except SliceLockedError:
                 return False
-            self._held.add(ledger.slice)
         self._recover(ledger)
         return True
+
+    def _hold(self, slice: Slice) -> None:
+        hold = self._stack.enter_context(ExitStack())
+        hold.enter_context(self._writer.hold(slice))
+        self._holds[slice] = hold
 
     def _recover(self, ledger: Ledger) -> None:
         for report in ledger.recover():
@@ -302,6 +327,8 @@ class Daemon:
         seconds = self._settings.batch_seconds * SEAL_AHEAD_BATCHES
         if self._time is not None:
             seconds = max(seconds, math.ceil(self._time.speed * SEAL_AHEAD_SECONDS))
+        else:  # at speed max by a share of what is there: the journal grows with its logarithm
+            seconds = max(seconds, (end - self._journal.origin_slot) // SEAL_AHEAD_SHARE)
         return max(end, min(end + seconds, self._until))
 
     # Opening, following, telling
@@ -309,8 +336,7 @@ class Daemon:
     def _open(self) -> None:
         settings = self._settings
         self._stack.callback(self._stager.close)
-        self._stack.enter_context(self._writer.hold(settings.slice))
-        self._held = {settings.slice}
+        self.take()
         self._journal = self._open_journal()
         self._follow_journal()
         self._last_step_wall_seconds: float | None = None
@@ -319,26 +345,31 @@ class Daemon:
         furthest = self._furthest_slot()
         if settings.speed is not None:
             self._time = self._start_time(settings.speed, furthest)
+            self._keep_anchor()
+        self._finish_partitions()  # the last run may have ended just before
         self._refresh_status()
         self._observer.started(self.status())
 
     def _open_journal(self) -> Journal:
         storage, settings = self._writer.storage, self._settings
         journal = Journal.load(storage)
-        if settings.starts_now:
-            now = int(self._clock.wall_seconds()) - EPOCH_UNIX_SECONDS
-            self._generator = self._generator.rebuilt(journal.origin_slot if journal else now)
-        identity = identity_of(self._generator)
         if journal is None:
-            for table in settings.tables:
-                if self._writer.progress(table):
-                    raise MissingJournalError(
-                        f"table {table} under {storage.uri} has progress, but there is no journal",
-                        hint="restore _emitter/journal from a backup, or choose another output.uri",
-                    )
+            if settings.starts_now:
+                self._generator = self._generator.rebuilt(int(self._clock.wall_seconds()) - EPOCH_UNIX_SECONDS)
+            orphans = [table for table in settings.tables if self._writer.progress(table)]
+            journal = Journal.load(storage) if orphans else None  # another shard may have been quicker
+            if orphans and journal is None:
+                raise MissingJournalError(
+                    f"table {orphans[0]} under {storage.uri} has progress, but there is no journal",
+                    hint="restore _emitter/journal from a backup, or choose another output.uri",
+                )
+        if journal is None:
+            identity = identity_of(self._generator)
             self._open_tables(Journal(identity).run_id, settings.tables)
             journal = Journal.create(storage, identity)
-        journal.check_identity(identity)
+        if settings.starts_now:
+            self._generator = self._generator.rebuilt(journal.origin_slot)
+        journal.check_identity(identity_of(self._generator))
         journal.change(Inputs(input_options(self._generator.options), settings.slice.count, settings.tables))
         self._open_tables(journal.run_id, journal.tables())
         return journal
@@ -381,17 +412,27 @@ class Daemon:
         return max(self._journal.origin_slot, *slots.values())
 
     def _start_time(self, speed: float, furthest_slot: int) -> SimulatedTime:
-        """Simulated time, from where the anchor or else the tables say, and never before what is done."""
-        stored = load_anchor(self._writer.storage) if self._settings.catch_up else None
-        wall_seconds, begins = self._clock.wall_seconds(), float(furthest_slot)
-        if self._settings.starts_now and self._settings.catch_up:  # such a run follows the wall clock
-            begins = max(begins, wall_seconds - EPOCH_UNIX_SECONDS)
-        fresh = Anchor(begins, wall_seconds, speed)
-        time = SimulatedTime(self._clock, stored or fresh, speed, catch_up=self._settings.catch_up)
-        raised = time.raise_to(furthest_slot)
-        if stored is None or stored.speed != speed or raised:
-            store_anchor(self._writer.storage, time.anchor())
+        """Simulated time, never before what is done.
+
+        A run that starts now and catches up at speed 1 is level with the wall clock. Any other goes on from its anchor,
+        which is kept at every seal and every stop. If the speed is another since then, downtime counts at the lower of
+        the two: a shop that stood still must not wake up weeks ahead.
+        """
+        catch_up, wall_seconds = self._settings.catch_up, self._clock.wall_seconds()
+        anchor = load_anchor(self._writer.storage) if catch_up else None
+        if catch_up and self._settings.starts_now and (anchor is None or speed == 1):
+            anchor = Anchor(max(wall_seconds - EPOCH_UNIX_SECONDS, furthest_slot), wall_seconds, speed)
+        elif anchor is None:
+            anchor = Anchor(furthest_slot, wall_seconds, speed)
+        anchor = replace(anchor, speed=min(anchor.speed, speed))
+        time = SimulatedTime(self._clock, anchor, speed, catch_up=catch_up)
+        time.raise_to(furthest_slot)
         return time
+
+    def _keep_anchor(self) -> None:
+        if self._time is not None:
+            store_anchor(self._writer.storage, self._time.anchor())
+        self._is_anchor_due = False
 
     def _finish_partitions(self) -> None:
         """Let readers know which partitions are complete, once all slices and tables have passed their end."""

@@ -30,9 +30,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 _URI_USER = re.compile(r"://(?:[^\s:/@]*:\S*|[^\s/@]+)@")
-_KEY_VALUE = re.compile(
-    r"(?i)((?:password|passwd|pwd|secret|token|access_key\w*|credential\w*)\s*=\s*)[^\s&;,]+"
-)
+_KEY_VALUE = re.compile(r"(?i)((?:password|passwd|pwd|secret|token|access_key\w*|credential\w*)\s*=\s*)[^\s&;,]+")
 
 
 def redacted(text: str) -> str:
@@ -125,9 +123,7 @@ class IdentityMismatchError(StateError):
     def __init__(self, where: str, differences: Sequence[tuple[str, str, str]]) -> None:
         """`where`: the output or object. `differences`: (key, stored, asked) each, at least one."""
         self.differences = tuple(differences)
-        lines = "".join(
-            f"\n  {key}: stored {stored}, asked for {asked}" for key, stored, asked in self.differences
-        )
+        lines = "".join(f"\n  {key}: stored {stored}, asked for {asked}" for key, stored, asked in self.differences)
         super().__init__(
             f"{where} belongs to another run than this configuration describes:{lines}",
             hint="set these keys back to what is stored, or choose another output.uri for a new run",
@@ -169,9 +165,7 @@ _STORAGE_HINTS = {
     errno.EISDIR: "a folder stands where a file should be: move it away, or choose another output.uri",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
 }
-_STORAGE_HINT = (
-    "see that the storage is there and writable, then repeat the call: it goes on where it stopped"
-)
+_STORAGE_HINT = "see that the storage is there and writable, then repeat the call: it goes on where it stopped"
 
 
 class StorageError(EmitterError):

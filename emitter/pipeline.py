@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from emitter.clock import Clock
 from emitter.encoder import Chunk, Encoder
+from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Frame, Slice, StagedFile, Window
 from emitter.writers.base import TableWriter
@@ -34,6 +35,14 @@ class StagedBatch:
     rows: dict[str, int] = field(default_factory=dict)
     files: dict[str, list[StagedFile]] = field(default_factory=dict)
     stage_seconds: dict[str, float] = field(default_factory=lambda: {"generate": 0.0, "encode": 0.0, "store": 0.0})
+
+    def check(self) -> None:
+        """See that the staged files hold every row that was made: what is committed then is never made again. Raises
+        StorageError.
+        """
+        staged = {table: sum(file.rows for file in files) for table, files in self.files.items()}
+        if staged != self.rows:
+            raise StorageError("stage", f"{self.rows} rows", f"the files hold {staged}")
 
 
 class Request(NamedTuple):
@@ -100,30 +109,34 @@ class LocalStager(Stager):
             self._generator = generator
 
     def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
-        making = self._ahead
-        if making is None or making.request != request:
+        if self._ahead is None or self._ahead.request != request:
             self.reset()
-            making = self._begin(request)
-        self._ahead = making  # so that a reset finds it, should anything fail from here on
+        making, self._ahead = self._ahead or self._begin(request), None
+        try:
+            self._finish(making, following)
+        except BaseException:
+            # Nothing half-made may be gone on with, and nobody may still write when staged files are dropped.
+            self._drop(making)
+            self.reset()
+            raise
+        for table, rows in making.batch.rows.items():
+            on_frame(table, rows)
+        return making.batch
+
+    def _finish(self, making: _Making, following: Iterator[Window]) -> None:
         while making.frames is not None:
             if len(making.under_way) >= FILES_UNDER_WAY_MAX:
                 making.take()
             self._advance(making)
         next_window = next(following, None)
-        self._ahead = self._begin(request._replace(window=next_window)) if next_window else None
-        try:
-            while making.under_way:
-                ahead = self._ahead
-                if ahead and ahead.frames and not making.under_way[0].done() and len(ahead.under_way) < FILES_AHEAD_MAX:
-                    self._advance(ahead)
-                else:
-                    making.take()
-        except BaseException:
-            self._drop(making)
-            raise
-        for table, rows in making.batch.rows.items():
-            on_frame(table, rows)
-        return making.batch
+        if next_window is not None:
+            self._ahead = self._begin(making.request._replace(window=next_window))
+        while making.under_way:
+            ahead = self._ahead
+            if ahead and ahead.frames and not making.under_way[0].done() and len(ahead.under_way) < FILES_AHEAD_MAX:
+                self._advance(ahead)
+            else:
+                making.take()
 
     def reset(self) -> None:
         if self._ahead is not None:

@@ -86,9 +86,7 @@ def pairs(allowed: str, keys: Rule, values: Rule, *, count_min: int = 0) -> Rule
     """A mapping, kept as a sorted tuple of pairs: hashable, and the same in whatever order it is written."""
 
     def read(value: Any, read_mapping: Callable[[Any], dict[Any, Any]]) -> tuple[tuple[Any, Any], ...]:
-        if isinstance(value, list | tuple) and all(
-            isinstance(p, list | tuple) and len(p) == 2 for p in value
-        ):
+        if isinstance(value, list | tuple) and all(isinstance(p, list | tuple) and len(p) == 2 for p in value):
             value = _mapping_of(value)
         result = read_mapping(value)
         if not count_min <= len(result) == len(value):

@@ -51,7 +51,8 @@ def run_daemon(
             if report is None:
                 status = daemon.status()
                 ticks.every(status.batch_seconds / status.speed if status.speed else 0.0)
-                clock.wait(ticks.wake, daemon.seconds_until_due())
+                # Never longer than a tick: the scheduler goes by the wall clock, which may be set back.
+                clock.wait(ticks.wake, min(daemon.seconds_until_due(), TICK_SECONDS_MAX))
                 ticks.wake.clear()
         return "signal"
 

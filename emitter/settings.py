@@ -23,9 +23,7 @@ from emitter.errors import ConfigurationError, Fault, redacted
 from emitter.rules import Rule, one_of
 
 _TEXT_LENGTH_MAX = 80  # of a value or a name shown in a fault
-_SECRET_NAME = re.compile(
-    r"(?i)pass_?word|passwd|passphrase|secret|token|access_?key|api_?key|private_?key|credential"
-)
+_SECRET_NAME = re.compile(r"(?i)pass_?word|passwd|passphrase|secret|token|access_?key|api_?key|private_?key|credential")
 SECRET_HINT = "secrets come from the environment, such as AWS_SECRET_ACCESS_KEY, and never from here"
 
 
@@ -105,9 +103,7 @@ def read_settings[T](settings_type: type[T], mapping: Any, path: str, faults: li
     """The settings, or None with what is wrong added to `faults`. An empty section is all defaults."""
     if not isinstance(mapping, Mapping):
         names = ", ".join(section_keys(settings_type))
-        faults.append(
-            Fault(path or "the configuration", shown(path, mapping), f"a section with keys: {names}")
-        )
+        faults.append(Fault(path or "the configuration", shown(path, mapping), f"a section with keys: {names}"))
         return None
     before = len(faults)
     keys = section_keys(settings_type)
@@ -123,9 +119,7 @@ def read_settings[T](settings_type: type[T], mapping: Any, path: str, faults: li
     return settings_type(**values) if len(faults) == before else None
 
 
-def _read_key(
-    key: Key, mapping: Mapping[str, Any], path: str, values: dict[str, Any], faults: list[Fault]
-) -> None:
+def _read_key(key: Key, mapping: Mapping[str, Any], path: str, values: dict[str, Any], faults: list[Fault]) -> None:
     at = joined(path, key.name)
     value = mapping.get(key.name, dataclasses.MISSING)
     if value is None and (key.section or (key.rule and key.rule.parts)):
@@ -190,9 +184,7 @@ def _key(f: dataclasses.Field[Any], annotation: Any) -> Key:
 
 
 def _rule_of_literal(kind: Any) -> Rule:
-    literals = (
-        [kind] if get_origin(kind) is Literal else [k for k in get_args(kind) if get_origin(k) is Literal]
-    )
+    literals = [kind] if get_origin(kind) is Literal else [k for k in get_args(kind) if get_origin(k) is Literal]
     return one_of(name for literal in literals for name in get_args(literal))
 
 

@@ -42,6 +42,23 @@ class RestartTest(DaemonCase):
                 self.assertEqual(spans(due(daemon))[-1][1], passed)
             self.assert_undisturbed(passed)
 
+    def test_a_shop_that_stood_still_at_high_speed_does_not_wake_up_far_ahead(self):
+        with self.start(self.live(clock__speed=60)) as daemon:
+            self.clock.advance(10)
+            due(daemon)
+        self.clock.advance(3600)
+        with self.start(self.live(clock__speed=1)) as daemon:  # catches up: an hour, not sixty
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 600 + 3600)
+
+    def test_a_run_that_starts_now_is_level_with_the_wall_clock_after_other_speeds(self):
+        with self.start(self.live(clock__speed=60, clock__start="now")) as daemon:
+            begun = daemon.status().reached_slot
+            self.clock.advance(10)
+            due(daemon)
+        self.clock.advance(3600)
+        with self.start(self.live(clock__start="now")) as daemon:
+            self.assertEqual(daemon.status().simulated_slot, begun + 10 + 3600)
+
     def test_downtime_is_left_out_when_continuing(self):
         for changes, done in (({"clock__speed": 2}, 100), ({"clock__on_restart": "continue"}, 50)):
             self.output = self.new_folder()

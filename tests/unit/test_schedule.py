@@ -10,7 +10,7 @@ from typing import Any
 
 from emitter.clock import Clock, SystemClock
 from emitter.errors import StorageError
-from emitter.schedule import run_daemon
+from emitter.schedule import TICK_SECONDS_MAX, run_daemon
 from emitter.testing import ManualClock
 from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, step
 
@@ -54,9 +54,15 @@ class RunDaemonTest(unittest.TestCase):
         self.assertEqual(self.clock.monotonic_seconds(), 0.0)
 
     def test_it_sleeps_until_the_next_batch_is_due(self) -> None:
-        daemon = ScriptedDaemon([step(), None, step()], clock=self.clock, due_seconds=7.25)
+        daemon = ScriptedDaemon([step(), None, step()], clock=self.clock, due_seconds=0.25)
         self.run_loop(daemon, batches=2)
-        self.assertEqual(self.clock.monotonic_seconds(), 7.25)
+        self.assertEqual(self.clock.monotonic_seconds(), 0.25)
+
+    def test_it_never_sleeps_longer_than_a_tick_although_no_tick_comes(self) -> None:
+        """The scheduler plans its ticks by the wall clock: set back by an hour, it is silent for an hour."""
+        daemon = ScriptedDaemon([step(), None, None, step()], clock=self.clock, due_seconds=7.25)
+        self.run_loop(daemon, batches=2)
+        self.assertEqual(self.clock.monotonic_seconds(), 2 * TICK_SECONDS_MAX)
 
     def test_a_tick_ends_a_sleep_so_that_a_stop_is_seen(self) -> None:
         """With the real clock and the real scheduler: nothing else could end this sleep of a day."""
