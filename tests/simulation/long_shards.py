@@ -15,4 +15,5 @@ class LongShardsTest(test_shards.AnyFleetTest, test_shards.ChangedCountTest):
         self.check(actions, last_count)
 
     def test_two_four_two_with_every_shard_killed_somewhere(self):
-        self.check_every_shard_killed([(point, nth) for point in test_shards.POINTS for nth in (1, 2, 3, 5, 8, 13)])
+        points = [(point, nth) for point in test_shards.POINTS for nth in (1, 2, 3, 5, 8, 13)]
+        self.check_every_shard_killed(points, rounds=len(points))

@@ -312,7 +312,7 @@ class WriteDatasetTest(DaemonCase):
         generator = self.shop()
         expected = {table: sum(f.height for f in generator.batches_for(table)) for table in TABLES}
         failed = Counter[str]()
-        for at in range(1, 40, 3):
+        for at in range(1, 40, 5):
             for after in (False, True):
                 storage = FaultyStorage(self.new_folder())
                 storage.fail(OSError(errno.EIO, os.strerror(errno.EIO)), at=at, after=after, only={"rename"})

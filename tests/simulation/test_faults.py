@@ -72,10 +72,10 @@ class FaultsCase(DaemonCase):
 
 class EachCallTest(FaultsCase):
     def beats(self, storage: FaultyStorage, watch: Observer | None = None) -> None:
-        """A run of the smallest domain: four batches, an edge of a partition, files of 40 rows."""
+        """A run of the smallest domain: three batches, an edge of a partition, files of 60 rows."""
         generator = HeartbeatGenerator(seed=7, origin_slot=ORIGIN, options=HeartbeatOptions())
-        writer = ParquetWriter(storage, WriterOptions(file_rows_target=40))
-        settings = Settings(Slice(), ("heartbeats",), batch_seconds=60)
+        writer = ParquetWriter(storage, WriterOptions(file_rows_target=60))
+        settings = Settings(Slice(), ("heartbeats",), batch_seconds=90)
         with Daemon(
             generator, writer, settings, clock=self.clock, observer=watch, until_slot=ORIGIN + BEATS_UNTIL
         ) as daemon:
@@ -112,7 +112,7 @@ class EachCallTest(FaultsCase):
 
     def test_several_calls_in_a_row_fail(self):
         expected = None
-        for at, times in itertools.product(range(20, 60, 3), (2, 3, 5)):
+        for at, times in itertools.product(range(20, 50, 4), (2, 3, 5)):
             with self.subTest(at=at, times=times):
                 self.output = self.new_folder()
                 storage = FaultyStorage(self.output)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import unittest
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from emitter import oracle
 from emitter.config import EmitterConfig
@@ -41,6 +45,15 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
+@cache
+def undisturbed(until: int, changes_json: str) -> dict[str, pa.Table]:
+    """All rows that one run without a stop writes up to so many seconds from the origin."""
+    changes = {key.replace("__", "."): value for key, value in json.loads(changes_json).items()}
+    with new_folder() as folder:
+        run(shop(Path(folder), changes), until)
+        return contents(Path(folder))
+
+
 class DaemonCase(unittest.TestCase):
     def setUp(self):
         self.output = self.new_folder()
@@ -69,9 +82,7 @@ class DaemonCase(unittest.TestCase):
 
     def assert_undisturbed(self, until: int, **changes: Any) -> None:
         """The output holds what one run without a stop writes."""
-        other = self.new_folder()
-        run(shop(other, {key.replace("__", "."): value for key, value in changes.items()}), until)
-        expected, found = contents(other), contents(self.output)
+        expected, found = undisturbed(until, json.dumps(changes, sort_keys=True)), contents(self.output)
         for table in TABLES:
             self.assertTrue(found[table].equals(expected[table]), table)
 
