@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ from emitter.workers import WorkerStager
 from emitter.writers.base import TableWriter
 
 WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit
-_SAMPLE_ROWS = 50_000
+_SAMPLE_ROWS = 100_000
 
 OnProgress = Callable[[int, int, int], None]
 """Told after each step: simulated seconds done, of how many, and rows committed so far."""
@@ -91,7 +92,7 @@ def estimate(config: EmitterConfig, from_slot: int | None, to_slot: int, *, cloc
     row_bytes = _row_bytes(generator, writer, window, slice, tables)
     batches = max(sum(rows.values()) / config.clock.batch_rows_max, window.seconds / WINDOW_SECONDS)
     files = {
-        table: 0 if rows[table] < 0.5 else int(max(rows[table] / config.output.file_rows_target, batches) + 1)
+        table: math.ceil(min(rows[table], max(rows[table] / config.output.file_rows_target, batches)))
         for table in tables
     }
     return Estimate(rows, {table: rows[table] * row_bytes.get(table, 0.0) for table in tables}, files)
@@ -190,14 +191,12 @@ def _row_bytes(
 ) -> dict[str, float]:
     """Bytes a row takes, by table, in an encoded sample of the period's first rows."""
     encoder = Encoder([generator.table(table) for table in tables], writer.options)
-    seen: dict[str, int] = {}
-    chunks = []
-    for second in range(window.first, min(window.end, window.first + WINDOW_SECONDS), 600):
-        for frame in generator.rows(Window(second, min(second + 600, window.end)), slice, tables):
-            if seen.get(frame.table, 0) < _SAMPLE_ROWS:
-                seen[frame.table] = seen.get(frame.table, 0) + frame.rows.num_rows
-                chunks += list(encoder.add(frame))
-        if sum(seen.values()) > _SAMPLE_ROWS:
+    sample = Window(window.first, min(window.end, window.first + WINDOW_SECONDS))
+    chunks, seen = [], 0
+    for frame in generator.rows(sample, slice, tables):
+        chunks += encoder.add(frame)
+        seen += frame.rows.num_rows
+        if seen > _SAMPLE_ROWS and frame.table == tables[-1]:
             break
     sizes: dict[str, list[int]] = {}
     for chunk in [*chunks, *encoder.finish()]:

@@ -29,7 +29,7 @@ from emitter.errors import (
 )
 from emitter.factory import identity_of, input_options
 from emitter.generators.base import GeneratorBase
-from emitter.journal import Journal
+from emitter.journal import RUN_FOLDER, Journal
 from emitter.ledger import Ledger
 from emitter.model import CommitOutcome, CommitReport, Inputs, Slice, StepReport, TableCommit, TableProgress, Window
 from emitter.observer import DaemonStatus, Observer
@@ -94,9 +94,13 @@ class Daemon:
         self._is_anchor_due = False
 
     def take(self) -> None:
-        """Take the slice's lock ahead of entering. Raises SliceLockedError. Only to be followed by entering, or by the
-        end of the process.
+        """Take the slice's lock ahead of entering, if the run has begun at all; writes nothing where it has not. Raises
+        SliceLockedError. Only to be followed by entering, or by the end of the process.
         """
+        if self._writer.storage.list(RUN_FOLDER):
+            self._take_own()
+
+    def _take_own(self) -> None:
         if self._settings.slice not in self._holds:
             self._hold(self._settings.slice)
 
@@ -336,7 +340,7 @@ class Daemon:
     def _open(self) -> None:
         settings = self._settings
         self._stack.callback(self._stager.close)
-        self.take()
+        self._take_own()
         self._journal = self._open_journal()
         self._follow_journal()
         self._last_step_wall_seconds: float | None = None

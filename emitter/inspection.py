@@ -15,6 +15,8 @@ from emitter.factory import identity_of
 from emitter.journal import Journal
 from emitter.model import Slice, Window
 from emitter.oracle import run_of
+from emitter.plan import furthest_slots, stands
+from emitter.writers.base import TableWriter
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +27,8 @@ _PREVIEW_SECONDS_MAX = 86_400
 @dataclass(frozen=True, slots=True)
 class TableStatus:
     """Where a table stands: complete up to `slot` in all slices, which hold so much together. `lag_seconds` is
-    simulated time between what is due and what the slices have done; 0 at speed max.
+    simulated time between what is due and what the slices have done: 0 at speed max, None where downtime does not
+    count, as it depends on whether a daemon runs.
     """
 
     table: str
@@ -33,7 +36,7 @@ class TableStatus:
     rows: int
     files: int
     bytes: int
-    lag_seconds: float
+    lag_seconds: float | None
     slices: Mapping[str, int]
 
 
@@ -48,38 +51,36 @@ def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableSt
             hint="check output.uri, or begin with `emitter run` or `emitter generate`",
         )
     progress = {table: writer.progress(table) for table in journal.tables()}
-    furthest: dict[Slice, int] = {}
-    # A table without rows commits nothing and lags in its own record. But parents commit before children, so a child
-    # that stands further tells that its parents had no rows up to there.
-    complete: dict[str, dict[Slice, int]] = {}
-    for table, stands in reversed(progress.items()):
-        slots = {slice: each.slot for slice, each in stands.items()}
-        for child in (name for name in complete if table in generator.table(name).parents):
-            for slice, slot in complete[child].items():
-                slots[slice] = max(slot, slots.get(slice, 0))
-        complete[table] = slots
-        for slice, slot in slots.items():
-            furthest[slice] = max(slot, furthest.get(slice, 0))
-    count = journal.inputs_at(journal.sealed_slot).shard_count
+    complete = stands(
+        {table: generator.table(table).parents for table in progress},
+        {table: {slice: each.slot for slice, each in own.items()} for table, own in progress.items()},
+    )
+    furthest = furthest_slots(complete.values())
+    count = journal.inputs_at(max(furthest.values(), default=generator.origin_slot)).shard_count
     reached = min(furthest.get(Slice(index, count), generator.origin_slot) for index in range(count))
-    lag_seconds = 0.0
-    anchor = load_anchor(writer.storage)
-    speed = config.clock.speed
-    if anchor is not None and speed != "max":
-        catch_up = config.clock.on_restart_resolved == "catch_up"
-        lag_seconds = max(0.0, int(SimulatedTime(clock, anchor, speed, catch_up=catch_up).now()) - reached)
+    lag_seconds = _lag_seconds(config, writer, clock, reached)
     return [
         TableStatus(
             table,
             min(complete[table].get(Slice(index, count), generator.origin_slot) for index in range(count)),
-            sum(each.rows for each in stands.values()),
-            sum(each.files for each in stands.values()),
-            sum(each.bytes for each in stands.values()),
+            sum(each.rows for each in own.values()),
+            sum(each.files for each in own.values()),
+            sum(each.bytes for each in own.values()),
             lag_seconds,
             {str(slice): slot for slice, slot in sorted(complete[table].items(), key=lambda item: str(item[0]))},
         )
-        for table, stands in progress.items()
+        for table, own in progress.items()
     ]
+
+
+def _lag_seconds(config: EmitterConfig, writer: TableWriter, clock: Clock, reached_slot: int) -> float | None:
+    speed, anchor = config.clock.speed, load_anchor(writer.storage)
+    if speed == "max" or anchor is None:
+        return 0.0
+    if config.clock.on_restart_resolved == "continue":
+        return None  # whether time passes at all now, only the daemon knows
+    now = SimulatedTime(clock, anchor, speed, catch_up=True).now()
+    return max(0.0, int(now) - reached_slot)
 
 
 def preview(config: EmitterConfig, rows: int, *, clock: Clock | None = None) -> dict[str, pl.DataFrame]:

@@ -18,7 +18,8 @@ from emitter.errors import DamagedStateError, IdentityMismatchError, StorageNotF
 from emitter.model import Epoch, Inputs
 from emitter.storage import Storage
 
-FOLDER = "_emitter/journal"
+RUN_FOLDER = "_emitter"  # what the run keeps beside its tables
+FOLDER = f"{RUN_FOLDER}/journal"
 FORMAT_VERSION = 1
 APPEND_ATTEMPTS_MAX = 1000  # others may append in between, but not for ever
 

@@ -65,7 +65,11 @@ class Observers(Observer):
     """Several observers as one. They are told in the order given."""
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
+        self._observers = list(observers)
+
+    def add(self, observer: Observer) -> None:
+        """Tell this one too, from now on."""
+        self._observers.append(observer)
 
     def started(self, status: DaemonStatus) -> None:
         for observer in self._observers:

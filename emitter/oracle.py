@@ -24,6 +24,7 @@ from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.model import Epoch, Inputs, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
+from emitter.plan import slots_before_last, stands
 from emitter.randomness import Words
 from emitter.truth import (
     HOUR_SECONDS,
@@ -86,6 +87,8 @@ def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> 
     IdentityMismatchError where the two contradict.
     """
     journal = Journal.load(storage_writer.storage)
+    if journal is not None and not journal.epochs:  # its first start ended before it was told the inputs
+        journal = None
     now = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
     generator = configured_generator(config, journal.origin_slot if journal else now)
     if journal is not None:
@@ -123,9 +126,9 @@ def verify(
     clock: Clock | None = None,
     on_progress: OnProgress | None = None,
 ) -> Verification:
-    """Compare the tables with the truth: up to `to_slot`, or, if it is None, as far as each table says it is complete
-    (true rows beyond that are no fault: a commit may be under way). Only reads, also beside a running daemon. Raises
-    MissingJournalError where nothing was ever written.
+    """Compare the tables with the truth: up to `to_slot`, or, if it is None, as far as each table is complete by its
+    own word and that of its children (true rows beyond that are no fault: a commit may be under way); one that says nothing
+    of a slice, by what its others say. Without bounds, files outside the run's partitions count too. Only reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written.
     """
     writer = configured_writer(config)
     generator, journal = run_of(config, writer, clock or SystemClock())
@@ -141,8 +144,10 @@ def verify(
     chosen = [name for name in names if table in (None, name)]
     progress: dict[str, dict[Slice, int] | None] = dict.fromkeys(chosen)
     if to_slot is None:
-        for name in chosen:
-            progress[name] = {slice: stands.slot for slice, stands in writer.progress(name).items()}
+        found = {name: {slice: own.slot for slice, own in writer.progress(name).items()} for name in names}
+        complete = stands({name: generator.table(name).parents for name in names}, found)
+        silent = slots_before_last(found.values())
+        progress.update({name: silent | complete[name] for name in chosen})
         if journal.refresh():  # whoever got further since has sealed it before
             generator = generator.rebuilt(journal.origin_slot, journal.epochs)
     whole = Window(first, max(first, SLOT_END if to_slot is None else to_slot))
@@ -154,12 +159,25 @@ def verify(
     for part in _partitions(spec, window):
         if on_progress:
             on_progress(part.first - window.first, window.seconds)
-        partition = Window(spec.start(part.first), spec.end(part.first))
-        is_first = part.first in (window.first, partition.first)
-        _verify_window(generator, writer, parts, part, results, partition if is_first else None)
+        _verify_window(generator, writer, parts, part, results, Window(spec.start(part.first), spec.end(part.first)))
+    if from_slot is None and to_slot is None:
+        journal.refresh()  # what a daemon has begun meanwhile is sealed
+        last = max(window.first, window.end - 1, journal.sealed_slot - 1)
+        _look_outside(generator, writer, Window(spec.start(window.first), spec.end(last)), results)
     if on_progress:
         on_progress(window.seconds, window.seconds)
     return Verification([results[name] for name in chosen])
+
+
+def _look_outside(
+    generator: GeneratorBase, writer: TableWriter, window: Window, results: Mapping[str, TableVerification]
+) -> None:
+    """Rows where no partition of the run is: readers find them, and none belongs there."""
+    for name, result in results.items():
+        for batch in writer.scan_outside(generator.table(name), window):
+            result.unexpected += batch.num_rows
+            result.rows_found += batch.num_rows
+            result.example(f"unexpected: {batch.num_rows} rows of a file outside the partitions of the run")
 
 
 def _verify_window(
@@ -313,10 +331,10 @@ def _found_rows(
 
 
 def _partitions(spec: PartitionSpec, window: Window) -> list[Window]:
-    """A window cut at the partitions' edges, and at days where a partition is longer."""
+    """A window cut at the partitions' edges."""
     found, first = [], window.first
     while first < window.end:
-        end = min(spec.end(first), (first // 86_400 + 1) * 86_400, window.end)
+        end = min(spec.end(first), window.end)
         found.append(Window(first, end))
         first = end
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,3 +79,39 @@ def complete_slot(epochs: Sequence[Epoch], progress: Mapping[str, Mapping[Slice,
         if reached < end:
             break
     return reached
+
+
+def stands(
+    parents: Mapping[str, Sequence[str]], progress: Mapping[str, Mapping[Slice, int]]
+) -> dict[str, dict[Slice, int]]:
+    """How far each table is complete, by what all tables say (table -> slice -> slot; tables parents first).
+
+    A table without rows commits nothing and lags in its own record. But parents commit before children, so a child that
+    stands further tells that its parents have all their rows up to there.
+    """
+    found: dict[str, dict[Slice, int]] = {}
+    for table in reversed(list(progress)):
+        slots = dict(progress[table])
+        for child in (name for name in found if table in parents[name]):
+            for slice, slot in found[child].items():
+                slots[slice] = max(slot, slots.get(slice, 0))
+        found[table] = slots
+    return {table: found[table] for table in progress}
+
+
+def furthest_slots(slots: Iterable[Mapping[Slice, int]]) -> dict[Slice, int]:
+    """By slice, the furthest of several slots."""
+    furthest: dict[Slice, int] = {}
+    for each in slots:
+        for slice, slot in each.items():
+            furthest[slice] = max(slot, furthest.get(slice, slot))
+    return furthest
+
+
+def slots_before_last(slots: Iterable[Mapping[Slice, int]]) -> dict[Slice, int]:
+    """By slice, the furthest of several tables' slots but for the very last, where there are two: the commit at the last
+    one may be under way, but before it every table was done with the one before.
+    """
+    known = list(slots)
+    last = furthest_slots(known)
+    return furthest_slots({slice: slot for slice, slot in each.items() if slot < last[slice]} for each in known)

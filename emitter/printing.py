@@ -105,7 +105,7 @@ def print_status(tables: Iterable[TableStatus]) -> None:
             f"{one.rows:,}",
             size_text(one.bytes),
             f"{one.files:,}",
-            f"{one.lag_seconds:,.0f} s",
+            "-" if one.lag_seconds is None else f"{one.lag_seconds:,.0f} s",
         )
     Paper().print(table)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, localcontext
 from functools import lru_cache
 
 import numpy as np
@@ -107,6 +107,12 @@ FRACTION_BITS = 34  # a quantile is a fraction of the population in so many bits
 POPULATION_MAX = 1 << (64 - FRACTION_BITS)
 
 
+EXACT = Context(
+    prec=30, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999, traps=[DivisionByZero, InvalidOperation]
+)
+"""How tables are computed with `decimal`: in `localcontext(EXACT)`, whatever context the caller's program has set."""
+
+
 @lru_cache(maxsize=16)  # 80 ms each, and a daemon builds its generator again at every start and change of inputs
 def power_law_quantiles(size: int, exponent: Decimal) -> Words:
     """For 2**QUANTILE_BITS even steps of probability: the fraction of a population of `size` that is passed where the
@@ -116,8 +122,7 @@ def power_law_quantiles(size: int, exponent: Decimal) -> Words:
     for s = 1. Computed with `decimal`, whose results are the same everywhere.
     """
     knots = 1 << QUANTILE_BITS
-    with localcontext() as context:
-        context.prec = 30
+    with localcontext(EXACT):
         rest, log_top = 1 - exponent, Decimal(size + 1).ln()
         span = (rest * log_top).exp() - 1 if rest else log_top
         steps = (span * i / knots for i in range(knots + 1))

@@ -31,11 +31,15 @@ def run(
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
     metrics, health = Metrics(version=version, clock=clock), Health(clock)
+    observer = Observers(metrics, health)
+    daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
+    daemon.take()  # first: who starts a slice twice is to hear that, and not that the port is taken
     server = Server(application(metrics, health), config.server.host, config.server.port)
     console = terminal() if live and config.log.format == "auto" else None
     view = LiveView(clock, console, url=f"{server.url}/metrics") if console else None
-    observer = Observers(metrics, health, logs.LogLines(is_watched=view is not None), *([view] if view else []))
-    daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
+    observer.add(logs.LogLines(is_watched=view is not None))
+    if view:
+        observer.add(view)
     stop, reload_asked = threading.Event(), threading.Event()
 
     def on_stop() -> None:

@@ -209,3 +209,7 @@ class MemoryWriter(TableWriter):
     def scan(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
         for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
             yield from hive.read_file(self.storage, path, table)
+
+    def scan_outside(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+        for path in hive.files_outside(self.storage, table.name, self.options.partition, window):
+            yield from hive.read_file(self.storage, path, table)

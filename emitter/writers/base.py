@@ -113,3 +113,7 @@ class TableWriter(ABC):
         """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded
         batches.
         """
+
+    @abstractmethod
+    def scan_outside(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+        """The rows that a reader of the whole table finds beside those of the partitions that overlap the window."""

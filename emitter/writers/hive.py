@@ -32,6 +32,12 @@ def visible_files(storage: Storage, table: str, spec: PartitionSpec, window: Win
         yield from _files_below(storage, f"{table}/{partition}")
 
 
+def files_outside(storage: Storage, table: str, spec: PartitionSpec, window: Window) -> Iterator[str]:
+    """The Parquet files that a reader of the whole table would read beside those of these partitions."""
+    inside = {f"{table}/{partition}" for _, partition in partitions(window, spec)}
+    return (path for path in _files_below(storage, table) if path.rpartition("/")[0] not in inside)
+
+
 def _files_below(storage: Storage, folder: str) -> Iterator[str]:
     for entry in storage.list(folder):
         if entry.name[0] in "._":

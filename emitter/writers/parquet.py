@@ -231,6 +231,10 @@ class ParquetWriter(TableWriter):
         for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
             yield from hive.read_file(self.storage, path, table)
 
+    def scan_outside(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+        for path in hive.files_outside(self.storage, table.name, self.options.partition, window):
+            yield from hive.read_file(self.storage, path, table)
+
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Those of the paths' folders' files that are there."""
         folders = {_parent(path) for path in paths}

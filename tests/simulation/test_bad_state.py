@@ -110,7 +110,8 @@ class BadStateTest(DaemonCase):
         code = (
             "import sys; from pathlib import Path; from tests.support.shop import shop, shop_daemon\n"
             "with shop_daemon(shop(Path(sys.argv[1])), until=300) as daemon:\n"
-            "    daemon.step(); print('held', flush=True); sys.stdin.read()\n"
+            "    daemon.step(); daemon._stager.reset()  # nothing is staged ahead any more: it stands still\n"
+            "    print('held', flush=True); sys.stdin.read()\n"
         )
         child = subprocess.Popen(
             [sys.executable, "-c", code, str(self.output)],

@@ -151,9 +151,7 @@ class RightValues(ConfigTest):
                 self.assertIs(type(node), type(becomes))
 
     def test_a_configuration_can_be_hashed_and_its_flat_form_is_json_that_reads_back(self) -> None:
-        one = config(
-            clock={"start": "2026-01-01"}, ecommerce={"promotions": {"2026-11-27": 2}}, tables=["customers"]
-        )
+        one = config(clock={"start": "2026-01-01"}, ecommerce={"promotions": {"2026-11-27": 2}}, tables=["customers"])
         hash(one)
         self.assertEqual(validate(nested(json.loads(json.dumps(flatten(one))))), one)
 
@@ -277,9 +275,7 @@ class WrongValues(ConfigTest):
                 self.assertTrue(fault.allowed.startswith("a known key: "), fault.allowed)
 
     def test_strange_names_are_quoted_and_long_ones_shortened(self) -> None:
-        paths = self.faults_of(
-            {"output": {"uri": "."}, "\x1b[2J": 1, 7: 2, None: 3, "": 4, "k" * 500: "v" * 500}
-        )
+        paths = self.faults_of({"output": {"uri": "."}, "\x1b[2J": 1, 7: 2, None: 3, "": 4, "k" * 500: "v" * 500})
         self.assertEqual(paths.keys(), {"'\\x1b[2J'", "7", "nothing", "''", "k" * 77 + "..."})
         self.assertEqual(len(paths["k" * 77 + "..."].value_text), 80)
 
@@ -405,9 +401,7 @@ class Sources(ConfigTest):
         )
 
     def test_files_that_cannot_be_read(self) -> None:
-        bomb = "a: &a [x]\n" + "".join(
-            f"{n}: &{n} [*{m}, *{m}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True)
-        )
+        bomb = "a: &a [x]\n" + "".join(f"{n}: &{n} [*{m}, *{m}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True))
         deep = "\n".join(" " * n + "a:" for n in range(100))
         tab = "found character '\\t' that cannot start any token"
         twice = "the key '%s' a second time"
@@ -519,17 +513,13 @@ class Reloading(ConfigTest):
             {"clock.speed", "clock.batch_seconds", "clock.batch_rows_max", "output.file_rows_target"}
             | {"output.compression", "log.level", "log.format"},
         )
-        self.assertEqual(
-            set(change.refused), {"seed", "clock.start", "output.uri", "ecommerce.orders_per_second"}
-        )
+        self.assertEqual(set(change.refused), {"seed", "clock.start", "output.uri", "ecommerce.orders_per_second"})
 
 
 class TheExampleFile(ConfigTest):
     def test_it_is_valid_and_small_enough_to_show_something_at_once(self) -> None:
         loaded = load_config(EXAMPLE)
-        self.assertEqual(
-            (loaded.output.uri, loaded.clock.start, loaded.clock.speed), ("./data/shop", "now", 1)
-        )
+        self.assertEqual((loaded.output.uri, loaded.clock.start, loaded.clock.speed), ("./data/shop", "now", 1))
         self.assertLessEqual(loaded.clock.batch_seconds, 5)
 
     def test_it_shows_every_key_and_each_commented_one_at_its_default(self) -> None:
@@ -593,18 +583,14 @@ class TheShop(ConfigTest):
     def test_options_are_validated_alone_with_paths_below_their_prefix(self) -> None:
         with self.assertRaises(ConfigurationError) as caught:
             validate_options(shop.EcommerceOptions, {"customers": 0, "product": 1}, "ecommerce")
-        self.assertEqual(
-            [f.path for f in caught.exception.faults], ["ecommerce.product", "ecommerce.customers"]
-        )
+        self.assertEqual([f.path for f in caught.exception.faults], ["ecommerce.product", "ecommerce.customers"])
 
 
 class Weight(unittest.TestCase):
     def test_configuration_loads_no_heavy_library(self) -> None:
         heavy = "('numpy', 'polars', 'pyarrow')"
         code = f"import emitter.config, sys; print([m for m in {heavy} if m in sys.modules])"
-        result = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         self.assertEqual(result.stdout.strip(), "[]")
 
 
@@ -620,10 +606,7 @@ SCALARS = (
     | st.sampled_from(["now", "max", "orders", "customers", "day", "Europe/Paris", "2026-11-27", "ecommerce"])
 )
 NAMES = (
-    st.sampled_from([*{part for path in KEYS for part in path.split(".")}, "x"])
-    | st.text()
-    | st.integers()
-    | st.none()
+    st.sampled_from([*{part for path in KEYS for part in path.split(".")}, "x"]) | st.text() | st.integers() | st.none()
 )
 ANYTHING = st.recursive(
     SCALARS,

@@ -123,9 +123,7 @@ class WhatTheySay(unittest.TestCase):
         self.assertEqual(str(error), "could not rename /data/x: No space left on device")
         self.assertIn("free some space", error.hint)
         self.assertIs(error.cause, FULL_DISK)
-        self.assertIn(
-            "move it away", StorageError("list", "/x", NotADirectoryError(errno.ENOTDIR, "Not")).hint
-        )
+        self.assertIn("move it away", StorageError("list", "/x", NotADirectoryError(errno.ENOTDIR, "Not")).hint)
         gave_up = StorageGaveUpError("write", "/data/x", "timed out", attempts=9)
         self.assertIn("9 attempts", str(gave_up))
         self.assertEqual(gave_up.operation, "write")

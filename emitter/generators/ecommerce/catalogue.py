@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from math import gcd
 
 import numpy as np
@@ -17,6 +17,7 @@ from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.tables import PRODUCTS
 from emitter.model import Slice, Window
 from emitter.randomness import (
+    EXACT,
     Integers,
     Stream,
     Words,
@@ -223,9 +224,10 @@ def _price_knots() -> Integers:
     """Per category: prices at even steps of probability, spread evenly over their logarithm."""
     steps = 1 << _PRICE_KNOT_BITS
     rows = []
-    for _, _, low, high, _ in _CATEGORIES:
-        span = (Decimal(high) / low).ln()
-        rows.append([int(low * (span * step / steps).exp()) for step in range(steps + 1)])
+    with localcontext(EXACT):
+        for _, _, low, high, _ in _CATEGORIES:
+            span = (Decimal(high) / low).ln()
+            rows.append([int(low * (span * step / steps).exp()) for step in range(steps + 1)])
     return np.array(rows, dtype=np.int64)
 
 

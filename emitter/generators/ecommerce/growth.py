@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import lru_cache
 
 import numpy as np
 
 from emitter.generators.ecommerce.options import GROWTH_YEARS, HOUR_WEIGHTS
 from emitter.model import Slice, Window
-from emitter.randomness import Integers, Stream, below, below_low, modulo
+from emitter.randomness import EXACT, Integers, Stream, below, below_low, modulo
 
 YEAR_SECONDS = 365 * 86_400
 DAY_SECONDS = 86_400
@@ -24,7 +24,8 @@ class Growth:
     def __init__(self, origin_slot: int, share_per_year: float) -> None:
         share = Decimal(str(share_per_year))
         self._origin_slot = origin_slot
-        self._factors = [int(UNIT * (1 + share) ** year) for year in range(GROWTH_YEARS + 1)]
+        with localcontext(EXACT):
+            self._factors = [int(UNIT * (1 + share) ** year) for year in range(GROWTH_YEARS + 1)]
 
     def millionths(self, slot: int) -> int:
         """The factor at a slot, in millionths."""
@@ -49,7 +50,7 @@ class Population:
         self._grows = share_per_year > 0
         self._stream = stream
         # A day of arrivals is made once and kept for the windows after; some days, as a window may lie over an edge.
-        self._day = lru_cache(maxsize=64)(self._make_day)
+        self._day = lru_cache(maxsize=8)(self._make_day)
 
     def _size_at_day(self, day: int) -> int:
         return self.opening * self._growth.millionths(self._origin_slot + day * DAY_SECONDS) // UNIT
