@@ -127,8 +127,10 @@ def verify(
     on_progress: OnProgress | None = None,
 ) -> Verification:
     """Compare the tables with the truth: up to `to_slot`, or, if it is None, as far as each table is complete by its
-    own word and that of its children (true rows beyond that are no fault: a commit may be under way); one that says nothing
-    of a slice, by what its others say. Without bounds, files outside the run's partitions count too. Only reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written.
+    own word and that of its children; one that says nothing of a slice, by the word of the others.
+
+    True rows beyond that are no fault: a commit may be under way. Without bounds, files outside the run's partitions
+    count too. Only reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written.
     """
     writer = configured_writer(config)
     generator, journal = run_of(config, writer, clock or SystemClock())

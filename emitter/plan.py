@@ -109,8 +109,8 @@ def furthest_slots(slots: Iterable[Mapping[Slice, int]]) -> dict[Slice, int]:
 
 
 def slots_before_last(slots: Iterable[Mapping[Slice, int]]) -> dict[Slice, int]:
-    """By slice, the furthest of several tables' slots but for the very last, where there are two: the commit at the last
-    one may be under way, but before it every table was done with the one before.
+    """By slice, the furthest of several tables' slots but for the very last, where there are two: the commit at the
+    last one may be under way, but before it every table was done with the one before.
     """
     known = list(slots)
     last = furthest_slots(known)
