@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from emitter.config import EmitterConfig
 
 EXIT_DIFFERENCE = 1
+INTERNAL_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")]
 Sets = Annotated[
@@ -70,7 +72,12 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point of the command `emitter`."""
-    app()
+    try:
+        app()
+    except Exception:  # noqa: BLE001 (a fault of ours is told as such, not by a code that means something else)
+        traceback.print_exc()
+        typer.echo("This is a fault in emitter, not in what you asked for. No row is lost: start it again.", err=True)
+        sys.exit(INTERNAL_EXIT_CODE)
 
 
 def _print_version(wanted: bool) -> None:

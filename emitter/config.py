@@ -61,10 +61,7 @@ RELOADABLE = frozenset(
 def _read_start(value: Any) -> datetime | Literal["now"]:
     if value == "now":
         return "now"
-    start = parse_time(value)
-    if start.year > 2087:
-        raise ValueError("past the last year that ids can carry")
-    return start
+    return parse_time(value)
 
 
 def _read_tables(value: Any) -> tuple[str, ...]:

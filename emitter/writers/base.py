@@ -70,8 +70,8 @@ class TableWriter(ABC):
 
     @abstractmethod
     def open(self, run_id: str, table: Table) -> None:
-        """See that a table is absent, or this run's own with this schema. Raises StateError for anything
-        else. Creates nothing.
+        """See that a table is absent, or this run's own (whose identity fixes its schema). Creates nothing. Raises
+        StateError for anything else.
         """
 
     @abstractmethod

@@ -1,18 +1,19 @@
 """Parquet files in hive partitions, exactly once, on a local disk.
 
-orders/year=2026/month=01/day=02/20260102T000000Z-20260102T010000Z-0of1-0-<digest>.parquet
-orders/_progress/0-of-1.json            what the table says of slice 0 of 1, and the commit under way
-orders/_staging/0-of-1/<name>.parquet.staged
-_emitter/locks/0-of-1.lock              held by the one live process that writes the slice
+    orders/year=2026/month=01/day=02/20260102T000000Z-20260102T010000Z-0of1-0-<digest>.parquet
+    orders/_progress/0-of-1.json            what the table says of slice 0 of 1, and the commit under way
+    orders/_staging/0-of-1/<name>.parquet.staged
+    _emitter/locks/0-of-1.lock              held by the one live process that writes the slice
 
 A commit moves a table's slice from slot a to slot b:
 
-1. Its files are staged under names that no reader looks for, each synced; then their folder is synced. 2. The
-progress object is read again. It must say a, or nothing is changed (compare-and-set; the lock keeps others of
-this slice away in between). 3. The *intent* is written into the progress object: b, and every staged and
-final name. From here on the commit will happen, whoever finishes it. 4. All files are renamed, and every
-folder they went to is synced, with the parents of new ones. 5. The progress object is written: b, and no
-intent.
+1.  Its files are staged under names that no reader looks for, each synced; then their folder is synced.
+2.  The progress object is read again. It must say a, or nothing is changed: the compare-and-set. (The lock keeps others
+    of this slice away in between.)
+3.  The *intent* is written into the progress object: b, and every staged and final name. From here on the commit will
+    happen, whoever finishes it.
+4.  All files are renamed, and every folder they went to is synced, with the parents of new ones.
+5.  The progress object is written: b, and no intent.
 
 Each object is replaced whole, so a crash leaves one of two states. With an intent, recovery finishes the
 renames (a file is at its staged name or at its final one) and goes on with 5. Without, nothing of the batch

@@ -90,7 +90,8 @@ class Counts:
     """n(slot), for any slots in any order. Rates and the thresholds of their counts are made when first needed.
 
     `curves` are (from_slot, curve) in order; each slot has the curve in force at it. What is kept grows with the days
-    that were asked for (0.4 KB each) and with the different rates (a few thousand at most, by their rounding).
+    between the first and the last asked for (0.8 KB each), and with the different rates (by their rounding a few
+    thousand at most).
     """
 
     def __init__(self, origin_slot: int, curves: Sequence[tuple[int, RateCurve]], stream: Stream) -> None:
