@@ -118,8 +118,7 @@ class Daemon:
         with self._stack:
             if kind is None:  # leave nothing behind of what was staged ahead
                 self._stager.reset()
-                for ledger in self._open_ledgers():
-                    self._recover(ledger)
+                self._recover_held()
                 self._keep_anchor()
 
     @property
@@ -173,8 +172,7 @@ class Daemon:
             try:
                 if self._is_unsettled:
                     self._stager.reset()
-                    for ledger in self._open_ledgers():
-                        self._recover(ledger)
+                    self._recover_held()
                 self._is_unsettled = True
                 report = self._try_step(attempt)
                 self._is_unsettled = False
@@ -283,6 +281,12 @@ class Daemon:
         hold = self._stack.enter_context(ExitStack())
         hold.enter_context(self._writer.hold(slice))
         self._holds[slice] = hold
+
+    def _recover_held(self) -> None:
+        """Recover what is ours to touch: an old slice that was done may be at work again, in other hands."""
+        for ledger in self._open_ledgers():
+            if ledger.slice in self._holds:
+                self._recover(ledger)
 
     def _recover(self, ledger: Ledger) -> None:
         for report in ledger.recover():

@@ -100,16 +100,15 @@ class BadStateTest(DaemonCase):
 
     def test_a_second_daemon_of_the_slice_is_refused(self):
         with shop_daemon(self.config(), until=300) as daemon:
-            daemon.step()
-            self.assertIn("held by process", self.assert_refused(SliceLockedError, self.config(), 3).problem)
             finish(daemon)
+            self.assertIn("held by process", self.assert_refused(SliceLockedError, self.config(), 3).problem)
         run(self.config(), 360)
         self.assert_undisturbed(360)
 
     def test_a_second_daemon_in_another_process_is_refused_until_the_first_is_killed(self):
         code = (
             "import sys; from pathlib import Path; from tests.support.shop import shop, shop_daemon\n"
-            "with shop_daemon(shop(Path(sys.argv[1])), until=300) as daemon:\n"
+            "with shop_daemon(shop(Path(sys.argv[1])), until=60) as daemon:\n"
             "    daemon.step(); daemon._stager.reset()  # nothing is staged ahead any more: it stands still\n"
             "    print('held', flush=True); sys.stdin.read()\n"
         )

@@ -103,6 +103,7 @@ class EachCallTest(FaultsCase):
                     self.assertEqual((error.exit_code, type(error)), (4, StorageError))
                     restarts += 1
                     self.beats(storage, watch)
+                self.assertLessEqual(len(watch.waits), 1)  # one fault costs one attempt
                 retries += len(watch.waits)
                 self.assertTrue(self.found(self.output).equals(expected))
                 self.assertEqual(watch.rows["heartbeats"], BEATS_UNTIL)  # what was told is what landed
@@ -147,6 +148,7 @@ class EachCallTest(FaultsCase):
                     storage = FaultyStorage(self.output)
                     storage.fail(FULL, at=at, after=after, only={kind})
                     self.run_shop(storage, watch)
+                    self.assertLessEqual(len(watch.waits), 1)
                     self.assertEqual(figures(self.output), expected)
                     self.assertEqual(watch.rows, Counter({table: rows for table, (rows, *_) in expected.items()}))
                     self.assert_verified(self.config(), UNTIL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +19,10 @@ from emitter.errors import (
     DamagedStateError,
     IdentityMismatchError,
 )
+from emitter.writers.parquet import ParquetWriter
 from tests.support.case import DaemonCase, spans, tree
 from tests.support.reader import figures, paths, rows_of
-from tests.support.shop import ORIGIN, START, TABLES, due, finish, run, shop, shop_daemon
+from tests.support.shop import ORIGIN, START, TABLES, crash, due, finish, run, shop, shop_daemon
 
 HOUR = 3600
 
@@ -203,6 +205,21 @@ class ChangesTest(DaemonCase):
         self.assert_undisturbed(60)
         with shop_daemon(config, clock=self.clock) as daemon:  # the speed was kept with the anchor
             self.assertEqual(daemon.status().simulated_slot, ORIGIN + 60)
+
+    def test_batches_and_files_may_be_others_after_a_crash(self):
+        others: list[dict[str, Any]] = [
+            {"output.file_rows_target": 7, "clock.batch_seconds": 45},
+            {"output.compression": "gzip"},
+            {"clock.batch_rows_max": 30},
+            {"clock.batch_seconds": 3600, "output.file_rows_target": 1},
+        ]
+        for point, other in zip(ParquetWriter.crash_points, cycle(others), strict=False):
+            with self.subTest(point=point, other=other):
+                self.output = self.new_folder()
+                self.assertTrue(crash(self.config(), 240, point, 3))
+                run(shop(self.output, other), 240)
+                self.assert_undisturbed(240)
+                self.assertEqual([str(path) for path in self.output.rglob("*.staged")], [])
 
     def test_a_reload_between_a_speed_and_max_needs_a_restart(self):
         for running, wanted in ((self.live(), self.config()), (self.config(), self.live())):

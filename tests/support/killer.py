@@ -76,7 +76,8 @@ class Killer:
         return sum(1 for _ in (self._output / table).glob("year=*/**/*.parquet"))
 
     def _progress(self, table: str) -> bytes:
-        return (self._output / table / "_progress/0-of-1.json").read_bytes()
+        path = self._output / table / "_progress/0-of-1.json"
+        return path.read_bytes() if path.exists() else b""
 
     @staticmethod
     def _wait(process: subprocess.Popen[str], is_there: Callable[[], bool]) -> None:
