@@ -379,7 +379,6 @@ class Daemon:
             self._generator = self._generator.rebuilt(journal.origin_slot)
         journal.check_identity(identity_of(self._generator))
         journal.change(Inputs(input_options(self._generator.options), settings.slice.count, settings.tables))
-        self._open_tables(journal.run_id, journal.tables())
         return journal
 
     def _open_tables(self, run_id: str, tables: tuple[str, ...]) -> None:
@@ -391,6 +390,7 @@ class Daemon:
         epochs = self._journal.epochs
         if epochs != self._generator.epochs:
             self._generator = self._generator.rebuilt(self._journal.origin_slot, epochs)
+        self._open_tables(self._journal.run_id, self._journal.tables())
         self._stager.follow(self._generator)
         known = {(ledger.slice, ledger.assignment.first): ledger for ledger in self._ledgers}
         self._ledgers = [

@@ -60,8 +60,14 @@ def assignments(epochs: Sequence[Epoch], own: Slice) -> list[Assignment]:
 
 
 def tables_at(epochs: Sequence[Epoch], slot: int) -> tuple[str, ...]:
-    """The tables in force at a slot."""
-    return next((epoch.inputs.tables for epoch in reversed(epochs) if epoch.from_slot <= slot), ())
+    """The tables that have rows at a slot, parents first: those in force, and those that come into force later.
+
+    A table that joins is made from the origin on, or its children would have no parents; one that is left out ends
+    there.
+    """
+    begun = [epoch.from_slot for epoch in epochs if epoch.from_slot <= slot]
+    later = epochs[max(len(begun) - 1, 0) :] if begun else ()
+    return tuple(dict.fromkeys(table for epoch in later for table in epoch.inputs.tables))
 
 
 def next_edge(epochs: Sequence[Epoch], slot: int) -> int:
@@ -74,7 +80,7 @@ def complete_slot(epochs: Sequence[Epoch], progress: Mapping[str, Mapping[Slice,
     reached = epochs[0].from_slot
     for epoch, (first, end) in zip(epochs, pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END]), strict=True):
         slices = [Slice(index, epoch.inputs.shard_count) for index in range(epoch.inputs.shard_count)]
-        slots = [progress[table].get(slice, first) for table in epoch.inputs.tables for slice in slices]
+        slots = [progress[table].get(slice, first) for table in tables_at(epochs, first) for slice in slices]
         reached = max(first, min(end, *slots))
         if reached < end:
             break

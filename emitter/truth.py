@@ -57,7 +57,7 @@ def segments(
     edges = pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END])
     for epoch, (epoch_first, epoch_end) in zip(epochs, edges, strict=True):
         first, end = max(epoch_first, window.first), min(epoch_end, window.end)
-        if table not in epoch.inputs.tables or first >= end:
+        if table not in tables_at(epochs, epoch_first) or first >= end:
             continue
         if progress is None:
             found.append(Segment(Slice(), Window(first, end)))

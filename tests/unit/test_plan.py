@@ -27,11 +27,11 @@ class LayoutsTest(unittest.TestCase):
         epochs = [epoch(0), epoch(10, rate=2.0), epoch(20, 2), epoch(30, 2, ("a",)), epoch(40, 1)]
         self.assertEqual(layouts(epochs), [Layout(0, 20, 1), Layout(20, 40, 2), Layout(40, SLOT_END, 1)])
 
-    def test_the_tables_in_force(self):
+    def test_a_table_that_joins_has_rows_from_the_beginning_and_one_that_is_left_out_ends(self):
         epochs = [epoch(10), epoch(20, tables=("a",)), epoch(30, tables=("a", "c"))]
         self.assertEqual(
             [tables_at(epochs, slot) for slot in (9, 10, 19, 20, 30, SLOT_END)],
-            [(), ("a", "b"), ("a", "b"), ("a",), ("a", "c"), ("a", "c")],
+            [(), ("a", "b", "c"), ("a", "b", "c"), ("a", "c"), ("a", "c"), ("a", "c")],
         )
 
     def test_the_next_edge(self):
@@ -122,12 +122,12 @@ class CompleteSlotTest(unittest.TestCase):
         both[Slice(1, 2)] = 100
         self.assertEqual(complete_slot(epochs, {"a": both, "b": both}), 250)
 
-    def test_a_table_counts_only_while_it_is_in_force(self):
-        epochs = [epoch(0), epoch(100, tables=("a",)), epoch(200, tables=("a", "b"))]
+    def test_a_table_that_was_left_out_no_longer_counts_unless_it_comes_back(self):
+        epochs = [epoch(0), epoch(100, tables=("a",))]
         progress = {"a": {Slice(): 300}, "b": {Slice(): 100}}
-        self.assertEqual(complete_slot(epochs, progress), 200)
-        self.assertEqual(complete_slot(epochs, {**progress, "b": {Slice(): 280}}), 280)
+        self.assertEqual(complete_slot(epochs, progress), 300)
         self.assertEqual(complete_slot(epochs, {**progress, "b": {Slice(): 99}}), 99)
+        self.assertEqual(complete_slot([*epochs, epoch(200, tables=("a", "b"))], progress), 100)
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
