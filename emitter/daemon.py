@@ -20,14 +20,14 @@ from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Anchor, Clock, Simulated
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
-    DamagedStateError,
     MissingJournalError,
     OvertakenError,
     SliceLockedError,
     StorageError,
     StorageGaveUpError,
+    UsageError,
 )
-from emitter.factory import identity_of, input_options
+from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import RUN_FOLDER, Journal
 from emitter.ledger import Ledger
@@ -372,12 +372,19 @@ class Daemon:
                     hint="restore _emitter/journal from a backup, or choose another output.uri",
                 )
         if journal is None:
+            if self._until <= self._generator.origin_slot:
+                raise UsageError(
+                    f"the run would end at {text_of(self._until)}, before it begins"
+                    f" at {text_of(self._generator.origin_slot)}",
+                    hint="give a later end, or an earlier clock.start",
+                )
             identity = identity_of(self._generator)
             self._open_tables(Journal(identity).run_id, settings.tables)
             journal = Journal.create(storage, identity)
         if settings.starts_now:
             self._generator = self._generator.rebuilt(journal.origin_slot)
         journal.check_identity(identity_of(self._generator))
+        check_inputs(self._generator, journal)
         journal.change(Inputs(input_options(self._generator.options), settings.slice.count, settings.tables))
         return journal
 
@@ -404,20 +411,14 @@ class Daemon:
         """Nothing from it on is done, by any shard: up to here time has passed. Raises DamagedStateError where the
         journal doesn't know of it.
         """
-        slots = {
-            table: max((stands.slot for stands in self._writer.progress(table).values()), default=0)
+        progress = {
+            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
             for table in self._journal.tables()
         }
         if self._journal.refresh():  # whoever got further has sealed it before
             self._follow_journal()
-        for table, slot in slots.items():
-            if slot > self._journal.sealed_slot:
-                raise DamagedStateError(
-                    f"table {table} is complete up to {text_of(slot)}, but the journal ends at"
-                    f" {text_of(self._journal.sealed_slot)}: its last entries are gone",
-                    hint="restore a newer copy of _emitter/journal: without it nobody knows what the rows are made of",
-                )
-        return max(self._journal.origin_slot, *slots.values())
+        self._journal.check_progress(progress)
+        return max([self._journal.origin_slot, *(slot for slots in progress.values() for slot in slots.values())])
 
     def _start_time(self, speed: float, furthest_slot: int) -> SimulatedTime:
         """Simulated time, never before what is done.

@@ -7,11 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from emitter.clock import parse_time, slot_of
-from emitter.errors import ConfigurationError, Fault, UsageError
+from emitter.clock import parse_time, slot_of, text_of
+from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError
 from emitter.generators import domain_class, domain_options
 from emitter.generators.base import GeneratorBase, Period
-from emitter.journal import make_identity
+from emitter.journal import Journal, make_identity
 from emitter.model import Slice, Window
 from emitter.partitioning import GRANULARITIES, PartitionSpec
 from emitter.settings import validate_options
@@ -103,6 +103,26 @@ def identity_of(generator: GeneratorBase) -> dict[str, Any]:
         partition=generator.partition.granularity,
         options=fixed_options(generator.options),
     )
+
+
+def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
+    """See that what a journal says of inputs can be used by its domain. Raises DamagedStateError."""
+    for epoch in journal.epochs:
+        problem = ""
+        try:
+            options = {**fixed_options(generator.options), **epoch.inputs.options}
+            validate_options(generator.options_type, options, generator.name)
+        except ConfigurationError as error:
+            problem = "; ".join(map(str, error.faults))
+        if unknown := set(epoch.inputs.tables) - set(generator.tables()):
+            problem = f"there are no tables {', '.join(sorted(map(str, unknown)))}"
+        if epoch.inputs.shard_count < 1 or not epoch.inputs.tables:
+            problem = f"{epoch.inputs.shard_count} shards, tables {epoch.inputs.tables}"
+        if problem:
+            raise DamagedStateError(
+                f"the journal holds inputs, in force from {text_of(epoch.from_slot)} on, that cannot be: {problem}",
+                hint="restore the journal from a backup; without it nobody can say what the tables should hold",
+            )
 
 
 def whole_tables(generator: GeneratorBase, tables: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from emitter.clock import parse_time, slot_of, text_of
 from emitter.errors import DamagedStateError, IdentityMismatchError, StorageNotFoundError
-from emitter.model import Epoch, Inputs
+from emitter.model import Epoch, Inputs, Slice
 from emitter.storage import Storage
 
 RUN_FOLDER = "_emitter"  # what the run keeps beside its tables
@@ -95,12 +95,23 @@ class Journal:
         """Refuse a configuration that contradicts the identity, with the difference."""
         stored, wanted = _flatten(self.identity), _flatten(asked)
         differences = tuple(
-            (key, canonical_json(stored.get(key)), canonical_json(wanted.get(key)))
+            (_key_of(key, self.identity), canonical_json(stored.get(key)), canonical_json(wanted.get(key)))
             for key in sorted(stored.keys() | wanted.keys())
             if stored.get(key) != wanted.get(key)
         )
         if differences:
             raise IdentityMismatchError("the output", differences)
+
+    def check_progress(self, progress: Mapping[str, Mapping[Slice, int]]) -> None:
+        """See that no table (table -> slice -> slot) is further than what is sealed. Raises DamagedStateError."""
+        for table, slots in progress.items():
+            slot = max(slots.values(), default=0)
+            if slot > self.sealed_slot:
+                raise DamagedStateError(
+                    f"table {table} is complete up to {text_of(slot)}, but the journal ends at"
+                    f" {text_of(self.sealed_slot)}: its last entries are gone",
+                    hint="restore a newer copy of _emitter/journal: without it nobody knows what the rows are made of",
+                )
 
     def refresh(self) -> bool:
         """Read the entries that others have appended; whether there were any."""
@@ -223,3 +234,8 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, item in value.items():
         flat.update(_flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
     return flat
+
+
+def _key_of(name: str, identity: Mapping[str, Any]) -> str:
+    """The configuration's key of a part of the identity."""
+    return {"origin": "clock.start"}.get(name) or name.replace("options.", f"{identity.get('domain')}.", 1)

@@ -18,8 +18,8 @@ from emitter.assembly import configured_generator, configured_writer
 from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Clock, SystemClock, text_of
 from emitter.config import EmitterConfig
 from emitter.digest import row_words
-from emitter.errors import MissingJournalError, UsageError
-from emitter.factory import identity_of, input_options
+from emitter.errors import DamagedStateError, MissingJournalError, UsageError
+from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.model import Epoch, Inputs, Slice, Table, Window
@@ -60,11 +60,12 @@ class TableVerification:
     duplicated: int = 0
     altered: int = 0
     unexpected: int = 0
+    broken_files: int = 0
     examples: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return not (self.lost or self.duplicated or self.altered or self.unexpected)
+        return not (self.lost or self.duplicated or self.altered or self.unexpected or self.broken_files)
 
     def example(self, text: str) -> None:
         if len(self.examples) < EXAMPLES_MAX:
@@ -93,6 +94,7 @@ def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> 
     generator = configured_generator(config, journal.origin_slot if journal else now)
     if journal is not None:
         journal.check_identity(identity_of(generator))
+        check_inputs(generator, journal)
     epochs: tuple[Epoch, ...] = journal.epochs if journal else ()
     if not epochs:
         inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
@@ -140,6 +142,8 @@ def verify(
             hint="check output.uri, or begin with `emitter run` or `emitter generate`",
         )
     names = journal.tables()
+    for name in names:  # what a run would refuse, nobody can vouch for
+        writer.open(journal.run_id, generator.table(name))
     if table is not None and table not in names:
         raise UsageError(f"the run has no table {table!r}", hint=f"choose from: {', '.join(names)}")
     first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
@@ -152,6 +156,7 @@ def verify(
         progress.update({name: silent | complete[name] for name in chosen})
         if journal.refresh():  # whoever got further since has sealed it before
             generator = generator.rebuilt(journal.origin_slot, journal.epochs)
+        journal.check_progress(found)
     whole = Window(first, max(first, SLOT_END if to_slot is None else to_slot))
     parts = {name: segments(journal.epochs, name, whole, progress[name]) for name in chosen}
     ends = [part.window.end for each in parts.values() for part in each]
@@ -176,7 +181,7 @@ def _look_outside(
 ) -> None:
     """Rows where no partition of the run is: readers find them, and none belongs there."""
     for name, result in results.items():
-        for batch in writer.scan_outside(generator.table(name), window):
+        for batch in writer.scan_outside(generator.table(name), window, _not_again):
             result.unexpected += batch.num_rows
             result.rows_found += batch.num_rows
             result.example(f"unexpected: {batch.num_rows} rows of a file outside the partitions of the run")
@@ -299,6 +304,11 @@ class _Misfits:
     partition: Window
     result: TableVerification
 
+    def broken(self, error: DamagedStateError) -> None:
+        """A file that no reader can read: its rows are lost, and it is told by name."""
+        self.result.broken_files += 1
+        self.result.example(f"broken: {error.problem}")
+
     def unreadable(self, rows: int, error: Exception) -> None:
         self._count(rows, f"rows of a file without the table's columns ({error})")
 
@@ -314,11 +324,15 @@ class _Misfits:
             self.result.example(f"unexpected: {rows} {what}")
 
 
+def _not_again(error: DamagedStateError) -> None:
+    """A file that cannot be read was noted when its partition was first looked at."""
+
+
 def _found_rows(
     writer: TableWriter, table: Table, window: Window, misfits: _Misfits | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a window that a reader finds, in their inside form."""
-    for batch in writer.scan(table, window):
+    for batch in writer.scan(table, window, misfits.broken if misfits else _not_again):
         try:
             rows = arrow.to_inside_form(table, batch)
         except (KeyError, pa.ArrowException) as error:

@@ -31,7 +31,7 @@ from emitter.model import (
 )
 from emitter.storage import Entry, Storage
 from emitter.writers import hive
-from emitter.writers.base import TableWriter
+from emitter.writers.base import OnBroken, TableWriter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -206,10 +206,10 @@ class MemoryWriter(TableWriter):
             tables, origin_slot, complete_slot
         )
 
-    def scan(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table)
+            yield from hive.read_file(self.storage, path, table, on_broken)
 
-    def scan_outside(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         for path in hive.files_outside(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table)
+            yield from hive.read_file(self.storage, path, table, on_broken)

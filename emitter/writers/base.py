@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from emitter.clock import Clock, SystemClock
+from emitter.errors import DamagedStateError
 from emitter.model import (
     CommitReport,
     EncodedFile,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CrashHook = Callable[[str], None]
+OnBroken = Callable[[DamagedStateError], None]
+"""Told of a data file that cannot be read; without it, that is raised."""
 
 
 def no_crash(point: str) -> None:
@@ -109,11 +112,11 @@ class TableWriter(ABC):
         """
 
     @abstractmethod
-    def scan(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded
         batches.
         """
 
     @abstractmethod
-    def scan_outside(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that a reader of the whole table finds beside those of the partitions that overlap the window."""

@@ -9,6 +9,7 @@ from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
 from emitter.model import Table, Window
 from emitter.partitioning import PartitionSpec
 from emitter.storage import Storage
+from emitter.writers.base import OnBroken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,8 +49,10 @@ def _files_below(storage: Storage, folder: str) -> Iterator[str]:
             yield f"{folder}/{entry.name}"
 
 
-def read_file(storage: Storage, path: str, table: Table) -> Iterator[pa.RecordBatch]:
-    """A file's rows in bounded batches, with those columns of the table that it has."""
+def read_file(storage: Storage, path: str, table: Table, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
+    """A file's rows in bounded batches, with those columns of the table that it has. A file that cannot be read is told
+    to `on_broken`, or raises.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -62,10 +65,13 @@ def read_file(storage: Storage, path: str, table: Table) -> Iterator[pa.RecordBa
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise StorageError("read", path, error) from error
-            raise DamagedStateError(
+            broken = DamagedStateError(
                 f"{path} cannot be read as Parquet: {error}",
                 hint="every reader of the table fails on it: restore it, or remove it if it is not ours",
-            ) from error
+            )
+            if on_broken is None:
+                raise broken from error
+            on_broken(broken)
 
 
 class PartitionMarks:

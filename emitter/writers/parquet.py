@@ -53,7 +53,7 @@ from emitter.model import (
 from emitter.storage import Storage
 from emitter.writers import hive
 from emitter.writers import progress as progress_objects
-from emitter.writers.base import CrashHook, TableWriter, WriterOptions, no_crash
+from emitter.writers.base import CrashHook, OnBroken, TableWriter, WriterOptions, no_crash
 from emitter.writers.progress import Intent, ProgressObject
 
 if TYPE_CHECKING:
@@ -228,13 +228,13 @@ class ParquetWriter(TableWriter):
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         self._marks.advance(tables, origin_slot, complete_slot)
 
-    def scan(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table)
+            yield from hive.read_file(self.storage, path, table, on_broken)
 
-    def scan_outside(self, table: Table, window: Window) -> Iterator[pa.RecordBatch]:
+    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         for path in hive.files_outside(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table)
+            yield from hive.read_file(self.storage, path, table, on_broken)
 
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Those of the paths' folders' files that are there."""

@@ -17,12 +17,13 @@ from emitter.daemon import Daemon, Settings
 from emitter.errors import EmitterError, StorageError, StorageGaveUpError
 from emitter.model import CommitReport, Slice
 from emitter.observer import Observer
+from emitter.pipeline import LocalStager, StagedBatch
 from emitter.testing import PRIMITIVES, FaultyStorage, HeartbeatGenerator, HeartbeatOptions
 from emitter.writers.base import WriterOptions
 from emitter.writers.parquet import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import figures, rows_of
-from tests.support.shop import ORIGIN, finish, shop_daemon
+from tests.support.shop import ORIGIN, finish, shop_daemon, shop_writer
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -133,6 +134,22 @@ class EachCallTest(FaultsCase):
                 storage.fail(BROKEN, at=at, only={"rename"})
                 reports = finish(daemon)
             self.assertEqual(sorted(report.attempts for report in reports if report.ends_batch), [1, 1, 2], at)
+
+    def test_a_file_that_got_lost_before_the_commit_is_made_again(self):
+        storage, watch = FaultyStorage(self.output), Watch()
+
+        class Forgetful(LocalStager):
+            def stage(self, *request: Any) -> StagedBatch:
+                batch = super().stage(*request)
+                if not watch.waits:
+                    batch.files["order_items"].pop()
+                return batch
+
+        stager = Forgetful(shop_writer(self.config(), storage), self.clock)
+        with shop_daemon(self.config(), until=UNTIL, observer=watch, stager=stager, clock=self.clock) as daemon:
+            finish(daemon)
+        self.assertEqual(len(watch.waits), 1)
+        self.assert_whole()
 
     def test_each_kind_of_call_fails_in_the_shop(self):
         undisturbed = FaultyStorage(self.new_folder())

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from emitter import create_generator, oracle
 from emitter.clock import text_of
 from emitter.config import EmitterConfig
-from emitter.errors import DamagedStateError, MissingJournalError, UsageError
+from emitter.errors import DamagedStateError, MissingJournalError, StateError, UsageError
 from emitter.model import CommitReport
 from emitter.observer import Observer
 from emitter.oracle import TableVerification, Verification
@@ -165,12 +165,43 @@ class VerifyTest(DaemonCase):
         pq.write_table(pa.table({"x": [1, 2, 3]}), folder / "other.parquet")
         self.assertIn("without the table's columns", self.assert_found("orders", unexpected=3).examples[0])
 
-    def test_a_file_that_is_no_parquet_is_an_error_with_its_name(self):
+    def test_a_broken_file_is_named_and_its_rows_are_lost(self):
         path = paths(self.output, "orders")[0]
+        rows = pq.read_metadata(path).num_rows
         path.write_bytes(path.read_bytes()[:-20])
-        with self.assertRaises(DamagedStateError) as caught:
+        found = self.assert_found("orders", lost=rows)
+        self.assertEqual(found.broken_files, 1)
+        self.assertIn(path.name, found.examples[0])
+
+    def test_what_a_run_would_refuse_is_not_vouched_for(self):
+        journal = sorted((self.output / "_emitter" / "journal").iterdir())
+        progress = self.output / "orders" / "_progress" / "0-of-1.json"
+        inputs = journal[1]
+        for path, old, new in (
+            (progress, '"run_id":"', '"run_id":"0'),
+            (progress, f'"slot":{ORIGIN + UNTIL}', f'"slot":{ORIGIN + UNTIL + 10**8}'),
+            (inputs, '"shard_count":1', '"shard_count":0'),
+            (inputs, '"orders_per_second":0.5', '"orders_per_second":"x"'),
+            (inputs, '"orders_per_second":', '"orders_per_secnd":'),
+            (inputs, '"customers",', '"custmers",'),
+        ):
+            with self.subTest(new):
+                before = path.read_text()
+                self.assertIn(old, before)
+                path.write_text(before.replace(old, new))
+                for ask in (self.verified, lambda: run(self.shop, UNTIL)):
+                    with self.assertRaises(StateError):
+                        ask()
+                path.write_text(before)
+        hidden = journal[-1].with_name("hidden")
+        journal[-1].rename(hidden)
+        for ask in (self.verified, lambda: run(self.shop, UNTIL)):
+            with self.assertRaises(DamagedStateError):
+                ask()
+        hidden.rename(journal[-1])
+        shutil.rmtree(progress.parent)
+        with self.assertRaises(StateError):
             self.verified()
-        self.assertIn(path.name, caught.exception.problem)
 
     def test_everything_at_once_is_told_apart(self):
         first, second, third, *_ = paths(self.output, "order_items")

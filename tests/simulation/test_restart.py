@@ -145,6 +145,22 @@ class RestartTest(DaemonCase):
             self.assertEqual(spans(due(daemon))[-1], (500, 510))
         self.assert_undisturbed(510)
 
+    def test_after_more_history_it_goes_on_from_its_end_too(self):
+        with self.start(self.live()) as daemon:
+            self.clock.advance(50)
+            due(daemon)
+        run(self.config(), 500)
+        with self.start(self.live()) as daemon:
+            self.assertEqual(daemon.status().simulated_slot, ORIGIN + 500)
+        self.assert_undisturbed(500)
+
+    def test_a_batch_that_some_tables_had_done_before_a_crash_is_no_new_one(self):
+        self.assertTrue(crash(self.config(), 120, "parquet.progress", 2))
+        reports = run(self.config(), 120)
+        self.assertEqual(
+            [(report.tables, report.ends_batch) for report in reports], [(TABLES[2:], False), (TABLES, True)]
+        )
+
     def test_after_history_a_run_that_starts_now_follows_the_wall_clock(self):
         config = self.live(clock__start="now")
         self.clock.jump_wall(0.25)
@@ -220,6 +236,15 @@ class ChangesTest(DaemonCase):
                 run(shop(self.output, other), 240)
                 self.assert_undisturbed(240)
                 self.assertEqual([str(path) for path in self.output.rglob("*.staged")], [])
+
+    def test_a_reload_forgets_what_was_made_ahead(self):
+        with shop_daemon(self.config(), until=240, clock=self.clock) as daemon:
+            config = self.config()
+            for batch_seconds in (7, 45, 1, 100):
+                daemon.step()
+                config, _ = reload(daemon, config, self.config(clock__batch_seconds=batch_seconds))
+            finish(daemon)
+        self.assert_undisturbed(240)
 
     def test_a_reload_between_a_speed_and_max_needs_a_restart(self):
         for running, wanted in ((self.live(), self.config()), (self.config(), self.live())):
@@ -301,12 +326,12 @@ class ChangesTest(DaemonCase):
         run(self.config(), 60)
         for key, value, told in (
             ("seed", 43, "seed: stored 42, asked for 43"),
-            ("clock__start", "2026-01-01", f'origin: stored "{START}", asked for "2026-01-01T00:00:00Z"'),
+            ("clock__start", "2026-01-01", f'clock.start: stored "{START}", asked for "2026-01-01T00:00:00Z"'),
             ("partition", "hour", 'partition: stored "day", asked for "hour"'),
-            ("ecommerce__customers", 51, "options.customers: stored 50, asked for 51"),
-            ("ecommerce__products", 21, "options.products: stored 20, asked for 21"),
-            ("ecommerce__product_skew", 0.5, "options.product_skew: stored 1.0, asked for 0.5"),
-            ("ecommerce__time_zones", {"Asia/Tokyo": 1}, "options.time_zones: stored [["),
+            ("ecommerce__customers", 51, "ecommerce.customers: stored 50, asked for 51"),
+            ("ecommerce__products", 21, "ecommerce.products: stored 20, asked for 21"),
+            ("ecommerce__product_skew", 0.5, "ecommerce.product_skew: stored 1.0, asked for 0.5"),
+            ("ecommerce__time_zones", {"Asia/Tokyo": 1}, "ecommerce.time_zones: stored [["),
         ):
             with self.subTest(key):
                 error = self.assert_refused(IdentityMismatchError, self.config(**{key: value}))

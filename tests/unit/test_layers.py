@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generators.ecommerce": LIGHT_FOUNDATION | {"generators.ecommerce.*"},
     "generators": LIGHT_FOUNDATION | {"generators.base"},
     "writers.base": LIGHT_FOUNDATION,
-    "writers.hive": LIGHT_FOUNDATION,
+    "writers.hive": LIGHT_FOUNDATION | {"writers.base"},
     "writers.progress": LIGHT_FOUNDATION,
     "writers.parquet": FOUNDATION | {"writers.base", "writers.hive", "writers.progress"},
     "writers": LIGHT_FOUNDATION | {"local_storage", "writers.base"},
