@@ -250,7 +250,7 @@ class Daemon:
         """The first assignment, in order of time, in which something is due. What older shards still hold is left to
         them for now.
         """
-        taken = [ledger for ledger in self._ledgers if ledger.is_open or self._take_over(ledger)]
+        taken = [ledger for ledger in self._ledgers if self._is_taken(ledger) or self._take_over(ledger)]
         unfinished = [ledger for ledger in taken if not ledger.is_done]
         for slice in self._holds.keys() - {ledger.slice for ledger in unfinished} - {self._settings.slice}:
             self._holds.pop(slice).close()  # done with: others may want it
@@ -284,16 +284,17 @@ class Daemon:
 
     def _recover_held(self) -> None:
         """Recover what is ours to touch: an old slice that was done may be at work again, in other hands."""
-        for ledger in self._open_ledgers():
-            if ledger.slice in self._holds:
+        for ledger in self._ledgers:
+            if ledger.is_open and ledger.slice in self._holds:
                 self._recover(ledger)
 
     def _recover(self, ledger: Ledger) -> None:
         for report in ledger.recover():
             self._observer.committed(report)
 
-    def _open_ledgers(self) -> list[Ledger]:
-        return [ledger for ledger in self._ledgers if ledger.is_open]
+    def _is_taken(self, ledger: Ledger) -> bool:
+        """Whether its work is ours; an old slice that was done may have work again, where a table joins."""
+        return ledger.is_open and (ledger.is_done or ledger.slice in self._holds)
 
     def _cut(self, window: Window, tables: tuple[str, ...], slice: Slice) -> Window | None:
         """The part of a window to do now: ended slots only, whole batches, no more rows than allowed."""
@@ -461,9 +462,9 @@ class Daemon:
 
     def _reached_slot(self) -> int:
         """Everything that falls to this shard before it is done."""
-        opened = self._open_ledgers()
-        done = opened[-1].assignment.end if opened else self._journal.sealed_slot
-        return min((ledger.reached_slot for ledger in opened if not ledger.is_done), default=done)
+        taken = [ledger for ledger in self._ledgers if self._is_taken(ledger)]
+        done = taken[-1].assignment.end if taken else self._journal.sealed_slot
+        return min((ledger.reached_slot for ledger in taken if not ledger.is_done), default=done)
 
     def _refresh_status(self, *, stepped: bool = False) -> None:
         reached = self._reached_slot()

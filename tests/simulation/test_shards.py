@@ -19,7 +19,8 @@ from emitter.daemon import Daemon
 from emitter.errors import OvertakenError, SliceLockedError
 from emitter.journal import Journal
 from emitter.local_storage import LocalStorage
-from emitter.model import Slice
+from emitter.model import Slice, StepReport
+from emitter.observer import DaemonStatus, Observer
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.writers.parquet import ParquetWriter
 from tests.support.case import new_folder
@@ -229,6 +230,29 @@ class ChangedCountTest(ShardsCase):
             with shop_daemon(self.shard(0, 2), until=UNTIL, hook=hook) as again:
                 self.assertEqual({report.attempts for report in finish(again)}, {1})
         run(self.shard(1, 2), UNTIL)
+        self.assert_whole()
+
+    def test_an_old_slice_that_has_work_again_is_held_again(self):
+        """A table that joins is made from the origin on: also of slices that were done and handed back."""
+        few, output, case = ["customers", "products"], self.output, self
+        for index in range(4):
+            run(self.shard(index, 4, tables=few), 60)
+        old: list[Slice] = []
+
+        class Watch(Observer):
+            def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+                if report.slice.count == 4:
+                    old.append(report.slice)
+                    with case.assertRaises(SliceLockedError), shop_writer(shop(output)).hold(report.slice):
+                        pass
+
+        with shop_daemon(self.shard(0, 2, tables=few), until=UNTIL, observer=Watch()) as daemon:
+            daemon.step()
+            self.assertEqual(old, [])
+            with shop_daemon(self.shard(1, 2), until=UNTIL) as other:
+                finish(other)
+            finish(daemon)
+        self.assertEqual(set(old), {Slice(0, 4), Slice(2, 4)})
         self.assert_whole()
 
     def test_another_count_moves_no_simulated_time(self):
