@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -112,6 +113,8 @@ def run(
 
     SIGHUP reads the configuration again.
     """
+    # Until the daemon listens for it, a hangup is nothing: its default would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from emitter import service
 
     until_slot = None if until is None else _slot("--until", until)

@@ -58,14 +58,19 @@ class Stream:
 
 def below(words: Words, bound: int | Integers | Words) -> Integers:
     """An integer in [0, bound) from the upper 32 bits of each word; bounds up to 2**32."""
-    scaled = (words >> _S32) * np.asarray(bound).astype(np.uint64)
-    return (scaled >> _S32).view(np.int64)
+    return _scaled(words >> _S32, bound)
 
 
 def below_low(words: Words, bound: int | Integers | Words) -> Integers:
     """The same from the lower 32 bits: a second, independent draw from one word."""
-    scaled = (words & _LOW_32) * np.asarray(bound).astype(np.uint64)
-    return (scaled >> _S32).view(np.int64)
+    return _scaled(words & _LOW_32, bound)
+
+
+def _scaled(fractions: Words, bound: int | Integers | Words) -> Integers:
+    """Fractions of 32 bits times the bound, in place: what a batch costs is memory more than arithmetic."""
+    fractions *= np.asarray(bound).astype(np.uint64)
+    fractions >>= _S32
+    return fractions.view(np.int64)
 
 
 def choice_table(weights: tuple[int, ...], bits: int = 12) -> NDArray[np.int8]:

@@ -20,7 +20,10 @@ def times_micros(slots: Integers, words: Words) -> Integers:
     """A moment within each slot from the upper 32 bits, as Unix microseconds. Never the last microsecond of the slot:
     what counts from the next slot on stands there.
     """
-    return (slots + EPOCH_UNIX_SECONDS) * 1_000_000 + below(words, 999_999)
+    micros = slots + EPOCH_UNIX_SECONDS
+    micros *= 1_000_000
+    micros += below(words, 999_999)
+    return micros
 
 
 class Dealer:
@@ -49,7 +52,9 @@ def places_within(counts: Integers) -> tuple[Integers, Integers]:
     """For groups of these sizes: (group of each member, place of each member in its group, from 0)."""
     groups = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts
-    return groups, np.arange(len(groups)) - starts[groups]
+    places = np.arange(len(groups))
+    places -= starts[groups]
+    return groups, places
 
 
 @dataclass(frozen=True, slots=True)

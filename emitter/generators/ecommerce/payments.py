@@ -78,7 +78,8 @@ class Payments:
         ids, pairs, slots = self._due(window, slice)
         if not len(ids):
             return None
-        payment_ids = ids + self._chains.steps[pairs] + 1
+        payment_ids = self._chains.steps[pairs] + 1
+        payment_ids += ids
         amounts = self.amounts.of(ids, slice)
         method = choose(_METHOD_TABLE, self._method.words(ids))
         return pa.RecordBatch.from_arrays(
@@ -125,12 +126,16 @@ class Payments:
         sources = self._chains.sources(slots, columns)
         counts, offsets = self._orders.counts(sources), self._orders.offsets(sources)
         firsts = first_dealt(offsets, self._chains.lanes[columns], LANES)
-        cells, places = places_within(count_dealt(counts, firsts, LANES).reshape(-1))
-        seqs = firsts.reshape(-1)[cells] + LANES * places
+        cells, seqs = places_within(count_dealt(counts, firsts, LANES).reshape(-1))
+        seqs *= LANES
+        seqs += firsts.reshape(-1)[cells]
         if LANES % slice.count:
             mine = np.flatnonzero((seqs + offsets.reshape(-1)[cells]) % slice.count == slice.index)
             cells, seqs = cells[mine], seqs[mine]
-        ids = (sources.reshape(-1)[cells] << SLOT_SHIFT) | (seqs << CHILD_BITS)
+        ids = sources.reshape(-1)[cells]
+        ids <<= SLOT_SHIFT - CHILD_BITS
+        ids |= seqs
+        ids <<= CHILD_BITS
         rows = cells // len(columns)
         return ids, columns[cells - rows * len(columns)], slots[rows]
 
