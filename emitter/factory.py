@@ -9,7 +9,7 @@ from typing import Any
 
 from emitter.clock import parse_time, slot_of, text_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError
-from emitter.generators import domain_class, domain_options
+from emitter.generators import DOMAINS, domain_class, domain_options
 from emitter.generators.base import GeneratorBase, Period
 from emitter.journal import Journal, make_identity
 from emitter.model import Slice, Window
@@ -108,12 +108,15 @@ def identity_of(generator: GeneratorBase) -> dict[str, Any]:
 def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
     """See that what a journal says of inputs can be used by its domain. Raises DamagedStateError."""
     for epoch in journal.epochs:
-        problem = ""
-        try:
-            options = {**fixed_options(generator.options), **epoch.inputs.options}
-            validate_options(generator.options_type, options, generator.name)
-        except ConfigurationError as error:
-            problem = "; ".join(map(str, error.faults))
+        problem, options = "", epoch.inputs.options
+        if options.keys() != input_options(generator.options).keys():
+            problem = f"the options {', '.join(options)}"
+        elif generator.name in DOMAINS:  # others declare no rules for their options
+            try:
+                fixed = fixed_options(generator.options)
+                validate_options(generator.options_type, {**fixed, **options}, generator.name)
+            except ConfigurationError as error:
+                problem = "; ".join(map(str, error.faults))
         if unknown := set(epoch.inputs.tables) - set(generator.tables()):
             problem = f"there are no tables {', '.join(sorted(map(str, unknown)))}"
         if epoch.inputs.shard_count < 1 or not epoch.inputs.tables:
