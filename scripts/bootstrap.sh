@@ -1,5 +1,6 @@
 #!/bin/sh
-# Make .venv exactly as uv.lock says, on a machine with nothing but some Python 3.12 or newer.
+# Make .venv exactly as uv.lock says, all formats and the tools included, on a machine with nothing but some
+# Python 3.12 or newer.
 #
 #   scripts/bootstrap.sh             make or refresh .venv
 #   scripts/bootstrap.sh lock        resolve again and write uv.lock
@@ -95,9 +96,9 @@ PYTHON
 
 find_python
 find_uv
-[ -t 2 ] || set -- "${1:-sync}" --quiet # a person may watch 200 MB arrive
+[ -t 2 ] || set -- "${1:-sync}" --quiet # a person may watch 400 MB arrive
 case ${1:-sync} in
-    sync) "$uv" sync --locked ${2:+"$2"} --python "$python" --default-index "$public_index" ;;
+    sync) "$uv" sync --locked --all-extras ${2:+"$2"} --python "$python" --default-index "$public_index" ;;
     lock) "$uv" lock --python "$python" --default-index "$public_index" ;;
     lock-check) "$uv" lock --check --quiet --python "$python" --default-index "$public_index" ;;
     *) say "unknown: $1" && exit 2 ;;
