@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import itertools
 import os
 import threading
@@ -26,7 +27,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
-from emitter.storage import Entry, Storage
+from emitter.storage import Entry, Storage, moved
 
 _DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
 
@@ -65,6 +66,13 @@ class LocalStorage(Storage):
         with _failures("read", target, absent=target), open(target, "rb") as file:
             return file.read()
 
+    def size(self, path: str) -> int:
+        target = self._path(path)
+        with _failures("measure", target, absent=target):
+            if os.path.isdir(target):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+            return os.stat(target).st_size
+
     def open_file(self, path: str) -> BinaryIO:
         target = self._path(path)
         with _failures("open", target, absent=target):
@@ -97,6 +105,26 @@ class LocalStorage(Storage):
             # The loser syncs too: it goes on to rely on what the winner may not have synced yet.
             self._sync({os.path.dirname(target)})
             return won
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        data = self.read(path)
+        return data, _digest(data)
+
+    def replace_version(self, path: str, data: bytes, version: str | None) -> None:
+        """A disk has no compare-and-set: nobody else may come between the look and the rename. The lock of the slice
+        sees to that.
+        """
+        if version is None:
+            if not self.put_if_absent(path, data):
+                raise moved(path)
+            return
+        try:
+            unmoved = _digest(self.read(path)) == version
+        except StorageNotFoundError:
+            unmoved = False
+        if not unmoved:
+            raise moved(path)
+        self.replace(path, data)
 
     def list(self, folder: str) -> list[Entry]:
         target = self._path(folder)
@@ -283,6 +311,10 @@ def _entry(found: os.DirEntry[str]) -> Entry | None:
         return Entry(found.name, is_folder, 0 if is_folder else found.stat().st_size)
     except FileNotFoundError:  # removed since the folder was read
         return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _key(status: os.stat_result) -> tuple[int, int]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
+
+from emitter.errors import CommitConflictError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Storage(ABC):
 
     uri: str
 
+    has_locks: ClassVar[bool] = True
+    """Whether `lock` keeps others away. Where it does not, only `put_if_absent` and `replace_version` do."""
+
     @abstractmethod
     def check(self) -> None:
         """See that objects can be read and written here, without leaving anything. Raises StorageError."""
@@ -34,6 +39,10 @@ class Storage(ABC):
     @abstractmethod
     def read(self, path: str) -> bytes:
         """The whole object."""
+
+    @abstractmethod
+    def size(self, path: str) -> int:
+        """How many bytes the object has."""
 
     @abstractmethod
     def open_file(self, path: str) -> BinaryIO:
@@ -56,6 +65,16 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        """The whole object, and which version of it this is. Equal bytes may be an equal version."""
+
+    @abstractmethod
+    def replace_version(self, path: str, data: bytes, version: str | None) -> None:
+        """Replace an object if it is still that version (None: if there is none). Raises CommitConflictError where
+        it is another or gone. With `has_locks`, only writers that hold the same lock are kept apart.
+        """
+
+    @abstractmethod
     def list(self, folder: str) -> list[Entry]:
         """What a folder holds, by name. Empty for a folder that is not there."""
 
@@ -74,5 +93,14 @@ class Storage(ABC):
     @abstractmethod
     def lock(self, path: str) -> AbstractContextManager[None]:
         """Hold a lock while the context lasts. A killed process never leaves it behind, a live one always
-        holds it, child processes never inherit it. Raises SliceLockedError if another holds it.
+        holds it, child processes never inherit it. Raises SliceLockedError if another holds it. Does nothing
+        where `has_locks` is False.
         """
+
+
+def moved(path: str) -> CommitConflictError:
+    """What `replace_version` raises."""
+    return CommitConflictError(
+        f"could not replace {path}: it is not the version that was read before",
+        hint="another writer moved it: read it again, then decide",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import threading
@@ -29,7 +30,7 @@ from emitter.model import (
     TableProgress,
     Window,
 )
-from emitter.storage import Entry, Storage
+from emitter.storage import Entry, Storage, moved
 from emitter.writers import hive
 from emitter.writers.base import OnBroken, TableWriter
 
@@ -58,6 +59,9 @@ class MemoryStorage(Storage):
             self._refuse_file_on_the_way("read", path)
             raise StorageNotFoundError("read", path, "it is not there")
 
+    def size(self, path: str) -> int:
+        return len(self.read(path))
+
     def open_file(self, path: str) -> BinaryIO:
         return io.BytesIO(self.read(path))
 
@@ -77,6 +81,17 @@ class MemoryStorage(Storage):
                 return False
             self.write(path, data)
             return True
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        data = self.read(path)
+        return data, hashlib.sha256(data).hexdigest()
+
+    def replace_version(self, path: str, data: bytes, version: str | None) -> None:
+        with self._guard:
+            known = self.read_version(path)[1] if path in self.objects else None
+            if known != version:
+                raise moved(path)
+            self.write(path, data)
 
     def list(self, folder: str) -> list[Entry]:
         with self._guard:

@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
+from emitter.errors import CommitConflictError, SliceLockedError, StorageError, StorageNotFoundError, UsageError
 from emitter.local_storage import LocalStorage
 from emitter.storage import Entry, Storage
 from emitter.testing import FaultyStorage, MemoryStorage
@@ -48,6 +48,29 @@ class StorageContract:
         self.assertFalse(self.storage.put_if_absent("a/b", b"second"))
         self.assertEqual(self.storage.read("a/b"), b"first")
 
+    def test_only_the_version_that_was_read_is_replaced(self):
+        self.storage.replace_version("a/b", b"first", None)
+        data, first = self.storage.read_version("a/b")
+        self.assertEqual(data, b"first")
+        with self.assertRaises(CommitConflictError):
+            self.storage.replace_version("a/b", b"another first", None)
+        self.storage.replace_version("a/b", b"second", first)
+        with self.assertRaises(CommitConflictError):
+            self.storage.replace_version("a/b", b"late", first)
+        self.assertEqual(self.storage.read("a/b"), b"second")
+
+    def test_an_object_that_is_gone_is_no_version(self):
+        self.storage.write("a/b", b"first")
+        _, first = self.storage.read_version("a/b")
+        self.storage.remove("a/b")
+        with self.assertRaises(CommitConflictError):
+            self.storage.replace_version("a/b", b"second", first)
+        self.assertEqual(self.storage.list("a"), [])
+
+    def test_sizes_are_told(self):
+        self.storage.write("a/b", b"12345")
+        self.assertEqual(self.storage.size("a/b"), 5)
+
     def test_one_of_many_puts_wins_and_all_agree(self):
         for race in range(20):
             wins: list[int] = []
@@ -72,6 +95,10 @@ class StorageContract:
                 self.storage.read(path)
             with self.assertRaises(StorageNotFoundError):
                 self.storage.open_file(path)
+            with self.assertRaises(StorageNotFoundError):
+                self.storage.size(path)
+            with self.assertRaises(StorageNotFoundError):
+                self.storage.read_version(path)
             with self.assertRaises(StorageNotFoundError):
                 self.storage.rename(path, "target")
 
