@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emitter.bounded import write_dataset
-    from emitter.config import CatalogConfig, S3Config
+    from emitter.connections import CatalogConfig, S3Config
     from emitter.errors import EmitterError
     from emitter.factory import create_generator
     from emitter.generators.base import GeneratorBase
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CatalogConfig": "emitter.config",
+    "CatalogConfig": "emitter.connections",
     "EmitterError": "emitter.errors",
     "GeneratorBase": "emitter.generators.base",
     "PartitionSpec": "emitter.partitioning",
-    "S3Config": "emitter.config",
+    "S3Config": "emitter.connections",
     "TableWriter": "emitter.writers.base",
     "WriterOptions": "emitter.writers.base",
     "create_generator": "emitter.factory",

@@ -31,7 +31,9 @@ def configured_generator(config: EmitterConfig, origin_slot: int | None = None) 
 def configured_writer(config: EmitterConfig, crash_hook: CrashHook | None = None) -> TableWriter:
     """The writer of a configuration."""
     output = config.output
-    options = WriterOptions(output.compression, output.file_rows_target, PartitionSpec.of(config.partition))
+    options = WriterOptions(
+        output.compression, output.file_rows_target, PartitionSpec.of(config.partition), output.adopt
+    )
     return create_writer(output.format, output.uri, output.s3, output.catalog, options, crash_hook=crash_hook)
 
 

@@ -18,10 +18,11 @@ from pydantic import Field
 
 from emitter.clock import parse_time
 from emitter.config_sources import read_sources
+from emitter.connections import CatalogConfig, S3Config
 from emitter.errors import ConfigurationError, Fault
 from emitter.generators import DOMAINS, domain_tables
 from emitter.generators.ecommerce.options import EcommerceOptions
-from emitter.rules import checked, number, one_of, optional, or_name, text, whole
+from emitter.rules import checked, number, one_of, optional, or_name, text, whole, yes_or_no
 from emitter.settings import Check, flatten, leaf_keys, nearest, read_settings, validate_options
 from emitter.writers import FORMATS
 
@@ -128,39 +129,6 @@ class ShardConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class S3Config:
-    """Where S3-compatible storage answers. Its credentials come from the usual AWS chain."""
-
-    endpoint_url: Annotated[
-        str | None,
-        optional(text("a URL such as http://127.0.0.1:9000, without a user", r"https?://[^\s/@]+(/[^\s@]*)?")),
-        Field(description="The URL of an S3-compatible server; not given: AWS."),
-    ] = None
-    region: Annotated[
-        str | None,
-        optional(text("a region such as eu-central-1", r"[A-Za-z0-9-]{1,64}")),
-        Field(description="The region; not given: what the AWS chain says."),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CatalogConfig:
-    """The catalogue of a table format that needs one."""
-
-    # Not in the repr: a URI that comes from the environment may carry a password.
-    uri: Annotated[
-        str | None,
-        optional(text("the URI of a catalogue", r".{1,4096}")),
-        Field(description="Where the catalogue is. One with a password goes into EMITTER_OUTPUT__CATALOG__URI."),
-    ] = field(default=None, repr=False)
-    namespace: Annotated[
-        str | None,
-        optional(text("a name of letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]{0,127}")),
-        Field(description="The namespace or schema that the tables are in."),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class OutputConfig:
     """Where the tables go, and how they are stored."""
 
@@ -182,6 +150,11 @@ class OutputConfig:
     file_rows_target: Annotated[
         int, whole(1, 10_000_000), Field(description="Rows after which a new file is begun.")
     ] = 250_000
+    adopt: Annotated[
+        bool,
+        yes_or_no,
+        Field(description="Whether to go on with tables of the right schema that another tool has made."),
+    ] = False
     retry_attempts_max: Annotated[
         int, whole(0, 100), Field(description="How often a storage operation that failed is tried again.")
     ] = 8

@@ -31,7 +31,7 @@ from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import RUN_FOLDER, Journal
 from emitter.ledger import Ledger
-from emitter.model import CommitOutcome, CommitReport, Inputs, Slice, StepReport, TableCommit, TableProgress, Window
+from emitter.model import CommitReport, Inputs, Slice, StepReport, TableProgress, Window
 from emitter.observer import DaemonStatus, Observer
 from emitter.pipeline import LocalStager, Request, Stager
 from emitter.plan import assignments, complete_slot, layouts, tables_at
@@ -201,15 +201,10 @@ class Daemon:
         staged = self._stager.stage(request, following, self._observer.generated)
         staged.check()
         staged_seconds = self._clock.monotonic_seconds()
-        commits = ledger.commits(staged, tables)
         reports: list[CommitReport] = []
-        try:
-            for report in ledger.commit(commits):
-                reports.append(report)
-                self._observer.committed(report)
-        except (*RETRYABLE, OvertakenError) as error:
-            self._observer.committed(_failed(commits[min(len(reports), len(commits) - 1)], error))
-            raise
+        for report in ledger.commit(ledger.commits(staged, tables)):
+            reports.append(report)
+            self._observer.committed(report)
         is_news = ledger.done(window, tables)
         commit_seconds = self._clock.monotonic_seconds() - staged_seconds
         self._settle()
@@ -345,6 +340,7 @@ class Daemon:
     def _open(self) -> None:
         settings = self._settings
         self._stack.callback(self._stager.close)
+        self._writer.check()
         self._take_own()
         self._journal = self._open_journal()
         self._follow_journal()
@@ -497,15 +493,6 @@ class Daemon:
         longest = min(self._settings.retry_wait_seconds_max, _FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 20))
         word = Stream(self._generator.seed, "retry").word(self._settings.slice.index << 32 | attempt)
         return longest * (0.5 + 0.5 * (word >> 11) / 2**53)
-
-
-def _failed(commit: TableCommit, error: Exception) -> CommitReport:
-    outcome: CommitOutcome = "error"
-    if isinstance(error, CommitConflictError | OvertakenError):
-        outcome = "conflict"
-    elif isinstance(error, CommitUnknownError):
-        outcome = "unknown"
-    return CommitReport(commit.table, outcome, commit.slot, 0, 0, 0, 0.0)
 
 
 def _gave_up(

@@ -99,6 +99,7 @@ class Encoder:
         table = self._tables[chunk.table]
         rows = _in_file_form(table, chunk)
         sink = pa.BufferOutputStream()
+        collected: list[pq.FileMetaData] = []
         with pq.ParquetWriter(
             sink,
             rows.schema,
@@ -116,9 +117,11 @@ class Encoder:
             store_decimal_as_integer=True,
             store_schema=False,
             write_statistics=True,
+            metadata_collector=collected,
         ) as writer:
             writer.write_table(rows, row_group_size=_ROW_GROUP_ROWS_MAX)
-        return EncodedFile(chunk.table, chunk.partition, chunk.part, rows.num_rows, sink.getvalue())
+        (metadata,) = collected
+        return EncodedFile(chunk.table, chunk.partition, chunk.part, rows.num_rows, sink.getvalue(), metadata)
 
     def _split(self, rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
         """The rows of each partition."""

@@ -8,7 +8,8 @@
     |   |-- IdentityMismatchError     another seed, domain, origin...
     |   |-- DamagedStateError         an object of ours is cut short or unreadable
     |   |-- MissingJournalError       progress without a journal
-    |   `-- ForeignTableError         a table or folder that is not ours
+    |   |-- ForeignTableError         a table or folder that is not ours
+    |   `-- RolledBackError           a table was set back behind what it says of itself
     |-- SliceLockedError          3  another live process holds the slice
     |-- OvertakenError            3  another writer moved the progress
     |-- StorageError              4  an operation on storage failed
@@ -140,6 +141,10 @@ class MissingJournalError(StateError):
 
 class ForeignTableError(StateError):
     """A table or folder is not ours, so nothing is written to it. Choose another output.uri, or move it away."""
+
+
+class RolledBackError(StateError):
+    """A table was set back to an older state, but not its progress: rows are missing. Restore the newer state."""
 
 
 class SliceLockedError(EmitterError):

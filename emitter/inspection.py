@@ -112,7 +112,7 @@ def check(config: EmitterConfig, *, clock: Clock | None = None) -> list[str]:
     """
     writer = configured_writer(config)
     done = ["configuration: every key and value is allowed"]
-    writer.storage.check()
+    writer.check()
     done.append(f"storage: {writer.storage.uri} can be read and written")
     generator, journal = run_of(config, writer, clock or SystemClock())
     if journal is None:

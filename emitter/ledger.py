@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emitter.clock import SLOT_END
-from emitter.model import CommitReport, Epoch, Slice, TableCommit, TableProgress, Window
+from emitter.model import LANDED, CommitReport, Epoch, Slice, TableCommit, TableProgress, Window
 from emitter.pipeline import StagedBatch
 from emitter.plan import Assignment, next_edge, tables_at
 from emitter.writers.base import TableWriter
@@ -95,8 +95,11 @@ class Ledger:
         return found
 
     def commit(self, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
-        """Commit, and note each table as it is durable."""
+        """Commit, and note each table as it is durable. Reports of failed attempts are among what is given."""
         for report in self._writer.commit(self.slice, commits) if commits else ():
+            if report.outcome not in LANDED:
+                yield report
+                continue
             before = self._progress[report.table] or TableProgress(report.slot)
             self._progress[report.table] = TableProgress(
                 report.slot, before.rows + report.rows, before.files + report.files, before.bytes + report.bytes

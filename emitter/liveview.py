@@ -20,7 +20,7 @@ from rich.text import Text
 
 from emitter.clock import Clock, text_of
 from emitter.errors import EmitterError
-from emitter.model import CommitReport, StepReport
+from emitter.model import LANDED, CommitReport, StepReport
 from emitter.observer import DaemonStatus, Observer
 
 FRAMES_PER_SECOND = 4
@@ -29,7 +29,6 @@ RATE_SECONDS_MAX = 600
 STEPS_MAX = 12
 NOTICE_LENGTH_MAX = 156  # two lines of 80
 _LINES_AROUND = 14  # all but a line per table and per step; the last few are room for log lines above
-_LANDED = {"ok", "deduplicated"}
 _ENDS = {
     "signal": "Stopped as asked.",
     "batches": "Done: all batches are written.",
@@ -104,7 +103,7 @@ class LiveView(Observer):
 
     @override
     def committed(self, report: CommitReport) -> None:
-        if report.outcome not in _LANDED:
+        if report.outcome not in LANDED:
             return
         now = self._clock.monotonic_seconds()
         with self._lock:

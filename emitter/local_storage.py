@@ -89,7 +89,7 @@ class LocalStorage(Storage):
             self._put(target, data)
             self._sync({os.path.dirname(target)})
 
-    def put_if_absent(self, path: str, data: bytes) -> bool:
+    def put_if_absent(self, path: str, data: Any) -> bool:
         target = self._path(path)
         with _failures("write", target):
             temporary = self._write_temporary(target, data)

@@ -25,11 +25,10 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock
-from emitter.model import CommitOutcome, CommitReport, StepReport
+from emitter.model import LANDED, CommitOutcome, CommitReport, StepReport
 from emitter.observer import DaemonStatus, Observer
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_LANDED = {"ok", "deduplicated"}  # the rows are in the table, once
 _STAGES = ("generate", "encode", "store", "commit", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _LONG_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
@@ -124,7 +123,7 @@ class Metrics(Observer):
     @override
     def committed(self, report: CommitReport) -> None:
         self._commits.labels(report.table, report.outcome).inc()
-        if report.outcome in _LANDED:
+        if report.outcome in LANDED:
             self._commit_seconds.labels(report.table).observe(report.seconds)
             self._rows.labels(report.table).inc(report.rows)
             self._bytes.labels(report.table).inc(report.bytes)

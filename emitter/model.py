@@ -97,18 +97,20 @@ class EncodedFile:
     part: int  # the how-manyth file of its table and partition in this batch
     rows: int
     data: pa.Buffer
-    metadata: Any = None  # pyarrow.parquet.FileMetaData, for formats that register statistics
+    metadata: Any = None  # pyarrow.parquet.FileMetaData: formats with a log register its statistics
 
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """A file that is stored but not yet visible. Paths are relative to the output."""
+    """A file that is stored but does not count yet. Paths are relative to the output."""
 
     table: str
     staged_path: str
     final_path: str
     rows: int
     size_bytes: int
+    partition: str = ""  # e.g. "year=2026/month=01/day=02"
+    metadata: Any = None  # as in EncodedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class TableCommit:
 
 
 CommitOutcome = Literal["ok", "conflict", "unknown", "deduplicated", "error"]
+LANDED: frozenset[CommitOutcome] = frozenset({"ok", "deduplicated"})
+"""After these the rows are in the table: put there by this attempt, or by an earlier one whose reply was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ def number(low: float, high: float, *, above: bool = False) -> Rule:
     return Rule(f"a number {low_words} to {_plain(high)}", schema)
 
 
+yes_or_no = Rule("true or false", core_schema.bool_schema(strict=True), ("true", "false"))
+
+
 def one_of(names: Iterable[str]) -> Rule:
     """One of these names."""
     choices = tuple(names)

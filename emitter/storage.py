@@ -59,7 +59,7 @@ class Storage(ABC):
         """Write an object so that every reader sees the old or the new one, whole."""
 
     @abstractmethod
-    def put_if_absent(self, path: str, data: bytes) -> bool:
+    def put_if_absent(self, path: str, data: Any) -> bool:
         """Write an object whole, unless there is one: then False, and it stays as it was. Idempotent only
         through what the caller reads afterwards.
         """

@@ -7,32 +7,23 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from emitter.errors import (
-    ForeignTableError,
-    OvertakenError,
+    CommitConflictError,
+    CommitUnknownError,
     SliceLockedError,
     StorageError,
     StorageNotFoundError,
-    UsageError,
 )
-from emitter.model import (
-    CommitReport,
-    EncodedFile,
-    Slice,
-    StagedFile,
-    Table,
-    TableCommit,
-    TableProgress,
-    Window,
-)
+from emitter.model import Slice, Table, TableCommit, TableProgress, Window
 from emitter.storage import Entry, Storage, moved
 from emitter.writers import hive
-from emitter.writers.base import OnBroken, TableWriter
+from emitter.writers.base import OnBroken, advanced
+from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +36,6 @@ class MemoryStorage(Storage):
         self.uri = uri
         self.objects: dict[str, bytes] = {}
         self.tables: dict[str, MemoryTable] = {}
-        self.staged: dict[str, bytes] = {}
         self._locked: set[str] = set()
         self._guard = threading.RLock()
 
@@ -75,7 +65,7 @@ class MemoryStorage(Storage):
     def replace(self, path: str, data: bytes) -> None:
         self.write(path, data)
 
-    def put_if_absent(self, path: str, data: bytes) -> bool:
+    def put_if_absent(self, path: str, data: Any) -> bool:
         with self._guard:
             if path in self.objects:
                 return False
@@ -141,80 +131,32 @@ def _os_error(code: int) -> OSError:
 
 @dataclass(slots=True)
 class MemoryTable:
-    """A committed table."""
+    """A registered table: `files` are the paths that count."""
 
-    run_id: str
+    found: FoundTable
+    files: list[str] = field(default_factory=list)
     progress: dict[Slice, TableProgress] = field(default_factory=dict)
 
 
-class MemoryWriter(TableWriter):
-    """Tables in a MemoryStorage. No crash point is in the middle of a commit: there is nothing to finish
-    later.
+class MemoryWriter(RegisteringWriter):
+    """Tables in a MemoryStorage. What is appended to `script` happens to the next attempts to commit, one each:
+    `conflict` (somebody else comes first), `lost` (it lands, and the reply is lost), `vanished` (it does not land,
+    and nobody is told), `late` (it lands only when the next attempt is made, and the reply is lost).
     """
 
     format_name = "memory"
     marks_partitions = True
-    crash_points = ("memory.staged", "memory.commit", "memory.committed")
+    crash_points = ("memory.staged", "memory.created", "memory.commit", "memory.committed")
     storage: MemoryStorage
 
-    _run_id: str | None = None
-
-    def hold(self, slice: Slice) -> AbstractContextManager[None]:
-        return self.storage.lock(f"_emitter/locks/{slice}.lock")
-
-    def open(self, run_id: str, table: Table) -> None:
-        known = self.storage.tables.get(table.name)
-        if known and known.run_id != run_id:
-            raise ForeignTableError(f"{table.name} belongs to run {known.run_id}", hint="use another storage")
-        if not known and self.storage.list(table.name):
-            raise ForeignTableError(f"{table.name} holds what is not ours", hint="use another storage")
-        self._run_id = run_id
-
-    def recover(self, slice: Slice, table: str) -> TableProgress | None:
-        for path in [path for path in self.storage.staged if path.startswith(f"{table}/{slice}/")]:
-            del self.storage.staged[path]
-        return self.progress(table).get(slice)
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.script: list[str] = []
+        self._late: list[Callable[[], object]] = []
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
         known = self.storage.tables.get(table)
         return dict(known.progress) if known else {}
-
-    def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
-        name = f"{window.first}-{window.end}-{slice}-{file.part}.parquet"
-        path = f"{file.table}/{slice}/{file.partition}/{name}"
-        self.storage.staged[path] = bytes(file.data)
-        self._crash("memory.staged")
-        return StagedFile(file.table, path, f"{file.table}/{file.partition}/{name}", file.rows, file.data.size)
-
-    def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
-        for commit in commits:
-            self._crash("memory.commit")
-            done = self._commit(slice, commit)
-            self._crash("memory.committed")
-            size, files = commit.size_bytes, len(commit.files)
-            yield CommitReport(
-                commit.table, "ok", commit.slot, commit.rows, files, size, seconds=0.0, table_files=done.files
-            )
-
-    def _commit(self, slice: Slice, commit: TableCommit) -> TableProgress:
-        if self._run_id is None:
-            raise UsageError(f"{commit.table} is not open", hint="call open(run_id, table) first")
-        table = self.storage.tables.get(commit.table) or MemoryTable(self._run_id)
-        known = table.progress.get(slice)
-        if (known.slot if known else None) != commit.expected_slot:
-            raise OvertakenError(f"{commit.table} is at {known}, not {commit.expected_slot}", hint="recover first")
-        before = known or TableProgress(0)
-        after = TableProgress(
-            commit.slot,
-            before.rows + commit.rows,
-            before.files + len(commit.files),
-            before.bytes + commit.size_bytes,
-        )
-        for file in commit.files:
-            self.storage.write(file.final_path, self.storage.staged.pop(file.staged_path))
-        table.progress[slice] = after
-        self.storage.tables[commit.table] = table
-        return after
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         hive.PartitionMarks(self.storage, self.options.partition, lambda: None).advance(
@@ -222,9 +164,57 @@ class MemoryWriter(TableWriter):
         )
 
     def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table, on_broken)
+        inside = {partition for _, partition in hive.partitions(window, self.options.partition)}
+        return self._read(table, lambda partition: partition in inside, on_broken)
 
     def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        for path in hive.files_outside(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table, on_broken)
+        inside = {partition for _, partition in hive.partitions(window, self.options.partition)}
+        return self._read(table, lambda partition: partition not in inside, on_broken)
+
+    def _read(
+        self, table: Table, wanted: Callable[[str], bool], on_broken: OnBroken | None
+    ) -> Iterator[pa.RecordBatch]:
+        known = self.storage.tables.get(table.name)
+        for path in known.files if known else ():
+            if wanted(path.removeprefix(f"{table.name}/").rpartition("/")[0]):
+                yield from hive.read_file(self.storage, path, table, on_broken)
+
+    def _find(self, table: str) -> FoundTable | None:
+        known = self.storage.tables.get(table)
+        return known.found if known else None
+
+    def _declared(self, table: Table) -> FoundTable:
+        columns = tuple((column.name, column.type, column.nullable) for column in table.columns)
+        return FoundTable(self._run_id, columns, self.options.partition.granularity)
+
+    def _create(self, table: Table) -> None:
+        self.storage.tables.setdefault(table.name, MemoryTable(self._declared(table)))
+
+    def _adopt(self, table: Table) -> None:
+        known = self.storage.tables[table.name]
+        known.found = replace(known.found, run_id=self._run_id)
+
+    def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
+        (commit,) = commits
+        happens = self.script.pop(0) if self.script else ""
+        while self._late:
+            self._late.pop()()
+        self._crash("memory.commit")
+        if happens == "conflict":
+            raise CommitConflictError(f"{commit.table} was moved by somebody else", hint="read it again")
+        if happens in ("vanished", "late"):
+            self._late.extend([lambda: self._register(slice, commit)] if happens == "late" else [])
+            raise CommitUnknownError(f"no reply to the commit to {commit.table}", hint="read it back")
+        after = self._register(slice, commit)
+        self._crash("memory.committed")
+        if happens == "lost":
+            raise CommitUnknownError(f"the reply to the commit to {commit.table} was lost", hint="read it back")
+        return {commit.table: after}
+
+    def _register(self, slice: Slice, commit: TableCommit) -> TableProgress:
+        table = self.storage.tables[commit.table]
+        before = table.progress.get(slice)
+        check_expected(slice, commit, before)
+        table.files.extend(file.final_path for file in commit.files)
+        table.progress[slice] = advanced(before, commit)
+        return table.progress[slice]

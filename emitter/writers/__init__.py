@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from emitter.errors import UsageError
+from emitter.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from emitter.connections import CatalogConfig, S3Config
     from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 
 FORMATS: dict[str, str] = {"parquet": "emitter.writers.parquet"}
@@ -17,8 +18,8 @@ FORMATS: dict[str, str] = {"parquet": "emitter.writers.parquet"}
 def create_writer(
     format: str,
     output_uri: str,
-    s3: object | None = None,  # noqa: ARG001 (for the formats and outputs that need it; Parquet does not)
-    catalog: object | None = None,  # noqa: ARG001
+    s3: S3Config | None = None,  # noqa: ARG001
+    catalog: CatalogConfig | None = None,
     options: WriterOptions | None = None,
     *,
     crash_hook: CrashHook | None = None,
@@ -31,5 +32,8 @@ def create_writer(
 
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}", hint=f"choose one of: {', '.join(sorted(FORMATS))}")
-    writer: type[TableWriter] = importlib.import_module(FORMATS[format]).WRITER
-    return writer(LocalStorage(output_uri), options or WriterOptions(), crash_hook or no_crash)
+    try:
+        writer: type[TableWriter] = importlib.import_module(FORMATS[format]).WRITER
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(format, needed_for=f"output.format {format}") from error
+    return writer(LocalStorage(output_uri), options or WriterOptions(), crash_hook or no_crash, catalog=catalog)

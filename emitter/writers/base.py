@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from emitter.clock import Clock, SystemClock
+from emitter.clock import Clock, SystemClock, time_of
+from emitter.connections import CatalogConfig
 from emitter.errors import DamagedStateError
 from emitter.model import (
+    CommitOutcome,
     CommitReport,
     EncodedFile,
     Slice,
@@ -37,11 +39,36 @@ def no_crash(point: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
-    """How files are made: compression (zstd, snappy, lz4, gzip, none), rows per file, partition columns."""
+    """How files are made: compression (zstd, snappy, lz4, gzip, none), rows per file, partition columns; and whether
+    to go on with tables of the right schema that another tool has made.
+    """
 
     compression: str = "zstd"
     file_rows_target: int = 250_000
     partition: PartitionSpec = PartitionSpec()
+    adopt: bool = False
+
+
+def file_name(slice: Slice, window: Window, part: int, digest: str) -> str:
+    """A data file's name: it tells the window, the slice, the how-manyth file it is, and its content."""
+    return f"{_compact(window.first)}-{_compact(window.end)}-{slice.index}of{slice.count}-{part}-{digest}.parquet"
+
+
+def _compact(slot: int) -> str:
+    return time_of(slot).strftime("%Y%m%dT%H%M%SZ")
+
+
+def advanced(before: TableProgress | None, commit: TableCommit) -> TableProgress:
+    """The progress after a commit."""
+    known = before or TableProgress(commit.slot)
+    return TableProgress(
+        commit.slot, known.rows + commit.rows, known.files + len(commit.files), known.bytes + commit.size_bytes
+    )
+
+
+def failed_report(commit: TableCommit, outcome: CommitOutcome, seconds: float) -> CommitReport:
+    """The report of an attempt that put nothing into the table, as far as anybody knows."""
+    return CommitReport(commit.table, outcome, commit.slot, 0, 0, 0, seconds)
 
 
 class TableWriter(ABC):
@@ -61,11 +88,19 @@ class TableWriter(ABC):
         options: WriterOptions,
         crash_hook: CrashHook = no_crash,
         clock: Clock | None = None,
+        catalog: CatalogConfig | None = None,
     ) -> None:
         self.storage = storage
         self.options = options
         self._crash = crash_hook
         self._clock = clock or SystemClock()
+        self._catalog_config = catalog or CatalogConfig()
+
+    def check(self) -> None:
+        """See that the output can be read and written, and holds to what the commits rely on. Leaves nothing behind.
+        Raises StorageError.
+        """
+        self.storage.check()
 
     @abstractmethod
     def hold(self, slice: Slice) -> AbstractContextManager[None]:
@@ -93,10 +128,12 @@ class TableWriter(ABC):
 
     @abstractmethod
     def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
-        """Register each table's files and move its progress, tables in the order given (parents first); a
-        report as each is durable. Raises OvertakenError where a table's progress is not the expected one
-        (then nothing of that table was changed), StorageError where storage fails: then only `recover` knows
-        what has happened.
+        """Register each table's files and move its progress, parents before children (the order given has parents
+        first). A report of every attempt as it ended, also of those that failed.
+
+        Raises OvertakenError where a table's progress is not the expected one (then nothing of that table was
+        changed); CommitConflictError, CommitUnknownError or StorageError where it could not be done: then only
+        `recover` knows what has happened.
         """
 
     marks_partitions: ClassVar[bool] = False

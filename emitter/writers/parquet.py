@@ -31,9 +31,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from emitter.clock import Clock, time_of
+from emitter.clock import Clock
+from emitter.connections import CatalogConfig
 from emitter.errors import (
     DamagedStateError,
+    EmitterError,
     ForeignTableError,
     OvertakenError,
     StorageError,
@@ -41,6 +43,7 @@ from emitter.errors import (
     UsageError,
 )
 from emitter.model import (
+    CommitOutcome,
     CommitReport,
     EncodedFile,
     Slice,
@@ -53,7 +56,16 @@ from emitter.model import (
 from emitter.storage import Storage
 from emitter.writers import hive
 from emitter.writers import progress as progress_objects
-from emitter.writers.base import CrashHook, OnBroken, TableWriter, WriterOptions, no_crash
+from emitter.writers.base import (
+    CrashHook,
+    OnBroken,
+    TableWriter,
+    WriterOptions,
+    advanced,
+    failed_report,
+    file_name,
+    no_crash,
+)
 from emitter.writers.progress import Intent, ProgressObject
 
 if TYPE_CHECKING:
@@ -82,8 +94,9 @@ class ParquetWriter(TableWriter):
         options: WriterOptions,
         crash_hook: CrashHook = no_crash,
         clock: Clock | None = None,
+        catalog: CatalogConfig | None = None,
     ) -> None:
-        super().__init__(storage, options, crash_hook, clock)
+        super().__init__(storage, options, crash_hook, clock, catalog)
         self._run_id: str | None = None
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
 
@@ -119,9 +132,7 @@ class ParquetWriter(TableWriter):
 
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]
-        name = (
-            f"{_compact(window.first)}-{_compact(window.end)}-{slice.index}of{slice.count}-{file.part}-{digest}.parquet"
-        )
+        name = file_name(slice, window, file.part, digest)
         staged = StagedFile(
             file.table,
             f"{_staging(file.table, slice)}/{name}.staged",
@@ -136,7 +147,12 @@ class ParquetWriter(TableWriter):
     def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
         for commit in commits:
             began = self._clock.monotonic_seconds()
-            progress = self._commit(slice, commit)
+            try:
+                progress = self._commit(slice, commit)
+            except EmitterError as error:
+                outcome: CommitOutcome = "conflict" if isinstance(error, OvertakenError) else "error"
+                yield failed_report(commit, outcome, self._clock.monotonic_seconds() - began)
+                raise
             yield CommitReport(
                 commit.table,
                 "ok",
@@ -150,13 +166,7 @@ class ParquetWriter(TableWriter):
 
     def _commit(self, slice: Slice, commit: TableCommit) -> TableProgress:
         known = self._expected(slice, commit)
-        before = known.progress or TableProgress(commit.slot)
-        after = TableProgress(
-            commit.slot,
-            before.rows + commit.rows,
-            before.files + len(commit.files),
-            before.bytes + commit.size_bytes,
-        )
+        after = advanced(known.progress, commit)
         moves = tuple((file.staged_path, file.final_path) for file in commit.files)
         intended = ProgressObject(known.run_id, slice, known.progress, Intent(after, moves))
         if moves:
@@ -276,7 +286,3 @@ def _staging(table: str, slice: Slice) -> str:
 
 def _parent(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def _compact(slot: int) -> str:
-    return time_of(slot).strftime("%Y%m%dT%H%M%SZ")

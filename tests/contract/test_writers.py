@@ -1,194 +1,34 @@
-"""What every table format must do. One suite, run against each of them and against the fake."""
+"""The contract of the formats, for Parquet on a local disk and for the fake; and what is Parquet's own."""
 
 from __future__ import annotations
 
-import tempfile
 import unittest
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 
-from emitter.errors import ForeignTableError, OvertakenError, SliceLockedError, UsageError
-from emitter.local_storage import LocalStorage
-from emitter.model import Slice, TableCommit, TableProgress
-from emitter.storage import Storage
+from emitter import arrow
+from emitter.errors import CommitConflictError, ForeignTableError, OvertakenError, UsageError
+from emitter.model import TableCommit
 from emitter.testing import MemoryStorage, MemoryWriter
+from emitter.testing.memory import MemoryTable
 from emitter.writers import FORMATS, create_writer
-from emitter.writers.base import TableWriter
 from emitter.writers.parquet import ParquetWriter
-from tests.contract.beats import (
-    OPTIONS,
-    ORIGIN,
-    RUN,
-    TABLE,
-    WHOLE,
-    files,
-    found,
-    in_order,
-    rows,
-    window,
-    write,
-)
-
-
-class WriterContract:
-    """Subclasses give a new output and its writers: each as a new process would make it."""
-
-    writer_class: type[TableWriter]
-    storage: Storage
-
-    def writer(self) -> TableWriter:
-        return self.writer_class(self.storage, OPTIONS)
-
-    def opened(self) -> TableWriter:
-        writer = self.writer()
-        writer.open(RUN, TABLE)
-        return writer
-
-    def test_a_new_output_has_no_progress_and_no_rows(self):
-        writer = self.opened()
-        self.assertIsNone(writer.recover(WHOLE, TABLE.name))
-        self.assertEqual(writer.progress(TABLE.name), {})
-        self.assertEqual(list(writer.scan(TABLE, window(0, 100))), [])
-
-    def test_opening_creates_nothing(self):
-        self.opened()
-        self.assertEqual(self.storage.list(TABLE.name), [])
-
-    def test_committed_rows_are_found_as_they_were_made(self):
-        writer, asked = self.opened(), window(0, 200)
-        report = write(writer, asked, None)
-        self.assertEqual(found(writer, asked), in_order(rows(asked)))
-        self.assertEqual((report.outcome, report.rows, report.slot), ("ok", 200, asked.end))
-
-    def test_rows_at_a_partition_edge_go_to_their_own_side(self):
-        made = files(window(0, 120))
-        folders = {file.partition for file in made}
-        self.assertEqual(folders, {"year=2026/month=01/day=01", "year=2026/month=01/day=02"})
-        writer = self.opened()
-        write(writer, window(0, 120), None)
-        self.assertEqual(found(writer, window(0, 1)), in_order(rows(window(0, 60))))
-        self.assertEqual(found(writer, window(60, 61)), in_order(rows(window(60, 120))))
-
-    def test_staged_rows_are_not_found(self):
-        writer, asked = self.opened(), window(0, 100)
-        for file in files(asked):
-            writer.stage(WHOLE, asked, file)
-        self.assertEqual(list(writer.scan(TABLE, asked)), [])
-
-    def test_progress_counts_all_commits(self):
-        writer = self.opened()
-        first = write(writer, window(0, 30), None)
-        second = write(writer, window(30, 90), ORIGIN + 30)
-        self.assertEqual(
-            self.opened().progress(TABLE.name),
-            {WHOLE: TableProgress(ORIGIN + 90, 90, first.files + second.files, first.bytes + second.bytes)},
-        )
-        self.assertEqual(second.table_files, first.files + second.files)
-        self.assertEqual(self.opened().recover(WHOLE, TABLE.name), self.opened().progress(TABLE.name)[WHOLE])
-
-    def test_progress_can_be_read_before_a_run_is_known(self):
-        self.assertEqual(self.writer().progress(TABLE.name), {})
-        write(self.opened(), window(0, 30), None)
-        self.assertEqual(self.writer().progress(TABLE.name)[WHOLE].slot, ORIGIN + 30)
-
-    def test_a_commit_without_files_moves_the_progress(self):
-        writer = self.opened()
-        list(writer.commit(WHOLE, [TableCommit(TABLE.name, None, ORIGIN + 10)]))
-        list(writer.commit(WHOLE, [TableCommit(TABLE.name, ORIGIN + 10, ORIGIN + 20)]))
-        self.assertEqual(writer.progress(TABLE.name), {WHOLE: TableProgress(ORIGIN + 20)})
-
-    def test_a_commit_from_another_slot_is_refused_and_changes_nothing(self):
-        writer = self.opened()
-        write(writer, window(0, 30), None)
-        before = writer.progress(TABLE.name)
-        for wrong in (None, ORIGIN + 29):
-            with self.subTest(expected_slot=wrong), self.assertRaises(OvertakenError):
-                write(writer, window(30, 60), wrong)
-        with self.assertRaises(OvertakenError):  # nor one by somebody who has not seen the first
-            write(self.opened(), window(0, 30), None)
-        self.assertEqual(writer.progress(TABLE.name), before)
-        self.assertEqual(found(writer, window(0, 60)), in_order(rows(window(0, 30))))
-
-    def test_slices_go_on_apart_and_add_up(self):
-        writer, asked = self.opened(), window(0, 100)
-        for half in (Slice(0, 2), Slice(1, 2)):
-            self.assertIsNone(writer.recover(half, TABLE.name))
-            write(writer, asked, None, half)
-        self.assertEqual(set(writer.progress(TABLE.name)), {Slice(0, 2), Slice(1, 2)})
-        self.assertEqual(found(writer, asked), in_order(rows(asked)))
-
-    def test_recovery_drops_staged_files_of_its_slice_alone(self):
-        writer, asked, other = self.opened(), window(0, 100), Slice(1, 2)
-        for file in files(asked):
-            writer.stage(Slice(0, 2), asked, file)
-        kept = tuple(writer.stage(other, asked, file) for file in files(asked, other))
-        for _ in range(2):
-            self.assertIsNone(self.opened().recover(Slice(0, 2), TABLE.name))
-        list(writer.commit(other, [TableCommit(TABLE.name, None, asked.end, kept)]))
-        self.assertEqual(found(writer, asked), in_order(rows(asked, other)))
-
-    def test_tables_commit_in_the_order_given(self):
-        writer = self.opened()
-        commits = [TableCommit(name, None, ORIGIN + 5) for name in ("parents", TABLE.name, "children")]
-        reports = writer.commit(WHOLE, commits)
-        self.assertEqual(next(reports).table, "parents")
-        self.assertEqual(self.opened().progress("children"), {})
-        self.assertEqual([report.table for report in reports], [TABLE.name, "children"])
-
-    def test_a_table_of_another_run_is_refused(self):
-        write(self.opened(), window(0, 30), None)
-        with self.assertRaises(ForeignTableError) as caught:
-            self.writer().open("another", TABLE)
-        self.assertIn(RUN, caught.exception.problem)
-
-    def test_a_table_that_is_not_ours_is_refused(self):
-        self.storage.write(f"{TABLE.name}/part-0.parquet", b"somebody's")
-        with self.assertRaises(ForeignTableError):
-            self.opened()
-
-    def test_writing_without_opening_is_refused(self):
-        with self.assertRaises(UsageError):
-            list(self.writer().commit(WHOLE, [TableCommit(TABLE.name, None, ORIGIN + 5)]))
-
-    def test_a_slice_has_one_holder(self):
-        with self.writer().hold(WHOLE):
-            with self.assertRaises(SliceLockedError):
-                self.writer().hold(WHOLE).__enter__()
-            with self.writer().hold(Slice(0, 2)):
-                pass
-        with self.writer().hold(WHOLE):
-            pass
-
-    def test_complete_partitions_are_marked_in_order_and_once(self):
-        writer = self.opened()
-        if not writer.marks_partitions:
-            return
-        write(writer, window(0, 30), None)
-        edge, day = ORIGIN + 60, 86_400
-        marked: list[list[int]] = []
-        for complete in (edge - 1, edge, edge + 1, edge + 3 * day + 5, edge + 3 * day + 6):
-            self.opened().finish_partitions([TABLE.name], ORIGIN, complete)
-            writer.finish_partitions([TABLE.name], ORIGIN, complete)
-            marked.append([n for n in range(1, 9) if self._has_mark(n)])
-        self.assertEqual(marked, [[], [1], [1], [1, 2, 3, 4], [1, 2, 3, 4]])
-
-    def _has_mark(self, day: int) -> bool:
-        entries = self.storage.list(f"{TABLE.name}/year=2026/month=01/day={day:02d}")
-        return "_SUCCESS" in {entry.name for entry in entries}
+from emitter.writers.registering import ATTEMPTS_MAX, FoundTable
+from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
+from tests.contract.writer_contract import WriterContract
 
 
 class ParquetContractTest(WriterContract, unittest.TestCase):
     writer_class = ParquetWriter
 
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name) / "out"
-        self.storage = LocalStorage(self.root)
+    def foreign_table(self, table):
+        path = self.root / table.name / "year=2026/month=01/day=02/part-0.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(arrow.file_schema(table).empty_table(), path)
 
     def glob(self) -> str:
         return str(self.root / TABLE.name / "**" / "*.parquet")
@@ -293,8 +133,46 @@ def _inside(row: dict) -> dict:
 class MemoryContractTest(WriterContract, unittest.TestCase):
     writer_class = MemoryWriter
 
-    def setUp(self):
+    def new_output(self):
         self.storage = MemoryStorage()
+
+    def foreign_table(self, table):
+        columns = tuple((column.name, column.type, column.nullable) for column in table.columns)
+        self.storage.tables[table.name] = MemoryTable(FoundTable(None, columns, "day"))
+
+    def settled(self, *script: str):
+        """The outcomes of one commit to which this happens, and what the table holds then."""
+        self.new_output()
+        writer = self.opened()
+        write(writer, window(0, 30), None)
+        writer.script.extend(script)
+        staged = tuple(writer.stage(WHOLE, window(30, 60), file) for file in files(window(30, 60)))
+        reports = list(writer.commit(WHOLE, [TableCommit(TABLE.name, ORIGIN + 30, ORIGIN + 60, staged)]))
+        self.assertEqual(found(writer, window(0, 60)), in_order(rows(window(0, 60))))
+        self.assertEqual(writer.progress(TABLE.name)[WHOLE].rows, 60)
+        return [report.outcome for report in reports]
+
+    def test_conflicts_are_tried_again_and_counted(self):
+        self.assertEqual(self.settled("conflict", "conflict"), ["conflict", "conflict", "ok"])
+
+    def test_a_lost_reply_is_read_back(self):
+        self.assertEqual(self.settled("lost"), ["unknown", "deduplicated"])
+        self.assertEqual(self.settled("vanished"), ["unknown", "ok"])
+
+    def test_a_commit_that_lands_late_lands_once(self):
+        writer = self.opened()
+        writer.script.append("late")
+        with self.assertRaises(OvertakenError):
+            write(writer, window(0, 30), None)
+        self.assertEqual(writer.recover(WHOLE, TABLE.name).slot, ORIGIN + 30)
+        self.assertEqual(found(writer, window(0, 30)), in_order(rows(window(0, 30))))
+
+    def test_attempts_are_bounded(self):
+        writer = self.opened()
+        writer.script.extend(["conflict"] * 100)
+        with self.assertRaises(CommitConflictError):
+            write(writer, window(0, 30), None)
+        self.assertEqual(100 - len(writer.script), ATTEMPTS_MAX)
 
 
 class CreateWriterTest(unittest.TestCase):

@@ -92,6 +92,7 @@ class RightValues(ConfigTest):
                 "output.catalog.namespace": None,
                 "output.compression": "zstd",
                 "output.file_rows_target": 250_000,
+                "output.adopt": False,
                 "output.retry_attempts_max": 8,
                 "output.retry_wait_seconds_max": 30,
                 "server.host": "127.0.0.1",

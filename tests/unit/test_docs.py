@@ -27,6 +27,8 @@ def default_text(key: Key) -> str:
         return "(required)"
     if default is None:
         return "not given"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if default == ():
         return "none"
     if isinstance(default, tuple):

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observer": LIGHT_FOUNDATION,
     "rules": {"errors"},
     "settings": {"errors", "rules"},
+    "connections": {"errors", "rules"},
     "yaml_text": {"errors"},
     # The stages know nothing of each other, except that the encoder takes a writer's options, and that the
     # configuration knows domains and formats by name.
@@ -48,18 +49,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"rules", "settings", "generators.base", "generators.chains", "generators.ecommerce.*"},
     "generators.ecommerce": LIGHT_FOUNDATION | {"generators.ecommerce.*"},
     "generators": LIGHT_FOUNDATION | {"generators.base"},
-    "writers.base": LIGHT_FOUNDATION,
+    "writers.base": LIGHT_FOUNDATION | {"connections"},
     "writers.hive": LIGHT_FOUNDATION | {"writers.base"},
     "writers.progress": LIGHT_FOUNDATION,
-    "writers.parquet": FOUNDATION | {"writers.base", "writers.hive", "writers.progress"},
-    "writers": LIGHT_FOUNDATION | {"local_storage", "writers.base"},
+    "writers.parquet": FOUNDATION | {"connections", "writers.base", "writers.hive", "writers.progress"},
+    "writers.registering": FOUNDATION | {"writers.base"},
+    "writers": LIGHT_FOUNDATION | {"connections", "local_storage", "writers.base"},
     "encoder": FOUNDATION | {"writers.base"},
     "journal": LIGHT_FOUNDATION,
     "anchor": LIGHT_FOUNDATION,
     "plan": LIGHT_FOUNDATION,
     "config_sources": {"errors", "settings", "yaml_text"},
     "config": LIGHT_FOUNDATION
-    | {"rules", "settings", "config_sources", "generators", "generators.*.options", "writers"},
+    | {"rules", "settings", "connections", "config_sources", "generators", "generators.*.options", "writers"},
     "factory": LIGHT_FOUNDATION | {"settings", "generators", "generators.base", "journal"},
     # Where the stages meet. The daemon is given its parts; only `assembly` turns a configuration into them.
     "pipeline": FOUNDATION | {"generators.base", "encoder", "writers.base"},
@@ -82,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preview": BELOW_SURFACES | {"printing"},
     "signals": set(),
     "service": BELOW_SURFACES | RUN_SURFACES,
-    "__init__": BELOW_SURFACES,
+    "__init__": BELOW_SURFACES | {"connections"},
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
     "__main__": {"cli"},
     "testing*": BELOW_SURFACES | SURFACES | {"local_storage", "writers.*", "testing*"},
@@ -95,7 +97,7 @@ OWNERS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "prometheus_client": {"metrics", "server"},
     "structlog": {"logs"},
-    "pydantic": {"rules", "settings", "config", "generators.*.options"},
+    "pydantic": {"rules", "settings", "config", "connections", "generators.*.options"},
     "pydantic_core": {"rules", "settings"},
     "yaml": {"yaml_text"},
     "rich": {"liveview", "progress", "printing", "preview", "cli"},
@@ -104,7 +106,7 @@ OWNERS: dict[str, set[str]] = {
 
 HEAVY = {"numpy", "polars", "pyarrow"}
 LIGHT = LIGHT_FOUNDATION | {
-    *("rules", "settings", "yaml_text", "config_sources", "config", "journal", "cli"),
+    *("rules", "settings", "yaml_text", "connections", "config_sources", "config", "journal", "cli"),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),
 }
 

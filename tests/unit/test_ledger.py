@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unittest
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -30,7 +31,8 @@ class LedgerTest(unittest.TestCase):
 
     def writer(self) -> MemoryWriter:
         writer = MemoryWriter(self.storage, WriterOptions(partition=PartitionSpec.of("hour")))
-        writer.open("run", TABLE)
+        for name in ("a", "b", "c"):
+            writer.open("run", replace(TABLE, name=name))
         return writer
 
     def ledger(self, *epochs: Epoch, first: int = 0, end: int = SLOT_END, writer: MemoryWriter | None = None) -> Ledger:
@@ -103,7 +105,7 @@ class LedgerTest(unittest.TestCase):
             marks_partitions = False
 
         ledger = self.ledger(writer=Plain(self.storage, self.writer().options))
-        self.used.open("run", TABLE)
+        self.used.open("run", replace(TABLE, name="b"))
         self.assertEqual(self.do(ledger, HOUR), [])
         self.assertEqual(self.do(ledger, HOUR + 1, "b"), ["b"])
 

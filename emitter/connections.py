@@ -1,0 +1,65 @@
+"""How object stores and catalogues are reached: what one configuration says for every library that connects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from emitter.rules import optional, text, yes_or_no
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Config:
+    """Where S3-compatible storage answers. Its credentials come from the usual AWS chain."""
+
+    endpoint_url: Annotated[
+        str | None,
+        optional(text("a URL such as http://127.0.0.1:9000, without a user", r"https?://[^\s/@]+(/[^\s@]*)?")),
+        Field(description="The URL of an S3-compatible server; not given: AWS."),
+    ] = None
+    region: Annotated[
+        str | None,
+        optional(text("a region such as eu-central-1", r"[A-Za-z0-9-]{1,64}")),
+        Field(description="The region; not given: what the AWS chain says."),
+    ] = None
+    path_style: Annotated[
+        bool | None,
+        optional(yes_or_no),
+        Field(
+            description="Whether the bucket stands in the path (`host/bucket`), not in the host name. Not given: true"
+            " where endpoint_url is given."
+        ),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        optional(text("a path such as /etc/ssl/company.pem", r".{1,4096}")),
+        Field(description="The authorities that vouch for the server, as PEM; not given: what the AWS chain says."),
+    ] = None
+    role_arn: Annotated[
+        str | None,
+        optional(
+            text("a role such as arn:aws:iam::123456789012:role/emitter", r"arn:[a-z0-9-]+:iam::\d+:role/\S{1,512}")
+        ),
+        Field(
+            description="A role to assume with the credentials of the AWS chain, again and again as its keys expire."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogConfig:
+    """The catalogue of a table format that needs one."""
+
+    # Not in the repr: a URI that comes from the environment may carry a password.
+    uri: Annotated[
+        str | None,
+        optional(text("the URI of a catalogue", r".{1,4096}")),
+        Field(description="Where the catalogue is. One with a password goes into EMITTER_OUTPUT__CATALOG__URI."),
+    ] = field(default=None, repr=False)
+    namespace: Annotated[
+        str | None,
+        optional(text("a name of letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]{0,127}")),
+        Field(description="The namespace or schema that the tables are in."),
+    ] = None
