@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import secrets
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, localcontext
 from functools import lru_cache
 
@@ -54,6 +55,11 @@ class Stream:
     def word(self, key: int) -> int:
         """The word of one key."""
         return int(self.words(np.array([key], dtype=np.int64))[0])
+
+
+def unique_name() -> str:
+    """A name of 16 letters and digits that nobody else has. Never for content: it is another one at each call."""
+    return secrets.token_hex(8)
 
 
 def below(words: Words, bound: int | Integers | Words) -> Integers:

@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rules": {"errors"},
     "settings": {"errors", "rules"},
     "connections": {"errors", "rules"},
+    "s3": {"errors", "connections"},
     "yaml_text": {"errors"},
     # The stages know nothing of each other, except that the encoder takes a writer's options, and that the
     # configuration knows domains and formats by name.
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.base": LIGHT_FOUNDATION | {"connections"},
     "writers.hive": LIGHT_FOUNDATION | {"writers.base"},
     "writers.progress": LIGHT_FOUNDATION,
+    "writers.iceberg_files": set(),
     "writers.parquet": FOUNDATION | {"connections", "writers.base", "writers.hive", "writers.progress"},
     "writers.registering": FOUNDATION | {"writers.base"},
     "writers": LIGHT_FOUNDATION | {"connections", "local_storage", "writers.base"},
@@ -92,6 +94,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Libraries that only some modules may know.
 OWNERS: dict[str, set[str]] = {
+    "aiobotocore": {"s3"},
+    "botocore": {"s3", "s3_errors"},
+    "s3fs": {"s3", "object_storage"},
     "apscheduler": {"schedule"},
     "starlette": {"server"},
     "uvicorn": {"server"},
