@@ -30,7 +30,7 @@ class KillCase(DaemonCase):
 
     def drive(self, point: str, nth: int, until: int) -> int:
         """Run the shop in a process that ends at a crash point; its exit code."""
-        command = [sys.executable, "-m", "tests.support.driver", str(self.output), str(until), point, str(nth)]
+        command = [sys.executable, "-m", "tests.support.driver", str(self.config_file()), str(until), point, str(nth)]
         result = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=120)
         self.assertIn(result.returncode, (0, EXIT_CRASHED), result.stderr)
         return result.returncode

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from emitter.assembly import configured_generator, configured_settings
+from emitter.assembly import configured_generator, configured_settings, configured_writer
 from emitter.clock import Clock, parse_time, slot_of
 from emitter.config import EmitterConfig, validate
 from emitter.daemon import Daemon
@@ -82,7 +82,7 @@ def shop_daemon(
     """Its daemon; `until` in seconds from the origin."""
     return Daemon(
         configured_generator(config),
-        shop_writer(config, storage, hook),
+        shop_writer(config, storage, hook) if storage else configured_writer(config, hook),
         configured_settings(config),
         clock=clock or ManualClock(),
         observer=observer,
@@ -121,20 +121,21 @@ def crash(
     config: EmitterConfig, until: int, point: str, nth: int, *, steps: Callable[[Daemon], object] = finish, **parts: Any
 ) -> bool:
     """Run, and end at the nth passing of a crash point as a killed process would: what unwinds after it reaches the
-    disk no more. Whether the point was reached.
+    output no more. Whether the point was reached.
     """
-    storage = FaultyStorage(config.output.uri)
+    parts.setdefault("storage", FaultyStorage(config.output.uri) if config.output.format == "parquet" else None)
     passed = 0
 
     def hook(reached: str) -> None:
         nonlocal passed
         passed += reached == point
-        if passed == nth:
-            storage.fail(SimulatedCrash(), times=None)
+        if passed >= nth:
+            if isinstance(parts["storage"], FaultyStorage):
+                parts["storage"].fail(SimulatedCrash(), times=None)
             raise SimulatedCrash
 
     try:
-        with shop_daemon(config, until=until, storage=storage, hook=hook, **parts) as daemon:
+        with shop_daemon(config, until=until, hook=hook, **parts) as daemon:
             steps(daemon)
     except SimulatedCrash:
         return True
