@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
 import unittest
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psutil
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError, ResponseStreamingError
 from deltalake import DeltaTable, write_deltalake
 from pyarrow.fs import S3FileSystem as ArrowS3
+from pyiceberg.catalog.sql import SqlCatalog
 from s3fs import S3FileSystem
 
-from tests.support import s3_server
-from tests.support.proxy import HttpProxy
+from tests.support import postgres, s3_server
+from tests.support.proxy import HttpProxy, TcpProxy
 from tests.support.wire_faults import Hold, answer, cut, cut_reply, lose_reply
 
+REPOSITORY = Path(__file__).parents[2]
 MEBIBYTE = 2**20
 
 
@@ -278,6 +286,116 @@ class HttpProxyTest(unittest.TestCase):
         self.assert_lost()
         self.proxy.come_up()
         self.assertEqual(self.put(), 200)
+
+
+class PostgresTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = postgres.shared()
+
+    def setUp(self):
+        self.database = self.server.new_database()
+        self.direct = self.enterContext(self.server.connect(self.database))
+        self.direct.execute("CREATE TABLE t (x int)")
+
+    def rows(self) -> list[int]:
+        return [x for (x,) in self.direct.execute("SELECT x FROM t ORDER BY x").fetchall()]
+
+    def insert(self, url: str, x: int) -> None:
+        """In a transaction with a COMMIT of its own."""
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            connection.execute(f"INSERT INTO t VALUES ({x})")
+
+    def test_a_wrong_password_is_refused(self):
+        with self.assertRaisesRegex(psycopg.OperationalError, "password authentication failed"):
+            psycopg.connect(self.server.url(self.database).replace("emitter:", "emitter:not"))
+
+    def test_each_database_is_empty_and_apart(self):
+        with self.server.connect(self.server.new_database()) as other:
+            other.execute("CREATE TABLE t (x int)")
+
+    def test_a_commit_that_is_cut_does_not_land(self):
+        with TcpProxy(self.server.address) as proxy:
+            proxy.inject(cut, text=b"COMMIT")
+            url = self.server.url(self.database, proxy.address)
+            self.assertRaises(psycopg.OperationalError, self.insert, url, 1)
+            self.insert(url, 2)
+        self.assertEqual(self.rows(), [2])
+
+    def test_a_commit_whose_reply_is_lost_has_landed(self):
+        with TcpProxy(self.server.address) as proxy:
+            fault = proxy.inject(lose_reply, text=b"COMMIT")
+            self.assertRaises(psycopg.OperationalError, self.insert, self.server.url(self.database, proxy.address), 1)
+            fault.wait()
+        self.assertEqual(self.rows(), [1])
+
+    def test_a_commit_that_is_held_lands_late(self):
+        with TcpProxy(self.server.address) as proxy:
+            hold = Hold()
+            proxy.inject(hold, text=b"COMMIT")
+            self.assertRaises(psycopg.OperationalError, self.insert, self.server.url(self.database, proxy.address), 1)
+            hold.wait()
+            self.assertEqual(self.rows(), [])
+            hold.release()
+        self.assertEqual(self.rows(), [1])
+
+    def test_an_outage_cuts_who_is_connected(self):
+        with TcpProxy(self.server.address) as proxy:
+            url = self.server.url(self.database, proxy.address)
+            with closing(psycopg.connect(url)) as connected:
+                proxy.go_down()
+                self.assertRaises(psycopg.OperationalError, connected.execute, "SELECT 1")
+            self.assertRaises(psycopg.OperationalError, self.insert, url, 1)
+            proxy.come_up()
+            self.insert(url, 2)
+        self.assertEqual(self.rows(), [2])
+
+    def test_what_was_committed_survives_a_stop_and_a_crash(self):
+        with postgres.Postgres() as server:
+            url = server.url("postgres")
+            with server.connect("postgres") as connection:
+                connection.execute("CREATE TABLE t (x int)")
+            for x, end in enumerate([server.stop, server.crash]):
+                self.insert(url, x)
+                end()
+                self.assertRaises(psycopg.OperationalError, self.insert, url, 9)
+                server.start()
+            with server.connect("postgres") as connection:
+                self.assertEqual(connection.execute("SELECT x FROM t ORDER BY x").fetchall(), [(0,), (1,)])
+
+    def test_pyiceberg_keeps_a_catalogue_in_it(self):
+        for scheme in ["postgresql", "postgresql+psycopg2"]:
+            url = self.server.url(self.server.new_database()).replace("postgresql", scheme, 1)
+            catalogue = SqlCatalog("test", uri=url)
+            catalogue.create_namespace("shop")
+            self.assertEqual(catalogue.list_namespaces(), [("shop",)])
+            catalogue.close()
+
+    def test_ducklake_keeps_a_catalogue_in_it(self):
+        with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
+            for name in ["ducklake", "postgres_scanner"]:
+                database.execute(f"LOAD '{extension(name)}'")
+            database.execute(
+                f"ATTACH 'ducklake:postgres:{self.server.url(self.database)}' AS lake (DATA_PATH '{folder}')"
+            )
+            database.execute("CREATE TABLE lake.t AS SELECT 1 AS x")
+            self.assertEqual(database.execute("FROM lake.t").fetchall(), [(1,)])
+
+    def test_it_goes_with_the_tests_even_if_they_are_killed(self):
+        script = "from tests.support.postgres import Postgres; p = Postgres(); print(p.url('postgres'), p._folder.name)"
+        with subprocess.Popen(
+            [sys.executable, "-c", f"{script}; import sys, time; sys.stdout.flush(); time.sleep(600)"],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as tests:
+            url, folder = tests.stdout.readline().split()
+            psycopg.connect(url).close()
+            [between] = psutil.Process(tests.pid).children()
+            tests.kill()
+        psutil.wait_procs([between], timeout=30)
+        self.assertRaises(psycopg.OperationalError, psycopg.connect, url)
+        self.assertFalse(Path(folder).exists())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A server in a process of its own that ends with the one that started it, however that ends.
 
 The bond is a pipe to the child's stdin. `ServerProcess.stop` says goodbye through it; where the test process is killed,
-the pipe ends without a word, and the child cleans up and ends by itself. (Linux' "death signal" would not do: it comes
+the pipe ends without a word, and the child ends by itself. (Linux' "death signal" would not do: it comes
 as soon as the *thread* that started the child ends, and is lost where the child changes its user.)
 
 The child is a module that is run with `-m`. It begins to serve, says where with `ready(...)`, and calls
@@ -75,14 +75,13 @@ def ready(**answer: object) -> None:
     sys.stdout.flush()
 
 
-def until_parent_ends(clean_up: Callable[[], None]) -> None:
-    """In the child: wait for the parent to say goodbye, or to be gone; `clean_up` is what it would have done then."""
-    if sys.stdin.buffer.readline() != GOODBYE:
-        clean_up()
+def until_parent_ends() -> bool:
+    """In the child: wait until it has to end. False if the parent is gone, and can't clean up any more."""
+    return sys.stdin.buffer.readline() == GOODBYE
 
 
 def serve_until_parent_ends(serve: Callable[[], None], **answer: object) -> None:
     """In the child: run `serve`, which never returns, beside all that."""
     threading.Thread(target=serve, daemon=True).start()
     ready(**answer)
-    until_parent_ends(lambda: None)
+    until_parent_ends()
