@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from emitter.clock import Clock, slot_of
 from emitter.config import EmitterConfig, Reload, reload_differences
-from emitter.daemon import Daemon, Settings
+from emitter.daemon import Daemon
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
 from emitter.model import Slice
 from emitter.observer import Observer
+from emitter.opening import Settings
 from emitter.partitioning import PartitionSpec
 from emitter.pipeline import Stager
 from emitter.writers import create_writer

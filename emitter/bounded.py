@@ -10,7 +10,7 @@ from functools import partial
 from emitter.assembly import configured_daemon, configured_generator, configured_writer
 from emitter.clock import Clock, SystemClock, text_of, time_of
 from emitter.config import EmitterConfig
-from emitter.daemon import Daemon, Settings
+from emitter.daemon import Daemon
 from emitter.encoder import Encoder
 from emitter.errors import UsageError
 from emitter.factory import whole_tables
@@ -18,6 +18,7 @@ from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.model import CommitReport, Epoch, Slice, StepReport, Window
 from emitter.observer import DaemonStatus, Observer, Observers
+from emitter.opening import Settings
 from emitter.oracle import run_of
 from emitter.workers import WorkerStager
 from emitter.writers.base import TableWriter

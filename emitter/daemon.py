@@ -11,28 +11,26 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from emitter.anchor import load_anchor, store_anchor
-from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Anchor, Clock, SimulatedTime, text_of
+from emitter.anchor import store_anchor
+from emitter.clock import SLOT_END, Clock, SimulatedTime, text_of
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
-    MissingJournalError,
     OvertakenError,
     SliceLockedError,
     StorageError,
     StorageGaveUpError,
-    UsageError,
 )
-from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
-from emitter.journal import RUN_FOLDER, Journal
+from emitter.journal import RUN_FOLDER
 from emitter.ledger import Ledger
-from emitter.model import CommitReport, Inputs, Slice, StepReport, TableProgress, Window
+from emitter.model import CommitReport, Slice, StepReport, TableProgress, Window
 from emitter.observer import DaemonStatus, Observer
+from emitter.opening import Settings, open_journal, open_tables, start_time
 from emitter.pipeline import LocalStager, Request, Stager
 from emitter.plan import assignments, complete_slot, layouts, tables_at
 from emitter.randomness import Stream
@@ -44,21 +42,6 @@ SEAL_AHEAD_SHARE = 20
 RETRYABLE = (StorageError, CommitConflictError, CommitUnknownError)
 _FIRST_RETRY_SECONDS = 0.25
 _RATE_WINDOW_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a daemon goes by. `speed` is None for max; `starts_now` means that a new run's origin is the first start."""
-
-    slice: Slice
-    tables: tuple[str, ...]
-    starts_now: bool = False
-    speed: float | None = None
-    batch_seconds: int = 3600
-    batch_rows_max: int = 1_000_000
-    catch_up: bool = True
-    retry_attempts_max: int = 8
-    retry_wait_seconds_max: float = 30.0
 
 
 class Daemon:
@@ -342,59 +325,25 @@ class Daemon:
         self._stack.callback(self._stager.close)
         self._writer.check()
         self._take_own()
-        self._journal = self._open_journal()
+        self._journal, self._generator = open_journal(self._generator, self._writer, settings, self._clock, self._until)
         self._follow_journal()
         self._last_step_wall_seconds: float | None = None
         for ledger in self._ledgers:
             self._take_over(ledger)
         furthest = self._furthest_slot()
         if settings.speed is not None:
-            self._time = self._start_time(settings.speed, furthest)
+            self._time = start_time(self._writer, settings, self._clock, settings.speed, furthest)
             self._keep_anchor()
         self._finish_partitions()  # the last run may have ended just before
         self._refresh_status()
         self._observer.started(self.status())
-
-    def _open_journal(self) -> Journal:
-        storage, settings = self._writer.storage, self._settings
-        journal = Journal.load(storage)
-        if journal is None:
-            if settings.starts_now:
-                self._generator = self._generator.rebuilt(int(self._clock.wall_seconds()) - EPOCH_UNIX_SECONDS)
-            orphans = [table for table in settings.tables if self._writer.progress(table)]
-            journal = Journal.load(storage) if orphans else None  # another shard may have been quicker
-            if orphans and journal is None:
-                raise MissingJournalError(
-                    f"table {orphans[0]} under {storage.uri} has progress, but there is no journal",
-                    hint="restore _emitter/journal from a backup, or choose another output.uri",
-                )
-        if journal is None:
-            if self._until <= self._generator.origin_slot:
-                raise UsageError(
-                    f"the run would end at {text_of(self._until)}, before it begins"
-                    f" at {text_of(self._generator.origin_slot)}",
-                    hint="give a later end, or an earlier clock.start",
-                )
-            identity = identity_of(self._generator)
-            self._open_tables(Journal(identity).run_id, settings.tables)
-            journal = Journal.create(storage, identity)
-        if settings.starts_now:
-            self._generator = self._generator.rebuilt(journal.origin_slot)
-        journal.check_identity(identity_of(self._generator))
-        check_inputs(self._generator, journal)
-        journal.change(Inputs(input_options(self._generator.options), settings.slice.count, settings.tables))
-        return journal
-
-    def _open_tables(self, run_id: str, tables: tuple[str, ...]) -> None:
-        for table in tables:
-            self._writer.open(run_id, self._generator.table(table))
 
     def _follow_journal(self) -> None:
         """Take over the inputs in force: the rows that follow from them, and what this shard has to bring how far."""
         epochs = self._journal.epochs
         if epochs != self._generator.epochs:
             self._generator = self._generator.rebuilt(self._journal.origin_slot, epochs)
-        self._open_tables(self._journal.run_id, self._journal.tables())
+        open_tables(self._generator, self._writer, self._journal.run_id, self._journal.tables())
         self._stager.follow(self._generator)
         known = {(ledger.slice, ledger.assignment.first): ledger for ledger in self._ledgers}
         self._ledgers = [
@@ -416,24 +365,6 @@ class Daemon:
             self._follow_journal()
         self._journal.check_progress(progress)
         return max([self._journal.origin_slot, *(slot for slots in progress.values() for slot in slots.values())])
-
-    def _start_time(self, speed: float, furthest_slot: int) -> SimulatedTime:
-        """Simulated time, never before what is done.
-
-        A run that starts now and catches up at speed 1 is level with the wall clock. Any other goes on from its anchor,
-        which is kept at every seal and every stop. If the speed is another since then, downtime counts at the lower of
-        the two: a shop that stood still must not wake up weeks ahead.
-        """
-        catch_up, wall_seconds = self._settings.catch_up, self._clock.wall_seconds()
-        anchor = load_anchor(self._writer.storage) if catch_up else None
-        if catch_up and self._settings.starts_now and (anchor is None or speed == 1):
-            anchor = Anchor(max(wall_seconds - EPOCH_UNIX_SECONDS, furthest_slot), wall_seconds, speed)
-        elif anchor is None:
-            anchor = Anchor(furthest_slot, wall_seconds, speed)
-        anchor = replace(anchor, speed=min(anchor.speed, speed))
-        time = SimulatedTime(self._clock, anchor, speed, catch_up=catch_up)
-        time.raise_to(furthest_slot)
-        return time
 
     def _keep_anchor(self) -> None:
         if self._time is not None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from emitter.daemon import Daemon, Settings
+from emitter.daemon import Daemon
 from emitter.errors import EmitterError, StorageError, StorageGaveUpError
 from emitter.model import CommitReport, Slice
 from emitter.observer import Observer
+from emitter.opening import Settings
 from emitter.pipeline import LocalStager, StagedBatch
 from emitter.testing import PRIMITIVES, FaultyStorage, HeartbeatGenerator, HeartbeatOptions
 from emitter.writers.base import WriterOptions

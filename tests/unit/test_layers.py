@@ -21,7 +21,7 @@ FOUNDATION = LIGHT_FOUNDATION | {"randomness", "arrow"}
 # The bases and names of the stages, never a certain domain, format or storage.
 STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "journal", "config"}
 BELOW_DAEMON = FOUNDATION | STAGES | {"settings", "observer", "anchor", "plan", "factory"}
-DAEMON = {"pipeline", "ledger", "daemon", "workers", "assembly"}
+DAEMON = {"pipeline", "ledger", "opening", "daemon", "workers", "assembly"}
 BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
 RUN_SURFACES = {"metrics", "logs", "schedule", "server", "liveview", "signals", "service"}
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
@@ -41,6 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors", "rules"},
     "connections": {"errors", "rules"},
     "s3": {"errors", "connections"},
+    "s3_errors": {"errors"},
+    "object_storage": {"errors", "model", "storage", "randomness", "s3", "s3_errors"},
     "yaml_text": {"errors"},
     # The stages know nothing of each other, except that the encoder takes a writer's options, and that the
     # configuration knows domains and formats by name.
@@ -56,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.iceberg_files": set(),
     "writers.parquet": FOUNDATION | {"connections", "writers.base", "writers.hive", "writers.progress"},
     "writers.registering": FOUNDATION | {"writers.base"},
-    "writers": LIGHT_FOUNDATION | {"connections", "local_storage", "writers.base"},
+    "writers": LIGHT_FOUNDATION | {"connections", "local_storage", "s3", "object_storage", "writers.base"},
     "encoder": FOUNDATION | {"writers.base"},
     "journal": LIGHT_FOUNDATION,
     "anchor": LIGHT_FOUNDATION,
@@ -68,9 +70,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Where the stages meet. The daemon is given its parts; only `assembly` turns a configuration into them.
     "pipeline": FOUNDATION | {"generators.base", "encoder", "writers.base"},
     "ledger": FOUNDATION | {"plan", "writers.base", "pipeline"},
-    "daemon": BELOW_DAEMON - {"config", "writers"} | {"pipeline", "ledger"},
+    "opening": BELOW_DAEMON - {"config", "writers"},
+    "daemon": BELOW_DAEMON - {"config", "writers"} | {"pipeline", "ledger", "opening"},
     "workers": BELOW_DAEMON - {"config", "writers"} | {"pipeline"},
-    "assembly": BELOW_DAEMON | {"pipeline", "daemon"},
+    "assembly": BELOW_DAEMON | {"pipeline", "opening", "daemon"},
     "truth": FOUNDATION | {"digest", "generators.base", "plan"},
     "oracle": BELOW_DAEMON | {"digest", "truth", "assembly"},
     "bounded": BELOW_DAEMON | DAEMON | {"oracle"},
@@ -95,7 +98,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Libraries that only some modules may know.
 OWNERS: dict[str, set[str]] = {
     "aiobotocore": {"s3"},
+    "aiohttp": {"s3_errors"},
     "botocore": {"s3", "s3_errors"},
+    "fsspec": {"object_storage"},
     "s3fs": {"s3", "object_storage"},
     "apscheduler": {"schedule"},
     "starlette": {"server"},

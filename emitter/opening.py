@@ -1,0 +1,92 @@
+"""How a run begins or goes on: its journal, and where simulated time stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from emitter.anchor import load_anchor
+from emitter.clock import EPOCH_UNIX_SECONDS, Anchor, Clock, SimulatedTime, text_of
+from emitter.errors import MissingJournalError, UsageError
+from emitter.factory import check_inputs, identity_of, input_options
+from emitter.generators.base import GeneratorBase
+from emitter.journal import Journal
+from emitter.model import Inputs, Slice
+from emitter.writers.base import TableWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a daemon goes by. `speed` is None for max; `starts_now` means that a new run's origin is the first start."""
+
+    slice: Slice
+    tables: tuple[str, ...]
+    starts_now: bool = False
+    speed: float | None = None
+    batch_seconds: int = 3600
+    batch_rows_max: int = 1_000_000
+    catch_up: bool = True
+    retry_attempts_max: int = 8
+    retry_wait_seconds_max: float = 30.0
+
+
+def open_journal(
+    generator: GeneratorBase, writer: TableWriter, settings: Settings, clock: Clock, until_slot: int
+) -> tuple[Journal, GeneratorBase]:
+    """The output's journal, begun if there is none, with the inputs of the settings in it; and the generator, with the
+    run's origin. Raises StateError where the output contradicts the generator.
+    """
+    storage = writer.storage
+    journal = Journal.load(storage)
+    if journal is None:
+        if settings.starts_now:
+            generator = generator.rebuilt(int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS)
+        orphans = [table for table in settings.tables if writer.progress(table)]
+        journal = Journal.load(storage) if orphans else None  # another shard may have been quicker
+        if orphans and journal is None:
+            raise MissingJournalError(
+                f"table {orphans[0]} under {storage.uri} has progress, but there is no journal",
+                hint="restore _emitter/journal from a backup, or choose another output.uri",
+            )
+    if journal is None:
+        if until_slot <= generator.origin_slot:
+            raise UsageError(
+                f"the run would end at {text_of(until_slot)}, before it begins at {text_of(generator.origin_slot)}",
+                hint="give a later end, or an earlier clock.start",
+            )
+        identity = identity_of(generator)
+        open_tables(generator, writer, Journal(identity).run_id, settings.tables)
+        journal = Journal.create(storage, identity)
+    if settings.starts_now:
+        generator = generator.rebuilt(journal.origin_slot)
+    journal.check_identity(identity_of(generator))
+    check_inputs(generator, journal)
+    journal.change(Inputs(input_options(generator.options), settings.slice.count, settings.tables))
+    return journal, generator
+
+
+def open_tables(generator: GeneratorBase, writer: TableWriter, run_id: str, tables: Sequence[str]) -> None:
+    """See that each table is absent, or this run's own."""
+    for table in tables:
+        writer.open(run_id, generator.table(table))
+
+
+def start_time(
+    writer: TableWriter, settings: Settings, clock: Clock, speed: float, furthest_slot: int
+) -> SimulatedTime:
+    """Simulated time, never before what is done.
+
+    A run that starts now and catches up at speed 1 is level with the wall clock. Any other goes on from its anchor,
+    which is kept at every seal and every stop. If the speed is another since then, downtime counts at the lower of
+    the two: a shop that stood still must not wake up weeks ahead.
+    """
+    catch_up, wall_seconds = settings.catch_up, clock.wall_seconds()
+    anchor = load_anchor(writer.storage) if catch_up else None
+    if catch_up and settings.starts_now and (anchor is None or speed == 1):
+        anchor = Anchor(max(wall_seconds - EPOCH_UNIX_SECONDS, furthest_slot), wall_seconds, speed)
+    elif anchor is None:
+        anchor = Anchor(furthest_slot, wall_seconds, speed)
+    anchor = replace(anchor, speed=min(anchor.speed, speed))
+    time = SimulatedTime(clock, anchor, speed, catch_up=catch_up)
+    time.raise_to(furthest_slot)
+    return time
