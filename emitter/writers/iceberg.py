@@ -1,0 +1,206 @@
+"""Apache Iceberg tables, exactly once, in a SQL or a REST catalogue.
+
+    orders/metadata/00012-<uuid>.metadata.json    a state of the table: snapshots, and properties with the progress
+    orders/metadata/*.avro                        what files each snapshot holds, with their statistics
+    _emitter/iceberg.db                           the catalogue, where no other is configured: which state is the newest
+
+A commit moves a table's slice from slot a to slot b:
+
+1.  The table is loaded: one metadata file. What it says of the slice must be a. What it says of itself must be as it
+    was when it was opened: whose it is, its schema, its partitioning; and no slice may be ahead of its snapshots.
+2.  In one transaction on that very handle, a snapshot is added that holds the new files, and a property is set: b, with
+    the id of that snapshot.
+3.  The catalogue accepts it only if the current snapshot is still the one that was loaded: the compare-and-set.
+
+The snapshot is the guard, not the property: a commit that only sets properties is never refused. So nothing of ours
+ever moves without a new snapshot: neither progress (a commit without files adds an empty one) nor, in a table that is
+adopted, the identity. For the same reason the library must not retry: it would put the old transaction on top of a
+table whose progress has moved meanwhile. It takes the number of its retries from the table's properties; we set it to
+0 on our handle alone, as the retries of others' tools on this table are theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.table import DataScan, FileScanTask, Transaction
+from pyiceberg.table import Table as Handle
+
+from emitter.clock import time_of
+from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
+from emitter.model import Slice, Table, TableCommit, TableProgress, Window
+from emitter.writers import hive, iceberg_tables
+from emitter.writers.base import OnBroken, advanced
+from emitter.writers.iceberg_catalog import IcebergCatalog
+from emitter.writers.iceberg_io import Place
+from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class IcebergWriter(RegisteringWriter):
+    """See the module."""
+
+    format_name = "iceberg"
+    crash_points = (
+        "iceberg.staged",
+        "iceberg.created",
+        "iceberg.adopted",
+        "iceberg.checked",
+        "iceberg.appended",
+        "iceberg.committed",
+    )
+    own_folders = frozenset({"metadata"})
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._place = Place(self.storage)
+        self._catalog = IcebergCatalog(self._catalog_config, self._place)
+
+    def check(self) -> None:
+        super().check()
+        self._catalog.check()
+
+    def progress(self, table: str) -> Mapping[Slice, TableProgress]:
+        handle = self._catalog.load(table)
+        return iceberg_tables.recorded(table, handle.metadata) if handle else {}
+
+    def _find(self, table: str) -> FoundTable | None:
+        handle = self._catalog.load(table)
+        return self._found(table, handle) if handle else None
+
+    def _found(self, name: str, handle: Handle) -> FoundTable:
+        place = self._place.of(name)
+        if handle.metadata.location.rstrip("/") != place or handle.metadata.format_version < 2:
+            raise ForeignTableError(
+                f"Iceberg table {self._catalog.namespace}.{name} in {self._catalog.text} is at"
+                f" {handle.metadata.location} in format version {handle.metadata.format_version}, and needed at {place}"
+                " in version 2 or later",
+                hint="choose another output.catalog.namespace, or set output.uri to where the tables are",
+            )
+        return FoundTable(
+            handle.metadata.properties.get(iceberg_tables.RUN_ID),
+            iceberg_tables.columns_of(handle.schema()),
+            iceberg_tables.partition_text(handle.spec(), handle.schema()),
+        )
+
+    def _declared(self, table: Table) -> FoundTable:
+        schema = iceberg_tables.schema_of(table)
+        spec = iceberg_tables.spec_of(schema, self.options.partition.granularity)
+        return FoundTable(self._run_id, iceberg_tables.columns_of(schema), iceberg_tables.partition_text(spec, schema))
+
+    def _create(self, table: Table) -> None:
+        assert self._run_id is not None
+        schema = iceberg_tables.schema_of(table)
+        self._catalog.create(
+            table.name,
+            schema,
+            iceberg_tables.spec_of(schema, self.options.partition.granularity),
+            iceberg_tables.properties_of(schema, self._run_id),
+        )
+
+    def _adopt(self, table: Table) -> None:
+        handle = self._loaded(table)
+        if iceberg_tables.RUN_ID in handle.metadata.properties:  # somebody was faster: is it us?
+            return
+        with self._catalog.committing(table.name):
+            transaction = Transaction(handle)
+            with transaction.update_snapshot().fast_append():
+                pass  # without files: it is the guard against whom else adopts it now
+            transaction.set_properties({iceberg_tables.RUN_ID: str(self._run_id)})
+            transaction.commit_transaction()
+        self._crash("iceberg.adopted")
+
+    def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
+        (commit,) = commits
+        table = self._opened(commit.table)
+        handle = self._loaded(table)
+        known = iceberg_tables.recorded(table.name, handle.metadata).get(slice)
+        check_expected(slice, commit, known)
+        after = advanced(known, commit)
+        self._crash("iceberg.checked")
+        schema, spec = iceberg_tables.schema_of(table), handle.spec()
+        files = [iceberg_tables.data_file(file, self._place.of(file.final_path), schema, spec) for file in commit.files]
+        with self._catalog.committing(table.name):
+            transaction = Transaction(handle)
+            with transaction.update_snapshot().merge_append() as append:
+                for file in files:
+                    append.append_data_file(file)
+            record = iceberg_tables.Recorded(after, append.snapshot_id, handle.metadata.next_sequence_number())
+            transaction.set_properties(record.as_property(slice))
+            self._crash("iceberg.appended")
+            transaction.commit_transaction()
+        self._crash("iceberg.committed")
+        return {table.name: after}
+
+    def _loaded(self, table: Table) -> Handle:
+        """The table as it stands, which must be as this run needs it, ready for one commit without retries."""
+        handle = self._catalog.load(table.name)
+        if handle is None:
+            raise StorageError("commit to", f"{self.storage.uri}/{table.name}", "somebody has dropped the table")
+        assert self._run_id is not None
+        self._check_found(self._run_id, table, self._found(table.name, handle))
+        properties = {**handle.metadata.properties, "commit.retry.num-retries": "0"}
+        handle.metadata = handle.metadata.model_copy(update={"properties": properties})
+        return handle
+
+    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
+        if window.seconds:
+            yield from self._rows(table, self._partitions(window), on_broken)
+
+    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
+        outside = f"not ({self._partitions(window)})" if window.seconds else AlwaysTrue()
+        yield from self._rows(table, outside, on_broken)
+
+    def _partitions(self, window: Window) -> str:
+        """The times of the partitions that overlap a window, as a filter."""
+        spec = self.options.partition
+        first, end = time_of(spec.start(window.first)), time_of(spec.end(window.end - 1))
+        return f"event_time >= '{first.isoformat()}' and event_time < '{end.isoformat()}'"
+
+    def _rows(
+        self, table: Table, where: str | BooleanExpression, on_broken: OnBroken | None
+    ) -> Iterator[pa.RecordBatch]:
+        handle = self._catalog.load(table.name)
+        if handle is None:
+            return
+        there = set(handle.schema().column_names)
+        names = tuple(column.name for column in table.columns if column.name in there)
+        scan = handle.scan(row_filter=where, selected_fields=names)
+        for task in scan.plan_files():
+            with _told(task.file.file_path, on_broken):
+                if not task.delete_files and task.residual == AlwaysTrue():  # every row of the file counts
+                    yield from hive.read_file(self.storage, self._place.path(task.file.file_path), table, on_broken)
+                else:
+                    yield from _read_in_part(scan, task)
+
+
+def _read_in_part(scan: DataScan, task: FileScanTask) -> Iterator[pa.RecordBatch]:
+    """A file less its deleted rows, and less those that the filter leaves out."""
+    reader = ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter)
+    return reader.to_record_batches([task])
+
+
+@contextmanager
+def _told(location: str, on_broken: OnBroken | None) -> Iterator[None]:
+    """A file that is gone or cannot be read, told or raised as what it is for readers: damage."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (StorageNotFoundError, pa.ArrowException) as error:
+        broken = DamagedStateError(
+            f"{location} is part of the table, but cannot be read: {error}",
+            hint="every reader of the table fails on it: restore it from a backup",
+        )
+        if on_broken is None:
+            raise broken from error
+        on_broken(broken)
+
+
+WRITER = IcebergWriter

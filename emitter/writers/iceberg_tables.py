@@ -1,0 +1,209 @@
+"""What an Iceberg table of ours is made of: schema, partitioning, properties, data files, and the progress it records.
+
+A table property `emitter.progress.<slice>` holds what the slice has reached, and the snapshot that brought it there,
+with its sequence number. Properties are not part of a snapshot: who sets a table back to an older one leaves them as
+they are. So each recorded snapshot must be the current one or one of its ancestors. Where ancestors have expired (some
+tools cut the link of a snapshot to its parent then), it may also be older than the oldest one that is left: sequence
+numbers grow with every snapshot, and never fall.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.name_mapping import create_mapping_from_schema
+from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, Transform
+from pyiceberg.types import (
+    BooleanType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+
+from emitter.clock import text_of
+from emitter.errors import DamagedStateError, RolledBackError
+from emitter.model import Slice, StagedFile, Table, TableProgress
+
+RUN_ID = "emitter.run-id"
+_PROGRESS = "emitter.progress."
+_TYPES: dict[str, IcebergType] = {
+    "int32": IntegerType(),
+    "int64": LongType(),
+    "float64": DoubleType(),
+    "bool": BooleanType(),
+    "string": StringType(),
+    "timestamp": TimestamptzType(),
+    "money": DecimalType(12, 2),
+}
+_TRANSFORMS: dict[str, Transform[int, int]] = {
+    "month": MonthTransform(),
+    "day": DayTransform(),
+    "hour": HourTransform(),
+}
+
+
+def schema_of(table: Table) -> Schema:
+    """The columns, with the field ids that the encoder writes into the files."""
+    return Schema(
+        *(
+            NestedField(place, column.name, _TYPES[column.type], required=not column.nullable, doc=column.description)
+            for place, column in enumerate(table.columns, 1)
+        )
+    )
+
+
+def spec_of(schema: Schema, granularity: str) -> PartitionSpec:
+    """Hidden partitioning by `event_time`: readers filter on the time itself."""
+    return PartitionSpec(
+        PartitionField(
+            schema.find_field("event_time").field_id,
+            PARTITION_FIELD_ID_START,
+            _TRANSFORMS[granularity],
+            f"event_time_{granularity}",
+        )
+    )
+
+
+def properties_of(schema: Schema, run_id: str) -> dict[str, str]:
+    """What a table gets in the act of its creation: whose it is, and what lets it live for long."""
+    return {
+        RUN_ID: run_id,
+        "format-version": "2",
+        # Every commit writes a metadata file. The newest hundred stay, for readers that were given one by its name.
+        "write.metadata.delete-after-commit.enabled": "true",
+        "write.metadata.previous-versions-max": "100",
+        # Every commit adds a manifest, and reads the list of all: it takes longer with each, unless they merge.
+        "commit.manifest-merge.enabled": "true",
+        "commit.manifest.min-count-to-merge": "50",
+        "commit.manifest.target-size-bytes": str(256 * 1024),
+        # What a tool that expires snapshots without further orders shall keep: all of them make commits slow.
+        "history.expire.max-snapshot-age-ms": str(3_600_000),
+        "history.expire.min-snapshots-to-keep": "20",
+        "write.metadata.metrics.default": "truncate(16)",
+        # For files of other tools that carry no field ids.
+        "schema.name-mapping.default": create_mapping_from_schema(schema).model_dump_json(),
+    }
+
+
+def columns_of(schema: Schema) -> tuple[tuple[str, str, bool], ...]:
+    """(name, type and field id such as `long#1`, nullable). Readers match columns by id, and our files have 1, 2, 3..."""
+    return tuple(
+        (field.name, f"{field.field_type}#{field.field_id}".replace(" ", ""), not field.required)
+        for field in schema.fields
+    )
+
+
+def partition_text(spec: PartitionSpec, schema: Schema) -> str:
+    """Such as `day(event_time)`."""
+    return ", ".join(f"{field.transform}({schema.find_column_name(field.source_id)})" for field in spec.fields)
+
+
+def data_file(file: StagedFile, location: str, schema: Schema, spec: PartitionSpec) -> DataFile:
+    """A staged file as a manifest names it, with its statistics. Nothing is read: they are in the footer that the
+    encoder kept. Raises ValueError for one whose rows are of two partitions.
+    """
+    statistics = data_file_statistics_from_parquet_metadata(
+        file.metadata, compute_statistics_plan(schema, {}), parquet_path_to_id_mapping(schema)
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=location,
+        file_format=FileFormat.PARQUET,
+        partition=statistics.partition(spec, schema),
+        file_size_in_bytes=file.size_bytes,
+        sort_order_id=None,
+        spec_id=spec.spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A slice's progress, and the snapshot that brought it."""
+
+    progress: TableProgress
+    snapshot_id: int
+    sequence_number: int
+
+    def as_property(self, slice: Slice) -> dict[str, str]:
+        """The table property that says so."""
+        value = {
+            "slot": self.progress.slot,
+            "time": text_of(self.progress.slot),  # for people
+            "rows": self.progress.rows,
+            "files": self.progress.files,
+            "bytes": self.progress.bytes,
+            "snapshot": self.snapshot_id,
+            "sequence": self.sequence_number,
+        }
+        return {f"{_PROGRESS}{slice}": json.dumps(value, separators=(",", ":"))}
+
+
+def recorded(name: str, metadata: TableMetadata) -> dict[Slice, TableProgress]:
+    """What a table says of every slice. Raises RolledBackError where it holds less than that, and DamagedStateError."""
+    found = {slice: _decode(name, key, metadata.properties[key]) for key, slice in _slices(metadata.properties)}
+    line = _lineage(metadata)
+    oldest = min(line.values(), default=None)
+    for slice, known in found.items():
+        if known.snapshot_id not in line and (oldest is None or known.sequence_number >= oldest):
+            raise RolledBackError(
+                f"Iceberg table {name} was set back to {_shown(metadata)}, behind snapshot {known.snapshot_id}, with"
+                f" which slice {slice} reached {text_of(known.progress.slot)}: rows that it counts are missing",
+                hint="make the newest snapshot the current one again (in pyiceberg: table.manage_snapshots()"
+                f".set_current_snapshot({known.snapshot_id}).commit()), or start anew with another output.uri",
+            )
+    return {slice: known.progress for slice, known in found.items()}
+
+
+def _shown(metadata: TableMetadata) -> str:
+    return "no snapshot" if metadata.current_snapshot_id is None else f"snapshot {metadata.current_snapshot_id}"
+
+
+def _lineage(metadata: TableMetadata) -> dict[int, int]:
+    """The current snapshot and its ancestors, as far as they are still there: id -> sequence number."""
+    known = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    line: dict[int, int] = {}
+    place = metadata.current_snapshot_id
+    while place is not None and place in known:
+        line[place] = known[place].sequence_number or 0
+        place = known[place].parent_snapshot_id
+    return line
+
+
+def _slices(properties: Mapping[str, str]) -> Iterator[tuple[str, Slice]]:
+    for key in properties:
+        index, of, count = key.removeprefix(_PROGRESS).partition("-of-")
+        if key.startswith(_PROGRESS) and of and index.isdecimal() and count.isdecimal():
+            yield key, Slice(int(index), int(count))
+
+
+def _decode(name: str, key: str, text: str) -> Recorded:
+    try:
+        value = json.loads(text)
+        numbers = [value[part] for part in ("slot", "rows", "files", "bytes", "snapshot", "sequence")]
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError(f"{numbers} are no counts")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedStateError(
+            f"property {key} of Iceberg table {name} cannot be understood: {error}",
+            hint="somebody changed it: set it back to what an older metadata file of the table says",
+        ) from error
+    return Recorded(TableProgress(*numbers[:4]), *numbers[4:])
