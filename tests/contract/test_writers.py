@@ -184,7 +184,7 @@ class CreateWriterTest(unittest.TestCase):
         with self.assertRaisesRegex(UsageError, "no format 'csv'"):
             create_writer("csv", "somewhere")
         with self.assertRaisesRegex(UsageError, "not on a local disk"):
-            create_writer("parquet", "s3://bucket/shop")
+            create_writer("parquet", "gs://bucket/shop")
 
 
 if __name__ == "__main__":
