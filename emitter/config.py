@@ -136,10 +136,10 @@ class OutputConfig:
     uri: Annotated[
         str,
         text(
-            "a folder such as ./data/shop, or a URI such as file:///data/shop",
-            r"file:///.{1,4000}|(?![\w+.-]{2,}:).{1,4000}",
+            "a folder such as ./data/shop, or a URI such as file:///data/shop or s3://bucket/shop",
+            r"file:///.{1,4000}|s3://[A-Za-z0-9._-]{3,63}(/[A-Za-z0-9._=-]+)*/?|(?![\w+.-]{2,}:).{1,4000}",
         ),
-        Field(description="The folder of the output: a path from the working directory, or a file:// URI."),
+        Field(description="The folder of the output: a path from the working directory, a file:// or an s3:// URI."),
     ]
     s3: S3Config = field(default_factory=S3Config)
     catalog: CatalogConfig = field(default_factory=CatalogConfig)

@@ -110,14 +110,14 @@ class LocalStorage(Storage):
         data = self.read(path)
         return data, _digest(data)
 
-    def replace_version(self, path: str, data: bytes, version: str | None) -> None:
+    def replace_version(self, path: str, data: bytes, version: str | None) -> str:
         """A disk has no compare-and-set: nobody else may come between the look and the rename. The lock of the slice
         sees to that.
         """
         if version is None:
             if not self.put_if_absent(path, data):
                 raise moved(path)
-            return
+            return _digest(data)
         try:
             unmoved = _digest(self.read(path)) == version
         except StorageNotFoundError:
@@ -125,6 +125,7 @@ class LocalStorage(Storage):
         if not unmoved:
             raise moved(path)
         self.replace(path, data)
+        return _digest(data)
 
     def list(self, folder: str) -> list[Entry]:
         target = self._path(folder)

@@ -60,8 +60,8 @@ class Storage(ABC):
 
     @abstractmethod
     def put_if_absent(self, path: str, data: Any) -> bool:
-        """Write an object whole, unless there is one: then False, and it stays as it was. Idempotent only
-        through what the caller reads afterwards.
+        """Write an object whole, unless there is one: then False, and it stays as it was. May be True as well where
+        it is there with these very bytes: after a lost reply nobody knows whose they are.
         """
 
     @abstractmethod
@@ -69,9 +69,10 @@ class Storage(ABC):
         """The whole object, and which version of it this is. Equal bytes may be an equal version."""
 
     @abstractmethod
-    def replace_version(self, path: str, data: bytes, version: str | None) -> None:
-        """Replace an object if it is still that version (None: if there is none). Raises CommitConflictError where
-        it is another or gone. With `has_locks`, only writers that hold the same lock are kept apart.
+    def replace_version(self, path: str, data: bytes, version: str | None) -> str:
+        """Replace an object if it is still that version (None: if there is none), and give the new one. Raises
+        CommitConflictError where it is another or gone. With `has_locks`, only writers that hold the same lock are
+        kept apart.
         """
 
     @abstractmethod

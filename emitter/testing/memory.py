@@ -76,12 +76,13 @@ class MemoryStorage(Storage):
         data = self.read(path)
         return data, hashlib.sha256(data).hexdigest()
 
-    def replace_version(self, path: str, data: bytes, version: str | None) -> None:
+    def replace_version(self, path: str, data: bytes, version: str | None) -> str:
         with self._guard:
             known = self.read_version(path)[1] if path in self.objects else None
             if known != version:
                 raise moved(path)
             self.write(path, data)
+            return self.read_version(path)[1]
 
     def list(self, folder: str) -> list[Entry]:
         with self._guard:

@@ -9,25 +9,30 @@ from emitter.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from emitter.connections import CatalogConfig, S3Config
+    from emitter.storage import Storage
     from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 
-FORMATS: dict[str, str] = {"parquet": "emitter.writers.parquet"}
+FORMATS: dict[str, str] = {
+    "parquet": "emitter.writers.parquet",
+    "delta": "emitter.writers.delta",
+    "iceberg": "emitter.writers.iceberg",
+    "ducklake": "emitter.writers.ducklake",
+}
 """Format name -> module with a class named WRITER."""
 
 
 def create_writer(
     format: str,
     output_uri: str,
-    s3: S3Config | None = None,  # noqa: ARG001
+    s3: S3Config | None = None,
     catalog: CatalogConfig | None = None,
     options: WriterOptions | None = None,
     *,
     crash_hook: CrashHook | None = None,
 ) -> TableWriter:
-    """The writer of a format for an output. Touches no storage. Raises UsageError for a format or an output
-    that there is no support for.
+    """The writer of a format for an output: a path, a `file://` or an `s3://` URI. Touches no storage. Raises
+    UsageError for a format or an output that there is no support for, and MissingExtraError.
     """
-    from emitter.local_storage import LocalStorage
     from emitter.writers.base import WriterOptions, no_crash
 
     if format not in FORMATS:
@@ -36,4 +41,16 @@ def create_writer(
         writer: type[TableWriter] = importlib.import_module(FORMATS[format]).WRITER
     except ModuleNotFoundError as error:
         raise MissingExtraError(format, needed_for=f"output.format {format}") from error
-    return writer(LocalStorage(output_uri), options or WriterOptions(), crash_hook or no_crash, catalog=catalog)
+    return writer(_storage(output_uri, s3), options or WriterOptions(), crash_hook or no_crash, catalog=catalog)
+
+
+def _storage(uri: str, s3: S3Config | None) -> Storage:
+    if uri.startswith("s3://"):
+        from emitter.connections import S3Config
+        from emitter.object_storage import ObjectStorage
+        from emitter.s3 import S3Access
+
+        return ObjectStorage(uri, S3Access(s3 or S3Config()))
+    from emitter.local_storage import LocalStorage
+
+    return LocalStorage(uri)

@@ -88,6 +88,9 @@ class RightValues(ConfigTest):
                 "output.uri": "./data",
                 "output.s3.endpoint_url": None,
                 "output.s3.region": None,
+                "output.s3.path_style": None,
+                "output.s3.ca_file": None,
+                "output.s3.role_arn": None,
                 "output.catalog.uri": None,
                 "output.catalog.namespace": None,
                 "output.compression": "zstd",
@@ -131,6 +134,9 @@ class RightValues(ConfigTest):
             ("tables", ["orders", "customers"], ("orders", "customers")),
             ("output.uri", "file:///data/shop", "file:///data/shop"),
             ("output.uri", "with space/ümlaut", "with space/ümlaut"),
+            ("output.uri", "s3://bucket", "s3://bucket"),
+            ("output.uri", "s3://some.bucket/deep/er/", "s3://some.bucket/deep/er/"),
+            ("output.s3.path_style", False, False),
             ("ecommerce.orders_per_second", 0, 0.0),
             ("ecommerce.promotions", {date(2026, 11, 27): 2}, (("2026-11-27", 2.0),)),
             (
@@ -182,7 +188,7 @@ class WrongValues(ConfigTest):
         speed = "max, or a number above 0 up to 1000000"
         start = "now, or a time in whole seconds from 2020-01-01 to 2087-12-31, such as 2026-01-01T00:00:00Z"
         batch = "a whole number from 1 to 2678400"
-        folder = "a folder such as ./data/shop, or a URI such as file:///data/shop"
+        folder = "a folder such as ./data/shop, or a URI such as file:///data/shop or s3://bucket/shop"
         zones = "a mapping of at least one time zone to its weight, such as {Europe/Berlin: 1}"
         days = "a mapping of days to factors, such as {2026-11-27: 1.8}"
         seed = "a whole number from 0 to 9223372036854775807"
@@ -222,6 +228,9 @@ class WrongValues(ConfigTest):
             ("output.format", "csv", "'csv'", "one of: parquet"),
             ("output.uri", "", "''", folder),
             ("output.uri", "http://x", "'http://x'", folder),
+            ("output.uri", "s3://", "'s3://'", folder),
+            ("output.uri", "s3://bucket//shop", "'s3://bucket//shop'", folder),
+            ("output.uri", "s3://user:word@bucket/shop", "'s3://***@bucket/shop'", folder),
             ("output.uri", "a\x00b", "'a\\x00b'", folder),
             ("output.compression", "zip", "'zip'", "one of: zstd, snappy, lz4, gzip, none"),
             ("output.s3.endpoint_url", "x", "'x'", "a URL such as http://127.0.0.1:9000, without a user"),

@@ -54,7 +54,8 @@ class StorageContract:
         self.assertEqual(data, b"first")
         with self.assertRaises(CommitConflictError):
             self.storage.replace_version("a/b", b"another first", None)
-        self.storage.replace_version("a/b", b"second", first)
+        second = self.storage.replace_version("a/b", b"second", first)
+        self.assertEqual(self.storage.read_version("a/b"), (b"second", second))
         with self.assertRaises(CommitConflictError):
             self.storage.replace_version("a/b", b"late", first)
         self.assertEqual(self.storage.read("a/b"), b"second")
@@ -102,6 +103,31 @@ class StorageContract:
             with self.assertRaises(StorageNotFoundError):
                 self.storage.rename(path, "target")
 
+    def test_lists_by_name_with_sizes(self):
+        for path, data in (("f/b", b"12"), ("f/a/x", b""), ("f/.c", b"3"), ("g", b"")):
+            self.storage.write(path, data)
+        self.assertEqual(self.storage.list("f"), [Entry(".c", False, 1), Entry("a", True, 0), Entry("b", False, 2)])
+        self.assertEqual(self.storage.list("nowhere/at/all"), [])
+
+    def test_removing_is_idempotent(self):
+        self.storage.write("a/b", b"")
+        for _ in range(2):
+            self.storage.remove("a/b")
+        self.assertEqual(self.storage.list("a"), [])
+
+    def test_renaming_makes_folders_and_replaces(self):
+        self.storage.write("a", b"new")
+        self.storage.write("x/y/z", b"old")
+        self.storage.rename("a", "x/y/z")
+        self.storage.sync_folders({"x/y"})
+        self.assertEqual(self.storage.read("x/y/z"), b"new")
+        with self.assertRaises(StorageNotFoundError):
+            self.storage.read("a")
+
+
+class FoldersAndLocksContract(StorageContract):
+    """What object stores do not have."""
+
     def test_a_file_where_a_folder_should_be_is_not_absence(self):
         self.storage.write("a", b"")
         attempts = [
@@ -125,27 +151,6 @@ class StorageContract:
         with self.assertRaises(StorageError):
             self.storage.put_if_absent("a", b"")
 
-    def test_lists_by_name_with_sizes(self):
-        for path, data in (("f/b", b"12"), ("f/a/x", b""), ("f/.c", b"3"), ("g", b"")):
-            self.storage.write(path, data)
-        self.assertEqual(self.storage.list("f"), [Entry(".c", False, 1), Entry("a", True, 0), Entry("b", False, 2)])
-        self.assertEqual(self.storage.list("nowhere/at/all"), [])
-
-    def test_removing_is_idempotent(self):
-        self.storage.write("a/b", b"")
-        for _ in range(2):
-            self.storage.remove("a/b")
-        self.assertEqual(self.storage.list("a"), [])
-
-    def test_renaming_makes_folders_and_replaces(self):
-        self.storage.write("a", b"new")
-        self.storage.write("x/y/z", b"old")
-        self.storage.rename("a", "x/y/z")
-        self.storage.sync_folders({"x/y"})
-        self.assertEqual(self.storage.read("x/y/z"), b"new")
-        with self.assertRaises(StorageNotFoundError):
-            self.storage.read("a")
-
     def test_a_lock_has_one_holder_and_can_be_taken_again(self):
         for _ in range(2):
             with self.storage.lock("locks/a"), self.storage.lock("locks/b"):
@@ -160,7 +165,7 @@ class StorageContract:
             pass
 
 
-class MemoryStorageTest(StorageContract, unittest.TestCase):
+class MemoryStorageTest(FoldersAndLocksContract, unittest.TestCase):
     def setUp(self):
         self.storage = MemoryStorage()
 
@@ -176,7 +181,7 @@ class LocalCase(unittest.TestCase):
         return sorted(path.name for path in (self.root / folder).iterdir())
 
 
-class LocalStorageTest(StorageContract, LocalCase):
+class LocalStorageTest(FoldersAndLocksContract, LocalCase):
     def test_takes_paths_and_file_uris(self):
         path = self.root.parent / "with space"
         for uri in (path, str(path), f"file://{path}", path.as_uri(), f"file://localhost{path}"):
