@@ -12,6 +12,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,28 @@ import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import requests
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError, ResponseStreamingError
 from deltalake import DeltaTable, write_deltalake
 from pyarrow.fs import S3FileSystem as ArrowS3
+from pyiceberg.catalog import load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    UnauthorizedError,
+)
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.types import LongType, NestedField
 from s3fs import S3FileSystem
 
 from tests.support import postgres, s3_server
 from tests.support.proxy import HttpProxy, TcpProxy
+from tests.support.rest_catalog import RestCatalog, rest_error
 from tests.support.wire_faults import Hold, answer, cut, cut_reply, lose_reply
 
 REPOSITORY = Path(__file__).parents[2]
@@ -396,6 +411,70 @@ class PostgresTest(unittest.TestCase):
         psutil.wait_procs([between], timeout=30)
         self.assertRaises(psycopg.OperationalError, psycopg.connect, url)
         self.assertFalse(Path(folder).exists())
+
+
+class RestCatalogTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.s3 = s3_server.shared()
+        cls.warehouse = f"s3://{cls.s3.new_bucket()}"
+        cls.server = cls.enterClassContext(RestCatalog(cls.warehouse, cls.s3))
+
+    def setUp(self):
+        self.proxy = self.enterContext(HttpProxy(self.server.address))
+        self.catalogue = load_catalog("test", **self.server.properties(self.proxy.endpoint_url))
+        self.addCleanup(self.catalogue.close)
+        self.namespace = self.id().rpartition(".")[2]
+        self.catalogue.create_namespace(self.namespace)
+        self.name = f"{self.namespace}.t"
+        schema = Schema(NestedField(1, "x", LongType()))
+        self.table = self.catalogue.create_table(self.name, schema, properties={"commit.retry.num-retries": "0"})
+
+    def append(self, x: int, table: Table | None = None) -> None:
+        (table or self.catalogue.load_table(self.name)).append(pa.table({"x": [x]}))
+
+    def rows(self) -> list[int]:
+        return sorted(self.catalogue.load_table(self.name).scan().to_arrow()["x"].to_pylist())
+
+    def test_without_the_token_nobody_is_let_in(self):
+        with self.assertRaises(UnauthorizedError):
+            load_catalog("test", **{**self.server.properties(), "token": "another"})
+
+    def test_tables_are_made_once_listed_and_dropped(self):
+        self.assertRaises(TableAlreadyExistsError, self.catalogue.create_table, self.name, self.table.schema())
+        self.assertRaises(NamespaceAlreadyExistsError, self.catalogue.create_namespace, self.namespace)
+        with self.catalogue.create_table_transaction(f"{self.namespace}.u", self.table.schema()) as transaction:
+            self.assertEqual(self.catalogue.list_tables(self.namespace), [(self.namespace, "t")])
+            transaction.set_properties({"made": "with it"})
+        self.assertEqual(self.catalogue.load_table(f"{self.namespace}.u").properties["made"], "with it")
+        self.catalogue.drop_table(f"{self.namespace}.u")
+        self.assertRaises(NoSuchTableError, self.catalogue.load_table, f"{self.namespace}.u")
+
+    def test_of_two_commits_on_one_snapshot_the_second_is_refused(self):
+        first, second = (self.catalogue.load_table(self.name) for _ in range(2))
+        self.append(1, first)
+        self.assertRaises(CommitFailedException, self.append, 2, second)
+        self.assertEqual(self.rows(), [1])
+
+    def test_answers_are_invented_landed_or_not(self):
+        commit = {"method": "POST", "path": "/tables/t$"}
+        self.proxy.inject(answer(409, body=rest_error("CommitFailedException")), **commit)
+        self.assertRaises(CommitFailedException, self.append, 1)
+        for x, (status, landed) in enumerate(product([500, 502, 504], [False, True])):
+            self.proxy.inject(answer(status, landed=landed), **commit)
+            with self.subTest(status=status, landed=landed):
+                self.assertRaises(CommitStateUnknownException, self.append, x)
+        self.assertEqual(self.rows(), [1, 3, 5])
+
+    def test_a_commit_lands_late_unless_another_came_first(self):
+        late, too_late = Hold(), Hold()
+        for x, hold in enumerate([late, too_late]):
+            self.proxy.inject(hold, method="POST", path="/tables/t$")
+            self.assertRaises(requests.ConnectionError, self.append, x)
+            self.assertEqual(self.rows(), [])
+        self.assertIn(b"200 OK", late.release())
+        self.assertIn(b"409 Conflict", too_late.release())
+        self.assertEqual(self.rows(), [0])
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class HttpProxy(Proxy):
                     exchange.reply(exchange.forward())
                 else:
                     fault.action(exchange)
-                    fault.count()
+                    fault.done()
                 if not exchange.replied:
                     return
 
@@ -235,7 +235,7 @@ class TcpProxy(Proxy):
                     else:
                         exchange = Exchange(request, client, partial(_ask, server, chunk))
                         fault.action(exchange)
-                        fault.count()
+                        fault.done()
                         if not exchange.replied:
                             return
 

@@ -133,22 +133,25 @@ class Fault:
         self.action = action
         self._wanted = wanted
         self._first, self._last = nth, None if times is None else nth + times - 1
-        self._seen = self.struck = 0
+        self._seen = self._done = 0
+        self.struck = 0  # requests it took, which may still be on their way
         self._changed = threading.Condition()
 
     def takes(self, request: Request) -> bool:
         if not self._wanted(request):
             return False
         self._seen += 1
-        return self._first <= self._seen and (self._last is None or self._seen <= self._last)
+        taken = self._first <= self._seen and (self._last is None or self._seen <= self._last)
+        self.struck += taken
+        return taken
 
-    def count(self) -> None:
+    def done(self) -> None:
         with self._changed:
-            self.struck += 1
+            self._done += 1
             self._changed.notify_all()
 
     def wait(self, times: int = 1) -> None:
         """Until it has been carried out so many times."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.struck >= times, DEADLINE_SECONDS):
-                raise TimeoutError(f"struck {self.struck} times, not {times}")
+            if not self._changed.wait_for(lambda: self._done >= times, DEADLINE_SECONDS):
+                raise TimeoutError(f"carried out {self._done} times, not {times}")
