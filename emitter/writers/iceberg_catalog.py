@@ -12,6 +12,7 @@ limited time. A catalogue is reached when it is first asked, and made when the f
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -184,6 +185,7 @@ class IcebergCatalog:
                     self._client = SqlCatalog(
                         NAME, uri=uri, init_catalog_tables="false", pool_pre_ping="true", **self._place.properties()
                     )
+                weakref.finalize(self, self._client.close)
             return self._client
 
 

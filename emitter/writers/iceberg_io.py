@@ -110,7 +110,9 @@ class _Input(InputFile):
         return True
 
     def open(self, seekable: bool = True) -> InputStream:  # noqa: ARG002
-        return self._storage.open_file(self._path)
+        if self._path.endswith(".parquet"):
+            return self._storage.open_file(self._path)
+        return io.BytesIO(self._storage.read(self._path))  # metadata is read whole: so it takes one request
 
 
 class _Output(OutputFile):

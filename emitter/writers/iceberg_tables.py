@@ -102,7 +102,7 @@ def properties_of(schema: Schema, run_id: str) -> dict[str, str]:
 
 
 def columns_of(schema: Schema) -> tuple[tuple[str, str, bool], ...]:
-    """(name, type and field id such as `long#1`, nullable). Readers match columns by id, and our files have 1, 2, 3..."""
+    """(name, type and field id such as `long#1`, nullable). Readers match columns by id: our files have 1, 2, 3..."""
     return tuple(
         (field.name, f"{field.field_type}#{field.field_id}".replace(" ", ""), not field.required)
         for field in schema.fields
