@@ -1,0 +1,79 @@
+"""Whether a Delta table was set back behind what it says of itself.
+
+RESTORE brings back the files of an older version, but the application transactions stay as they are, and with them the
+progress: the rows in between would be missing for ever. So every commit first looks at those since the version that
+was looked at last, newest first. One that is ours ends the search: it tells which version it was made from, and its
+writer had looked at all up to that one. Usually that is one small object to read.
+
+A RESTORE is harmless where none of our commits is newer than what it brought back, for instance where it undoes another
+RESTORE. All else that others do (compaction, deletion, vacuum, a checkpoint) is theirs to answer for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from emitter.errors import DamagedStateError
+
+_COMMITS_MAX = 10_000  # looked at; more come from others only after a long time
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCommit:
+    """What matters here of one entry of the log."""
+
+    made_from: int | None = None  # in ours: the version that its writer had looked at
+    restored: int | None = None  # in a RESTORE: the version that it brought back, -1 if it does not tell
+
+
+ReadCommit = Callable[[int], LoggedCommit | None]
+"""The commit that made a version; None where the log was cleaned up."""
+
+
+def decode(data: bytes, path: str, names: str) -> LoggedCommit:
+    """An entry of the log. It is ours if it moves an application transaction whose name begins with `names`. Raises
+    DamagedStateError.
+    """
+    try:
+        actions: list[dict[str, Any]] = [json.loads(line) for line in data.splitlines() if line.strip()]
+        info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+        ours = any(action["txn"]["appId"].startswith(names) for action in actions if "txn" in action)
+        restored = None
+        if info.get("operation") == "RESTORE":
+            target = info.get("operationParameters", {}).get("version")
+            restored = -1 if target is None else int(target)
+        return LoggedCommit(int(info.get("readVersion", -1)) if ours else None, restored)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedStateError(
+            f"{path} cannot be understood ({type(error).__name__}: {error})",
+            hint="every reader of the table fails on it: restore it from a backup",
+        ) from error
+
+
+def find_rollback(read: ReadCommit, newest: int, looked_at: int) -> int | None:
+    """The version that a RESTORE made by which rows of ours were lost, if there is one between `looked_at` (not in it)
+    and `newest` (in it).
+    """
+    version, end = newest, max(looked_at, newest - _COMMITS_MAX)
+    while version > end:
+        commit = read(version)
+        if commit is None:  # the log was cleaned up: that takes the whole retention time, and says nothing
+            return None
+        if commit.made_from is not None:
+            end = max(end, commit.made_from)
+        if commit.restored is None:
+            version -= 1
+        elif _has_ours(read, commit.restored, version):
+            return version
+        else:
+            version = commit.restored
+    return None
+
+
+def _has_ours(read: ReadCommit, after: int, before: int) -> bool:
+    """Whether one of ours is between two versions. What cannot be read may be."""
+    between = map(read, range(before - 1, after, -1))
+    return any(commit is None or commit.made_from is not None for commit in between)

@@ -1,0 +1,197 @@
+"""Delta tables as the library has them: opened, created, described, and listed; and its errors in our terms.
+
+The types of its errors tell little. TableNotFoundError also comes where a folder cannot be read or made, so a table is
+only absent where its log has no entries. A request to S3 that failed, or a full disk, is an OSError whose errno is in
+the text alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from deltalake import DeltaTable, Field, Schema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.schema import PrimitiveType
+
+from emitter.errors import CommitConflictError, ForeignTableError, StorageError, UsageError
+from emitter.local_storage import LocalStorage
+from emitter.model import Table
+from emitter.object_storage import ObjectStorage
+from emitter.partitioning import PartitionSpec
+from emitter.storage import Storage
+from emitter.writers.registering import FoundTable
+
+LOG = "_delta_log"
+RUN_ID = "emitter.run_id"
+CHECKPOINT_COMMITS = 20
+PROPERTIES = {
+    # Every commit reads what came after the checkpoint: with 100 in between, the default, it takes three times as long.
+    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+    # A local disk lists the whole log three times in a commit: 20,000 entries cost 150 ms. A reader that follows the
+    # table by its log may be away for as long as this.
+    "delta.logRetentionDuration": "interval 1 days",
+    "delta.enableExpiredLogCleanup": "true",
+    # What vacuum leaves alone: files of readers that are slow, and ours between staging and commit.
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+}
+_HARMFUL_UNLESS = {
+    "delta.columnMapping.mode": "none",  # else files are read by other column names than ours
+    "delta.setTransactionRetentionDuration": None,  # else the table forgets its progress
+}
+_TYPES = {
+    "int32": "integer",
+    "int64": "long",
+    "float64": "double",
+    "bool": "boolean",
+    "string": "string",
+    "timestamp": "timestamp",
+    "money": "decimal(12,2)",
+}
+
+
+class DeltaTables:
+    """The Delta tables of an output. Nothing is kept: every table is loaded anew."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Raises UsageError for an output that the library would take for another place."""
+        self._storage = storage
+        self._access = storage.access if isinstance(storage, ObjectStorage) else None
+        self._base = str(storage.root) if isinstance(storage, LocalStorage) else storage.uri
+        if set("%\\") & set(self._base):
+            raise UsageError(
+                f"the library for Delta Lake cannot write below {self._base}",
+                hint="choose an output.uri without % and \\",
+            )
+
+    def credentials_version(self) -> int:
+        """Moves when what was loaded before holds credentials that are no longer those in force."""
+        return self._access.credentials_version() if self._access else 0
+
+    def where(self, table: str) -> str:
+        """For people."""
+        return f"the Delta table {self._storage.uri}/{table}"
+
+    def load(self, table: str) -> DeltaTable | None:
+        """The table as it stands; None only where it is absent."""
+        try:
+            return DeltaTable(f"{self._base}/{table}", storage_options=self._options())
+        except TableNotFoundError as error:
+            entries = self._storage.list(f"{table}/{LOG}")
+            if any(entry.name.endswith((".json", ".parquet")) for entry in entries):
+                raise storage_error("open", self.where(table), error) from error
+            return None
+        except (DeltaError, OSError) as error:
+            raise storage_error("open", self.where(table), error) from error
+
+    def create(self, table: Table, declared: FoundTable) -> None:
+        """Create the table, empty, unless it is there."""
+        texts = {column.name: column.description for column in table.columns}
+        fields = [
+            Field(name, PrimitiveType(kind), nullable=nullable, metadata=_comment(texts.get(name)))
+            for name, kind, nullable in declared.columns
+        ]
+        try:
+            DeltaTable.create(
+                f"{self._base}/{table.name}",
+                schema=Schema(fields),
+                mode="error",
+                partition_by=declared.partition.split(", "),
+                name=table.name,
+                description=table.description,
+                configuration={**PROPERTIES, RUN_ID: declared.run_id},
+                storage_options=self._options(),
+                raise_if_key_not_exists=False,
+            )
+        except (DeltaError, OSError) as error:
+            if self.load(table.name) is None:
+                raise storage_error("create", self.where(table.name), error) from error
+
+    def described(self, table: str, handle: DeltaTable) -> FoundTable:
+        """Raises ForeignTableError for a table that must not be written to."""
+        metadata = handle.metadata()
+        for name, harmless in _HARMFUL_UNLESS.items():
+            if metadata.configuration.get(name, harmless) != harmless:
+                raise ForeignTableError(
+                    f"{self.where(table)} has the property {name}, with which emitter cannot write to it",
+                    hint="unset the property, or choose another output.uri",
+                )
+        columns = tuple((field.name, _type_text(field), field.nullable) for field in handle.schema().fields)
+        return FoundTable(metadata.configuration.get(RUN_ID), columns, ", ".join(metadata.partition_columns))
+
+    def files(self, table: str, handle: DeltaTable) -> list[tuple[str, tuple[str, ...]]]:
+        """The data files of the version that is loaded, by path in the table's folder, with their partition values.
+        Raises ForeignTableError where the files are not all there is to read.
+        """
+        import pyarrow as pa
+
+        if "deletionVectors" in (handle.protocol().reader_features or ()):
+            raise ForeignTableError(
+                f"{self.where(table)} has the feature deletionVectors, with which emitter cannot read it",
+                hint="remove the deletion vectors (REORG TABLE ... APPLY (PURGE)) and drop the feature",
+            )
+        with reading(self.where(table)):
+            added = pa.table(handle.get_add_actions(flatten=True))
+        values = [added[f"partition.{name}"].to_pylist() for name in handle.metadata().partition_columns]
+        partitions = [tuple(map(str, row)) for row in zip(*values, strict=True)]
+        paths: list[Any] = added["path"].to_pylist()
+        return sorted(zip(paths, partitions, strict=True))
+
+    def _options(self) -> dict[str, str] | None:
+        return self._access.delta_options() if self._access else None
+
+
+def declared_columns(table: Table, partition: PartitionSpec) -> tuple[tuple[str, str, bool], ...]:
+    """(name, type, nullable) of a table's columns, and of those it is partitioned by."""
+    columns = [(column.name, _TYPES[column.type], column.nullable) for column in table.columns]
+    return (*columns, *((name, "integer", False) for name in partition.columns))
+
+
+def partition_values(folder: str) -> dict[str, str]:
+    """`year=2026/month=01` as the log has it: integers, without zeros before them."""
+    pairs = (part.split("=") for part in folder.split("/"))
+    return {name: str(int(value)) for name, value in pairs}
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """The library's errors while a loaded table is read. What it could read when it loaded the table, and cannot now,
+    was moved by somebody since, by a clean-up for instance: that is worth another look, so it is a CommitConflictError.
+    """
+    try:
+        yield
+    except DeltaError as error:
+        raise CommitConflictError(
+            f"the log of {where} is no longer as it was: {reason(error)}", hint="read it again, and go on from there"
+        ) from error
+    except OSError as error:
+        raise storage_error("read", where, error) from error
+
+
+def storage_error(operation: str, where: str, error: Exception) -> StorageError:
+    """An error of the library as ours, with the hint that goes with what the system said."""
+    code = system_code(error)
+    return StorageError(operation, where, OSError(code, os.strerror(code)) if code else reason(error))
+
+
+def system_code(error: Exception) -> int | None:
+    """The errno, of which the library has kept the text alone."""
+    found = re.search(r"\(os error (\d+)\)|Os \{ code: (\d+)", str(error))
+    return int(found[1] or found[2]) if found else None
+
+
+def reason(error: Exception) -> str:
+    """The library's text on one line, without its colours and the pages that a server sent."""
+    plain = re.sub(r"\x1b\[\d+m|↳", "", str(error)).partition("<?xml")[0]
+    return " ".join(plain.split()) or type(error).__name__
+
+
+def _comment(text: str | None) -> dict[str, Any] | None:
+    return {"comment": text} if text else None
+
+
+def _type_text(field: Field) -> str:
+    return field.type.type if isinstance(field.type, PrimitiveType) else str(field.type)
