@@ -322,6 +322,7 @@ class Daemon:
 
     def _open(self) -> None:
         settings = self._settings
+        self._stack.callback(self._writer.close)
         self._stack.callback(self._stager.close)
         self._writer.check()
         self._take_own()

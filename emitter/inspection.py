@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,11 @@ class TableStatus:
 
 def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableStatus]:
     """Where each table of a run stands. Only reads."""
-    clock = clock or SystemClock()
-    writer = configured_writer(config)
+    with closing(configured_writer(config)) as writer:
+        return _status(config, writer, clock or SystemClock())
+
+
+def _status(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[TableStatus]:
     generator, journal = run_of(config, writer, clock)
     if journal is None:
         raise MissingJournalError(
@@ -110,11 +114,15 @@ def check(config: EmitterConfig, *, clock: Clock | None = None) -> list[str]:
     """See that a run of this configuration could start: what was looked at, a line each. Raises the first fault that
     only storage can tell; nothing is written.
     """
-    writer = configured_writer(config)
+    with closing(configured_writer(config)) as writer:
+        return _check(config, writer, clock or SystemClock())
+
+
+def _check(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[str]:
     done = ["configuration: every key and value is allowed"]
     writer.check()
     done.append(f"storage: {writer.storage.uri} can be read and written")
-    generator, journal = run_of(config, writer, clock or SystemClock())
+    generator, journal = run_of(config, writer, clock)
     if journal is None:
         run_id = Journal(identity_of(generator)).run_id
         done.append("journal: none yet, a new run begins here")

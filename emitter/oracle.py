@@ -7,6 +7,7 @@ memory; only an hour that differs is looked at row by row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,8 +135,20 @@ def verify(
     True rows beyond that are no fault: a commit may be under way. Without bounds, files outside the run's partitions
     count too. Only reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written.
     """
-    writer = configured_writer(config)
-    generator, journal = run_of(config, writer, clock or SystemClock())
+    with closing(configured_writer(config)) as writer:
+        return _verify(config, writer, from_slot, to_slot, table, clock or SystemClock(), on_progress)
+
+
+def _verify(
+    config: EmitterConfig,
+    writer: TableWriter,
+    from_slot: int | None,
+    to_slot: int | None,
+    table: str | None,
+    clock: Clock,
+    on_progress: OnProgress | None,
+) -> Verification:
+    generator, journal = run_of(config, writer, clock)
     if journal is None:
         raise MissingJournalError(
             f"there is no journal under {writer.storage.uri}: nothing was written there by emitter",

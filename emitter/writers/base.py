@@ -102,6 +102,9 @@ class TableWriter(ABC):
         """
         self.storage.check()
 
+    def close(self) -> None:  # noqa: B027 (not every format has any)
+        """Let go of connections. They are made again when they are needed."""
+
     @abstractmethod
     def hold(self, slice: Slice) -> AbstractContextManager[None]:
         """The right to write a slice. Raises SliceLockedError."""
