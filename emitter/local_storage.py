@@ -114,15 +114,11 @@ class LocalStorage(Storage):
         """A disk has no compare-and-set: nobody else may come between the look and the rename. The lock of the slice
         sees to that.
         """
-        if version is None:
-            if not self.put_if_absent(path, data):
-                raise moved(path)
-            return _digest(data)
         try:
-            unmoved = _digest(self.read(path)) == version
+            found = _digest(self.read(path))
         except StorageNotFoundError:
-            unmoved = False
-        if not unmoved:
+            found = None
+        if found != version:
             raise moved(path)
         self.replace(path, data)
         return _digest(data)

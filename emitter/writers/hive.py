@@ -30,21 +30,22 @@ def partitions(window: Window, spec: PartitionSpec) -> Iterator[tuple[int, str]]
 def visible_files(storage: Storage, table: str, spec: PartitionSpec, window: Window) -> Iterator[str]:
     """The Parquet files that a reader of these partitions would read, whoever wrote them."""
     for _, partition in partitions(window, spec):
-        yield from _files_below(storage, f"{table}/{partition}")
+        yield from files_below(storage, f"{table}/{partition}")
 
 
 def files_outside(storage: Storage, table: str, spec: PartitionSpec, window: Window) -> Iterator[str]:
     """The Parquet files that a reader of the whole table would read beside those of these partitions."""
     inside = {f"{table}/{partition}" for _, partition in partitions(window, spec)}
-    return (path for path in _files_below(storage, table) if path.rpartition("/")[0] not in inside)
+    return (path for path in files_below(storage, table) if path.rpartition("/")[0] not in inside)
 
 
-def _files_below(storage: Storage, folder: str) -> Iterator[str]:
+def files_below(storage: Storage, folder: str) -> Iterator[str]:
+    """The Parquet files that a reader of a folder would read."""
     for entry in storage.list(folder):
         if entry.name[0] in "._":
             continue
         if entry.is_folder:
-            yield from _files_below(storage, f"{folder}/{entry.name}")
+            yield from files_below(storage, f"{folder}/{entry.name}")
         elif entry.name.endswith(".parquet"):
             yield f"{folder}/{entry.name}"
 

@@ -1,15 +1,14 @@
-"""Parquet files in hive partitions, exactly once, on a local disk.
+"""Parquet files in hive partitions, exactly once, on a local disk and on S3.
 
     orders/year=2026/month=01/day=02/20260102T000000Z-20260102T010000Z-0of1-0-<digest>.parquet
     orders/_progress/0-of-1.json            what the table says of slice 0 of 1, and the commit under way
     orders/_staging/0-of-1/<name>.parquet.staged
-    _emitter/locks/0-of-1.lock              held by the one live process that writes the slice
+    _emitter/locks/0-of-1.lock              held by the one live process that writes the slice; on a disk
 
 A commit moves a table's slice from slot a to slot b:
 
 1.  Its files are staged under names that no reader looks for, each synced; then their folder is synced.
-2.  The progress object is read again. It must say a, or nothing is changed: the compare-and-set. (The lock keeps others
-    of this slice away in between.)
+2.  The progress object is read again. It must say a, or nothing is changed: the compare-and-set.
 3.  The *intent* is written into the progress object: b, and every staged and final name. From here on the commit will
     happen, whoever finishes it.
 4.  All files are renamed, and every folder they went to is synced, with the parents of new ones.
@@ -21,19 +20,31 @@ is visible: the slice's staged files are deleted, and the rows are made again, p
 So no row is ever lost or doubled, whatever changed between the crash and the restart. A commit without files
 is step 5 alone.
 
+The progress object is only replaced if it still is the version that was read. On a disk the slice's lock keeps others
+away besides. S3 has no locks: a writer that starts takes the slice from whoever has it, who may be asleep and wake at
+any step (docs/decisions/0009). So
+
+-   recovery begins by writing a new `holder` into the progress object: from then on 3 and 5 of any other are refused;
+-   it deletes only staged files that were there before that, and no staged name is ever used twice: what a late writer
+    or a late request still removes is nobody's;
+-   where a staged file is gone in 4, whoever took over has renamed it: the same bytes to the same name.
+
 Files of others beside ours are left alone, and a reader sees them; `scan` does too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emitter.clock import Clock
 from emitter.connections import CatalogConfig
 from emitter.errors import (
+    CommitConflictError,
     DamagedStateError,
     EmitterError,
     ForeignTableError,
@@ -53,8 +64,9 @@ from emitter.model import (
     TableProgress,
     Window,
 )
+from emitter.randomness import unique_name
 from emitter.storage import Storage
-from emitter.writers import hive
+from emitter.writers import hive, parquet_folder
 from emitter.writers import progress as progress_objects
 from emitter.writers.base import (
     CrashHook,
@@ -66,10 +78,16 @@ from emitter.writers.base import (
     file_name,
     no_crash,
 )
-from emitter.writers.progress import Intent, ProgressObject
+from emitter.writers.progress import Intent, ProgressObject, ProgressObjects
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_TAKE_ATTEMPTS_MAX = 20
+_STAGING = "_staging"
+_ONE_WRITER = "see that only one writer runs per slice, then start again"
+
+type _Version = str | None  # None: the progress object is absent
 
 
 class ParquetWriter(TableWriter):
@@ -78,6 +96,7 @@ class ParquetWriter(TableWriter):
     format_name = "parquet"
     marks_partitions = True
     crash_points = (
+        "parquet.taken",
         "parquet.staged",
         "parquet.intent",
         "parquet.rename",
@@ -98,44 +117,50 @@ class ParquetWriter(TableWriter):
     ) -> None:
         super().__init__(storage, options, crash_hook, clock, catalog)
         self._run_id: str | None = None
+        self._objects = ProgressObjects(storage)
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
+        self._name = "" if storage.has_locks else unique_name()  # of this writer among all that ever were
+        self._numbers = itertools.count()
+        self._taken: set[tuple[str, Slice]] = set()
 
-    def hold(self, slice: Slice) -> AbstractContextManager[None]:
-        return self.storage.lock(f"_emitter/locks/{slice}.lock")
+    @contextmanager
+    def hold(self, slice: Slice) -> Iterator[None]:
+        with self.storage.lock(f"_emitter/locks/{slice}.lock"):
+            try:
+                yield
+            finally:  # others may take it now
+                self._taken = {taken for taken in self._taken if taken[1] != slice}
 
     def open(self, run_id: str, table: Table) -> None:
         self._run_id = run_id
-        entries = self.storage.list(table.name)
-        if self._objects(table.name):  # raises for another run's
-            return
-        ours = {progress_objects.FOLDER, "_staging"}  # what a crash before the first commit leaves
-        foreign = [entry.name for entry in entries if entry.name not in ours and entry.name[0] != "."]
-        if foreign:
-            raise ForeignTableError(
-                f"{self.storage.uri}/{table.name} is not empty and holds no progress of ours, but "
-                + ", ".join(foreign[:3])
-                + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""),
-                hint="choose another output.uri, or move that folder away",
-            )
+        known = [self._read(table.name, slice) for slice in self._objects.slices(table.name)]  # refuses another run's
+        if not known:
+            own = frozenset({progress_objects.FOLDER, _STAGING})  # what a crash before the first commit leaves
+            parquet_folder.check_folder(self.storage, table, run_id, self.options, own)
 
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
-        known = self._own_object(table, slice)
+        leftovers = self._leftovers(table, slice)  # before the slice is taken: so none is of whoever takes it after us
+        known, version = self._take(table, slice)
+        self._crash("parquet.taken")
         if known.intent:
-            missing = self._unmoved(known.intent)
-            known = self._finish(table, known, missing)
-        self._clean(table, slice)
+            leftovers -= {staged for staged, _ in known.intent.moves}
+            known = self._finish(table, known, version, self._unmoved(table, known, version))
+        for path in sorted(leftovers):
+            self.storage.remove(path)
         self._crash("parquet.recovered")
         return known.progress
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
-        return {known.slice: known.progress for known in self._objects(table) if known.progress}
+        found = (self._read(table, slice) for slice in self._objects.slices(table))
+        return {known.slice: known.progress for known, _ in found if known.progress}
 
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]
         name = file_name(slice, window, file.part, digest)
+        mark = f".{self._name}-{next(self._numbers)}" if self._name else ""
         staged = StagedFile(
             file.table,
-            f"{_staging(file.table, slice)}/{name}.staged",
+            f"{_staging(file.table, slice)}/{name}{mark}.staged",
             f"{file.table}/{file.partition}/{name}",
             file.rows,
             file.data.size,
@@ -165,30 +190,31 @@ class ParquetWriter(TableWriter):
             )
 
     def _commit(self, slice: Slice, commit: TableCommit) -> TableProgress:
-        known = self._expected(slice, commit)
+        known, version = self._expected(slice, commit)
         after = advanced(known.progress, commit)
         moves = tuple((file.staged_path, file.final_path) for file in commit.files)
-        intended = ProgressObject(known.run_id, slice, known.progress, Intent(after, moves))
+        intended = replace(known, intent=Intent(after, moves), holder=self._new_holder())
         if moves:
             self._check_staged(slice, commit)
             self.storage.sync_folders({_staging(commit.table, slice)})
-            self.storage.replace(progress_objects.path_of(commit.table, slice), intended.encode())
+            version = self._write(commit.table, intended, version)
             self._crash("parquet.intent")
-        self._finish(commit.table, intended, moves)
+        self._finish(commit.table, intended, version, moves)
         return after
 
-    def _expected(self, slice: Slice, commit: TableCommit) -> ProgressObject:
+    def _expected(self, slice: Slice, commit: TableCommit) -> tuple[ProgressObject, _Version]:
         """The progress object as it stands, which must be as the commit expects."""
-        known = self._own_object(commit.table, slice)
+        known, version = self._own(commit.table, slice)
+        self._check_holder(commit.table, known)
         slot = known.progress.slot if known.progress else None
         if known.intent or slot != commit.expected_slot:
             state = f"is committing to slot {known.intent.progress.slot}" if known.intent else f"is at slot {slot}"
             raise OvertakenError(
                 f"slice {slice} of {commit.table} {state}, not at slot {commit.expected_slot} as when this "
                 "commit was prepared",
-                hint="another writer moved it: see that only one runs per slice, then start again",
+                hint=f"another writer moved it: {_ONE_WRITER}",
             )
-        return known
+        return known, version
 
     def _check_staged(self, slice: Slice, commit: TableCommit) -> None:
         """After the intent there is no way back: look for the files before."""
@@ -198,42 +224,112 @@ class ParquetWriter(TableWriter):
             if there.get(file.staged_path) != file.size_bytes:
                 raise StorageError("commit", file.staged_path, "the staged file is gone or cut short")
 
-    def _unmoved(self, intent: Intent) -> tuple[tuple[str, str], ...]:
-        """The renames that an interrupted commit still lacks."""
-        staged, unmoved = self._names(path for path, _ in intent.moves), []
-        final = self._names(path for _, path in intent.moves)
-        for move in intent.moves:
-            if move[0] in staged:
-                unmoved.append(move)
-            elif move[1] not in final:
-                raise DamagedStateError(
-                    f"{move[1]} belongs to an interrupted commit, and is neither there nor at {move[0]}",
-                    hint="restore the file from a backup, under either name; then start again",
-                )
-        return tuple(unmoved)
-
-    def _finish(self, table: str, known: ProgressObject, moves: Sequence[tuple[str, str]]) -> ProgressObject:
+    def _finish(
+        self, table: str, known: ProgressObject, version: _Version, moves: Sequence[tuple[str, str]]
+    ) -> ProgressObject:
         """Steps 4 and 5."""
         assert known.intent is not None
+        is_whole = True
         for staged, final in moves:
-            self.storage.rename(staged, final)
+            try:
+                self.storage.rename(staged, final)
+            except StorageNotFoundError:
+                is_whole = False
             self._crash("parquet.rename")
+        if not is_whole:
+            self._unmoved(table, known, version)
         if known.intent.moves:
             self._crash("parquet.renamed")
             self.storage.sync_folders({_parent(final) for _, final in known.intent.moves})
             self._crash("parquet.synced")
-        done = ProgressObject(known.run_id, known.slice, known.intent.progress)
-        self.storage.replace(progress_objects.path_of(table, known.slice), done.encode())
+        done = replace(known, progress=known.intent.progress, intent=None)
+        self._write(table, done, version)
         self._crash("parquet.progress")
         return done
 
-    def _clean(self, table: str, slice: Slice) -> None:
-        """Remove what a crash left of this slice: staged files, and temporary ones of the progress object."""
-        for entry in self.storage.list(_staging(table, slice)):
-            self.storage.remove(f"{_staging(table, slice)}/{entry.name}")
-        for entry in self.storage.list(f"{table}/{progress_objects.FOLDER}"):
-            if entry.name.startswith(f".{slice}.json."):
-                self.storage.remove(f"{table}/{progress_objects.FOLDER}/{entry.name}")
+    def _unmoved(self, table: str, known: ProgressObject, version: _Version) -> tuple[tuple[str, str], ...]:
+        """The renames that an interrupted commit still lacks. Raises DamagedStateError where a file is nowhere."""
+        assert known.intent is not None
+        moves = known.intent.moves
+        staged = self._names(path for path, _ in moves)
+        final = self._names(path for _, path in moves)
+        for old, new in moves:
+            if old not in staged and new not in final:
+                self._check_holder_still(table, known, version)
+                raise DamagedStateError(
+                    f"{new} belongs to an interrupted commit, and is neither there nor at {old}",
+                    hint="restore the file from a backup, under either name; then start again",
+                )
+        return tuple(move for move in moves if move[0] in staged)
+
+    def _leftovers(self, table: str, slice: Slice) -> set[str]:
+        """What a crash left of this slice: staged files, and temporary ones of the progress object."""
+        folder, staging = f"{table}/{progress_objects.FOLDER}", _staging(table, slice)
+        objects = (entry.name for entry in self.storage.list(folder))
+        temporary = {f"{folder}/{name}" for name in objects if name.startswith(f".{slice}.json.")}
+        return temporary | {f"{staging}/{entry.name}" for entry in self.storage.list(staging)}
+
+    # Who may commit
+
+    def _take(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
+        """The progress object, which nobody but us may replace from now on."""
+        for _ in range(_TAKE_ATTEMPTS_MAX):
+            known, version = self._own(table, slice)
+            if self.storage.has_locks:
+                return known, version
+            self._check_holder(table, known)
+            known = replace(known, holder=self._new_holder())
+            try:
+                version = self._objects.write(table, known, version)
+            except CommitConflictError:
+                continue
+            self._taken.add((table, slice))
+            return known, version
+        raise OvertakenError(f"others take slice {slice} of {table} again and again", hint=_ONE_WRITER)
+
+    def _new_holder(self) -> str | None:
+        """Another one each time, so that a request of ours that comes late finds another version too."""
+        return f"{self._name}-{next(self._numbers)}" if self._name else None
+
+    def _check_holder(self, table: str, known: ProgressObject) -> None:
+        """What was ours must still be ours."""
+        if (table, known.slice) in self._taken and not (known.holder or "").startswith(f"{self._name}-"):
+            raise _overtaken(table, known.slice)
+
+    def _check_holder_still(self, table: str, known: ProgressObject, version: _Version) -> None:
+        if self._own(table, known.slice)[1] != version:
+            raise _overtaken(table, known.slice)
+
+    # Progress objects
+
+    def _own(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
+        """What is to be written next, at least in its beginnings."""
+        if self._run_id is None:
+            raise UsageError(f"{table} is not open", hint="call open(run_id, table) for each table first")
+        return self._read(table, slice)
+
+    def _read(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
+        found = self._objects.read(table, slice)
+        if found is None:
+            return ProgressObject(self._run_id or "", slice), None
+        known, version = found
+        if self._run_id not in (None, known.run_id):
+            raise ForeignTableError(
+                f"{progress_objects.path_of(table, slice)} belongs to run {known.run_id}, this is run {self._run_id}",
+                hint="choose another output.uri, or move what the other run has written away",
+            )
+        return known, version
+
+    def _write(self, table: str, known: ProgressObject, version: _Version) -> str:
+        try:
+            written = self._objects.write(table, known, version)
+        except CommitConflictError as error:
+            raise _overtaken(table, known.slice) from error
+        if self._name:
+            self._taken.add((table, known.slice))
+        return written
+
+    # Readers
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         self._marks.advance(tables, origin_slot, complete_slot)
@@ -251,37 +347,16 @@ class ParquetWriter(TableWriter):
         folders = {_parent(path) for path in paths}
         return {f"{folder}/{entry.name}" for folder in folders for entry in self.storage.list(folder)}
 
-    def _objects(self, table: str) -> list[ProgressObject]:
-        folder = f"{table}/{progress_objects.FOLDER}"
-        slices = (progress_objects.slice_of(entry.name) for entry in self.storage.list(folder))
-        found = (self._object(table, known) for known in slices if known)
-        return [known for known in found if known]
-
-    def _own_object(self, table: str, slice: Slice) -> ProgressObject:
-        """What is to be written next, at least in its beginnings."""
-        if self._run_id is None:
-            raise UsageError(f"{table} is not open", hint="call open(run_id, table) for each table first")
-        return self._object(table, slice) or ProgressObject(self._run_id, slice)
-
-    def _object(self, table: str, slice: Slice) -> ProgressObject | None:
-        path = progress_objects.path_of(table, slice)
-        try:
-            known = progress_objects.decode(self.storage.read(path), path, slice)
-        except StorageNotFoundError:
-            return None
-        if self._run_id not in (None, known.run_id):
-            raise ForeignTableError(
-                f"{path} belongs to run {known.run_id}, this is run {self._run_id}",
-                hint="choose another output.uri, or move what the other run has written away",
-            )
-        return known
-
 
 WRITER = ParquetWriter
 
 
+def _overtaken(table: str, slice: Slice) -> OvertakenError:
+    return OvertakenError(f"another writer has taken slice {slice} of {table}", hint=_ONE_WRITER)
+
+
 def _staging(table: str, slice: Slice) -> str:
-    return f"{table}/_staging/{slice}"
+    return f"{table}/{_STAGING}/{slice}"
 
 
 def _parent(path: str) -> str:

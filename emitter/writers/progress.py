@@ -1,4 +1,7 @@
-"""The progress object of a Parquet table: what it says of one slice, and the commit under way."""
+"""The progress object of a Parquet table: what it says of one slice, the commit under way, and who may commit next.
+
+It is only ever replaced by compare-and-set: who has not seen what stands there changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from emitter.clock import text_of
-from emitter.errors import DamagedStateError
+from emitter.errors import DamagedStateError, StorageNotFoundError
 from emitter.model import Slice, TableProgress
+from emitter.storage import Storage
 
 FOLDER = "_progress"
 
@@ -24,12 +28,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class ProgressObject:
-    """What a table says of one slice; no progress before its first commit is done."""
+    """What a table says of one slice; no progress before its first commit is done. `holder` is whoever took the slice
+    last, where storage has no locks.
+    """
 
     run_id: str
     slice: Slice
     progress: TableProgress | None = None
     intent: Intent | None = None
+    holder: str | None = None
 
     def encode(self) -> bytes:
         """Canonical JSON and a newline: one text for one state."""
@@ -40,8 +47,34 @@ class ProgressObject:
             "time": text_of(self.progress.slot) if self.progress else None,  # for people
             "intent": self.intent
             and {**_numbers(self.intent.progress), "moves": [list(move) for move in self.intent.moves]},
+            **({"holder": self.holder} if self.holder else {}),
         }
         return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+class ProgressObjects:
+    """The progress objects of an output."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def slices(self, table: str) -> list[Slice]:
+        """The slices that there is one of."""
+        names = (entry.name for entry in self._storage.list(f"{table}/{FOLDER}"))
+        return [slice for slice in map(slice_of, names) if slice]
+
+    def read(self, table: str, slice: Slice) -> tuple[ProgressObject, str] | None:
+        """One of them and its version; None if it is absent. Raises DamagedStateError."""
+        path = path_of(table, slice)
+        try:
+            data, version = self._storage.read_version(path)
+        except StorageNotFoundError:
+            return None
+        return decode(data, path, slice), version
+
+    def write(self, table: str, known: ProgressObject, version: str | None) -> str:
+        """Put it in the place of that version (None: of nothing). Raises CommitConflictError."""
+        return self._storage.replace_version(path_of(table, known.slice), known.encode(), version)
 
 
 def path_of(table: str, slice: Slice) -> str:
@@ -67,6 +100,7 @@ def decode(data: bytes, path: str, slice: Slice) -> ProgressObject:
             slice,
             None if value["slot"] is None else _progress(value),
             intent and Intent(_progress(intent), tuple(_move(move) for move in intent["moves"])),
+            _holder(value.get("holder")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"it cannot be understood ({type(error).__name__}: {error})") from error
@@ -99,6 +133,12 @@ def _move(value: Any) -> tuple[str, str]:
     if not (isinstance(staged, str) and isinstance(final, str)):
         raise ValueError(f"{value!r} is no pair of paths")
     return staged, final
+
+
+def _holder(value: Any) -> str | None:
+    if not (value is None or (isinstance(value, str) and value)):
+        raise ValueError(f"{value!r} is no holder")
+    return value
 
 
 def _damaged(path: str, why: str) -> DamagedStateError:

@@ -270,22 +270,27 @@ class RegisteringWriter(TableWriter):
 
     def _check_found(self, run_id: str, table: Table, found: FoundTable) -> None:
         where = f"the {self.format_name} table {table.name} under {self.storage.uri}"
-        if found.run_id not in (None, run_id):
-            raise ForeignTableError(
-                f"{where} belongs to run {found.run_id}, this is run {run_id}",
-                hint="choose another output.uri, or move what the other run has written away",
-            )
-        differences = _differences(self._declared(table), found)
-        if differences:
-            raise ForeignTableError(
-                f"{where} is not as this run needs it:" + "".join(f"\n  {line}" for line in differences),
-                hint="choose another output.uri, or move that table away",
-            )
-        if found.run_id is None and not self.options.adopt:
-            raise ForeignTableError(
-                f"{where} is there already, and was not made by emitter",
-                hint="choose another output.uri, or set output.adopt to true to add this run's rows to it",
-            )
+        check_found(where, run_id, self._declared(table), found, adopt=self.options.adopt)
+
+
+def check_found(where: str, run_id: str, declared: FoundTable, found: FoundTable, *, adopt: bool) -> None:
+    """See that a table that is there may be written to. Raises ForeignTableError with what is in the way."""
+    if found.run_id not in (None, run_id):
+        raise ForeignTableError(
+            f"{where} belongs to run {found.run_id}, this is run {run_id}",
+            hint="choose another output.uri, or move what the other run has written away",
+        )
+    differences = _differences(declared, found)
+    if differences:
+        raise ForeignTableError(
+            f"{where} is not as this run needs it:" + "".join(f"\n  {line}" for line in differences),
+            hint="choose another output.uri, or move that table away",
+        )
+    if found.run_id is None and not adopt:
+        raise ForeignTableError(
+            f"{where} is there already, and was not made by emitter",
+            hint="choose another output.uri, or set output.adopt to true to add this run's rows to it",
+        )
 
 
 def check_expected(slice: Slice, commit: TableCommit, progress: TableProgress | None) -> None:
