@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REBASES_MAX = 15  # by the library, where others commit to the same table
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _MUST_NOT_WRITE = "lacked the necessary privileges"  # what the library says of 401 and 403
 
 

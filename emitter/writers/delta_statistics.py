@@ -71,7 +71,7 @@ def _high(value: object) -> Any:
 def _exact(value: object) -> int | float | None:
     if isinstance(value, Decimal):
         return float(value)  # of 15 digits at most, which a float keeps
-    # No bounds for booleans: other writers give none.
+    # Booleans get no bounds: two values hardly ever rule a file out.
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

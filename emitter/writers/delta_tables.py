@@ -184,8 +184,8 @@ def system_code(error: Exception) -> int | None:
 
 
 def reason(error: Exception) -> str:
-    """The library's text on one line, without its colours and the pages that a server sent."""
-    plain = re.sub(r"\x1b\[\d+m|↳", "", str(error)).partition("<?xml")[0]
+    """The library's text on one line, without its colours, the pages that a server sent, and traces of its calls."""
+    plain = re.sub(r"\x1b\[\d+m|↳|(?s:(<\?xml|\n +0: ).*)", "", str(error))
     return " ".join(plain.split()) or type(error).__name__
 
 
