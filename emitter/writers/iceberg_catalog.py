@@ -21,7 +21,7 @@ from typing import Any
 import requests
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import IcebergNamespaceProperties, IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     AuthorizationExpiredError,
     BadRequestError,
@@ -63,6 +63,7 @@ DEFAULT_PATH = "_emitter/iceberg.db"
 
 _CONNECT_SECONDS_MAX = 10
 _REPLY_SECONDS_MAX = 60
+_MAKERS_MAX = 4  # who collide in making a catalogue: each collision has made one of its two tables
 _LOCKED_SECONDS_MAX = 30  # another process may be writing to the same SQLite file
 _QUERY_OF = {
     "sqlite": {"timeout": str(_LOCKED_SECONDS_MAX)},
@@ -74,7 +75,8 @@ _QUERY_OF = {
 }
 _REST = ("http", "https")
 _ALLOWED = "a URI such as sqlite:///shop.db, postgresql://user@host/database or https://host/catalog"
-_FAILURES = (SQLAlchemyError, requests.RequestException, RESTError, OSError)
+# A ValueError is a reply that is no reply of a catalogue; a missing module, a database driver that the URI asks for.
+_FAILURES = (SQLAlchemyError, requests.RequestException, RESTError, OSError, ValueError, ModuleNotFoundError)
 _REFUSALS = (BadRequestError, UnauthorizedError, ForbiddenError, AuthorizationExpiredError, TooManyRequestsError)
 
 
@@ -128,7 +130,7 @@ class IcebergCatalog:
             ) from error
         except (NoSuchTableError, *_REFUSALS) as error:
             raise self._failed("commit to table", name, error) from error
-        except (*_FAILURES, ValueError) as error:
+        except _FAILURES as error:
             raise CommitUnknownError(
                 f"nobody knows what became of {what}: {_text_of(error)}", hint="read the progress back: it tells"
             ) from error
@@ -164,12 +166,8 @@ class IcebergCatalog:
         if self._is_default:
             Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         client = self._connected()
-        if isinstance(client, SqlCatalog) and self._existing() is None:
-            try:
-                client.create_tables()
-            except DBAPIError:
-                if self._existing() is None:  # else somebody else has made them at the same time
-                    raise
+        if isinstance(client, SqlCatalog):
+            _make_tables(client)
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             client.create_namespace(self.namespace)
         return client
@@ -187,6 +185,19 @@ class IcebergCatalog:
                     )
                 weakref.finalize(self, self._client.close)
             return self._client
+
+
+def _make_tables(client: SqlCatalog) -> None:
+    """Make those tables of the catalogue that are absent: others may do so at the same time, or have died meanwhile."""
+    for attempt in range(_MAKERS_MAX):
+        names = set(inspect(client.engine).get_table_names())
+        if {IcebergTables.__tablename__, IcebergNamespaceProperties.__tablename__} <= names:
+            return
+        try:
+            client.create_tables()
+        except DBAPIError:
+            if attempt == _MAKERS_MAX - 1:
+                raise
 
 
 class _BoundedRestCatalog(RestCatalog):

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
-from emitter.errors import StorageError, StorageNotFoundError
+from emitter.errors import ForeignTableError, StorageNotFoundError
 from emitter.storage import Storage
 
 _PLACE = "emitter.place"
@@ -56,14 +56,15 @@ class Place:
         return f"{self.location}/{path}"
 
     def path(self, location: str) -> str:
-        """The storage's name of what is called `location`, however its scheme is written. Raises StorageError for what
-        lies elsewhere.
+        """The storage's name of what is called `location`, however its scheme is written. Raises ForeignTableError for
+        what lies elsewhere.
         """
         below = f"{_plain(self.location)}/"
         plain = _plain(location)
         if not plain.startswith(below):
-            raise StorageError(
-                "reach", location, f"it is not in {self.location}", hint="only what is below output.uri is looked at"
+            raise ForeignTableError(
+                f"the catalogue has a table of this name with {location}, which is not in {self.location}",
+                hint="set output.uri to where the tables are, or choose another output.catalog.namespace",
             )
         return plain.removeprefix(below)
 
@@ -77,7 +78,7 @@ def _plain(location: str) -> str:
 
 
 class StorageFileIO(FileIO):
-    """pyiceberg's files, in a `Place`. Their errors are StorageErrors."""
+    """pyiceberg's files, in a `Place`. Their errors are those of its storage."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
         super().__init__(properties)
