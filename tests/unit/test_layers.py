@@ -67,6 +67,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.iceberg_catalog": LIGHT_FOUNDATION | {"connections", "writers.iceberg_io"},
     "writers.iceberg_tables": LIGHT_FOUNDATION,
     "writers.iceberg": FOUNDATION | {"writers.base", "writers.hive", "writers.registering", "writers.iceberg_*"},
+    "writers.duckdb_extensions": {"errors"},
+    "writers.ducklake_connection": {"errors", "s3", "writers.duckdb_extensions"},
+    "writers.ducklake_catalog": LIGHT_FOUNDATION | {"writers.duckdb_extensions", "writers.ducklake_connection"},
+    "writers.ducklake": FOUNDATION
+    | {"local_storage", "object_storage", "writers.base", "writers.hive", "writers.registering"}
+    | {"writers.duckdb_extensions", "writers.ducklake_*"},
     "writers": LIGHT_FOUNDATION | {"connections", "local_storage", "s3", "object_storage", "writers.base"},
     "encoder": FOUNDATION | {"writers.base"},
     "journal": LIGHT_FOUNDATION,
@@ -109,6 +115,7 @@ OWNERS: dict[str, set[str]] = {
     "aiobotocore": {"s3"},
     "aiohttp": {"s3_errors"},
     "botocore": {"s3", "s3_errors"},
+    "duckdb": {"writers.duckdb_extensions", "writers.ducklake*"},
     "deltalake": {"writers.delta", "writers.delta_tables"},
     "fsspec": {"object_storage"},
     "s3fs": {"s3", "object_storage"},

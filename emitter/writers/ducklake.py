@@ -1,0 +1,366 @@
+"""DuckLake: files that a catalogue in SQLite or Postgres registers, all tables of a batch in one snapshot.
+
+    catalog.sqlite                              the catalogue, unless output.catalog.uri names another
+    _emitter.progress_0_of_1                    in it: what each table says of slice 0 of 1
+    orders/year=2026/month=01/day=02/...        the files, as in every format
+
+A commit moves all tables of a batch, each from slot a to its slot b, in one transaction:
+
+1.  The progress table is read. Each row must say a, or this writer was overtaken.
+2.  Every table must be there, and ours: its comment carries the run's identity, since the act that created it. A table
+    that was dropped, and perhaps made anew, lacks it while its progress remains.
+3.  The files are registered by `ducklake_add_data_files`, which reads their footers: statistics of every column, and
+    the partition from the path. It would register a file twice, and double its rows, without a word.
+4.  `UPDATE ... WHERE slot = a` must change one row per table: with DuckLake's rule that of two concurrent updates of a
+    table one fails, this is the compare-and-set.
+5.  COMMIT makes the one snapshot. DuckLake itself repeats it where another commit took the snapshot's number, once it
+    has seen that the other touched none of the same progress rows.
+
+A row of the progress table is made before, in a transaction of its own, so that the first commit too is an update.
+A crash anywhere leaves the snapshot before or the one after, and files that no snapshot names.
+
+A file's path is registered in full, as DuckLake knows relative ones only below a folder per schema (`main/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from emitter.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    ConfigurationError,
+    DamagedStateError,
+    Fault,
+    RolledBackError,
+    StorageError,
+    StorageNotFoundError,
+)
+from emitter.local_storage import LocalStorage
+from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress, Window
+from emitter.object_storage import ObjectStorage
+from emitter.writers import ducklake_catalog as catalog
+from emitter.writers import hive
+from emitter.writers.base import OnBroken, advanced
+from emitter.writers.duckdb_extensions import quoted
+from emitter.writers.ducklake_catalog import LakeTable
+from emitter.writers.ducklake_connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
+from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DEFAULT_NAMESPACE = "main"
+_BATCH_ROWS_MAX = 65_536  # read at a time
+_WAIT_SECONDS = 0.05
+_TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
+    "int32": ("INTEGER", "int32"),
+    "int64": ("BIGINT", "int64"),
+    "float64": ("DOUBLE", "float64"),
+    "bool": ("BOOLEAN", "boolean"),
+    "string": ("VARCHAR", "varchar"),
+    "timestamp": ("TIMESTAMPTZ", "timestamptz"),
+    "money": ("DECIMAL(12, 2)", "decimal(12,2)"),
+}
+
+
+class DuckLakeWriter(RegisteringWriter):
+    """See the module."""
+
+    format_name = "ducklake"
+    commits_together = True
+    crash_points = (
+        "ducklake.staged",
+        "ducklake.created",
+        "ducklake.checked",
+        "ducklake.registered",
+        "ducklake.committed",
+    )
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        storage, configured = self.storage, self._catalog_config
+        self._schema = configured.namespace or _DEFAULT_NAMESPACE
+        # The lake remembers where its files are, so that must mean the same from any working directory.
+        self._root = full_path(storage.root) if isinstance(storage, LocalStorage) else storage.uri
+        self._check_names()
+        default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
+        access = storage.access if isinstance(storage, ObjectStorage) else None
+        self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
+        self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that are known to have a row
+
+    def _check_names(self) -> None:
+        if self._schema.lower() == catalog.PROGRESS_SCHEMA:
+            raise ConfigurationError(
+                [Fault("output.catalog.namespace", self._schema, f"another name: {self._schema} holds the progress")]
+            )
+        named = tuple(f"{column}=" for column in self.options.partition.columns)
+        if any(folder.startswith(named) for folder in self._root.split("/")):
+            raise ConfigurationError(
+                [Fault("output.uri", self._root, "no folder like year=2026: DuckLake takes it for the partition")]
+            )
+
+    def check(self) -> None:
+        super().check()
+        with self._lake.session("reach"):
+            pass
+
+    def close(self) -> None:
+        self._lake.close()
+
+    def progress(self, table: str) -> Mapping[Slice, TableProgress]:
+        with self._lake.session("read the progress in") as cursor:
+            if cursor is None:
+                return {}
+            cursor.execute("BEGIN")
+            key = self._key(table)
+            rows = {slice: catalog.read_progress(cursor, slice).get(key) for slice in catalog.slices(cursor)}
+            found = {slice: progress for slice, progress in rows.items() if progress}
+            if found:
+                self._check_there(cursor, [table])
+            return found
+
+    def _find(self, table: str) -> FoundTable | None:
+        with self._lake.session("look into") as cursor:
+            known = catalog.table(cursor, self._schema, table) if cursor else None
+        return FoundTable(known.run_id, known.columns, known.partition) if known else None
+
+    def _declared(self, table: Table) -> FoundTable:
+        columns = [(column.name, _TYPES[column.type][1], column.nullable) for column in table.columns]
+        columns += [(name, _TYPES["int32"][1], False) for name in self.options.partition.columns]
+        return FoundTable(self._run_id, tuple(columns), ", ".join(self.options.partition.columns))
+
+    def _create(self, table: Table) -> None:
+        self._insist(lambda: self._create_once(table))
+
+    def _create_once(self, table: Table) -> None:
+        assert self._run_id is not None
+        keys = self.options.partition.columns
+        columns = [*map(_definition, table.columns), *(f"{name} INTEGER NOT NULL" for name in keys)]
+        name = self._name(table.name)
+        with self._lake.session("create a table in", create=True) as cursor:
+            assert cursor is not None
+            if catalog.tables(cursor, self._schema, [table.name]):
+                return  # somebody else came first
+            cursor.execute("BEGIN")
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{_identifier(self._schema)}")
+            cursor.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+            cursor.execute(f"ALTER TABLE {name} SET PARTITIONED BY ({', '.join(keys)})")
+            comment = catalog.marked(table.description, self._run_id)
+            cursor.execute(f"COMMENT ON TABLE {name} IS {quoted(comment)}")
+            self._lake.commit(cursor, "create a table in")
+            # For the files that compaction makes of ours.
+            cursor.execute(
+                f"CALL {LAKE}.set_option('parquet_compression', {quoted(_compression(self.options.compression))},"
+                f" schema => {quoted(self._schema)}, table_name => {quoted(table.name)})"
+            )
+
+    def _adopt(self, table: Table) -> None:
+        self.progress(table.name)  # raises where rows of ours should be in it
+        self._insist(lambda: self._adopt_once(table))
+
+    def _adopt_once(self, table: Table) -> None:
+        assert self._run_id is not None
+        with self._lake.session("adopt a table in") as cursor:
+            known = catalog.tables(cursor, self._schema, [table.name]).get(table.name) if cursor else None
+            if cursor and known:
+                comment = quoted(catalog.marked(known.comment, self._run_id))
+                cursor.execute("BEGIN")
+                cursor.execute(f"COMMENT ON TABLE {self._name(table.name)} IS {comment}")
+                self._lake.commit(cursor, "adopt a table in")
+
+    def _insist(self, act: Callable[[], None]) -> None:
+        """Do what may be done again, until it is done. Who comes second to a SQLite file sees what the first has done
+        when he looks again, so all get on.
+        """
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                act()
+            except (CommitConflictError, CommitUnknownError):
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise
+            else:
+                return
+            self._clock.wait(self._never, _WAIT_SECONDS)
+
+    def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
+        self._begin_progress(slice, [commit.table for commit in commits])
+        with self._lake.session("commit to") as cursor:
+            if cursor is None:
+                raise self._gone([commit.table for commit in commits])
+            cursor.execute("BEGIN")
+            moves = self._checked(cursor, slice, commits)
+            self._crash("ducklake.checked")
+            for commit in commits:
+                self._register(cursor, commit.table, commit.files)
+            catalog.move_progress(cursor, slice, {self._key(name): move for name, move in moves.items()})
+            self._crash("ducklake.registered")
+            self._lake.commit(cursor, "commit to")
+        self._crash("ducklake.committed")
+        return {name: after for name, (_, after) in moves.items()}
+
+    def _begin_progress(self, slice: Slice, names: Sequence[str]) -> None:
+        if all((slice, name) in self._begun for name in names):
+            return
+        with self._lake.session("begin the progress in") as cursor:
+            if cursor is None:
+                raise self._gone(names)
+            cursor.execute("BEGIN")
+            catalog.begin_progress(cursor, slice, map(self._key, names))
+            self._lake.commit(cursor, "begin the progress in")
+        self._begun.update((slice, name) for name in names)
+
+    def _checked(
+        self, cursor: duckdb.DuckDBPyConnection, slice: Slice, commits: Sequence[TableCommit]
+    ) -> dict[str, tuple[TableProgress | None, TableProgress]]:
+        """The progress of each table before and after, if it may be moved."""
+        stands = catalog.read_progress(cursor, slice)
+        moves = {}
+        for commit in commits:
+            before = stands.get(self._key(commit.table))
+            check_expected(slice, commit, before)
+            moves[commit.table] = (before, advanced(before, commit))
+        self._check_there(cursor, [commit.table for commit in commits])
+        return moves
+
+    def _check_there(self, cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+        """A table that has progress must be there, and ours."""
+        found = catalog.tables(cursor, self._schema, names)
+        missing = [name for name in names if name not in found or found[name].run_id is None]
+        if missing:
+            raise self._gone(missing)
+
+    def _gone(self, names: Sequence[str]) -> RolledBackError:
+        listed = ", ".join(names)
+        return RolledBackError(
+            f"{self._lake} records progress of {listed}, but what was there is gone, or was made anew",
+            hint="restore the catalogue from a backup; to begin again from the origin, drop the tables of this run"
+            f" and those in the schema {catalog.PROGRESS_SCHEMA}",
+        )
+
+    def _register(self, cursor: duckdb.DuckDBPyConnection, table: str, files: Sequence[StagedFile]) -> None:
+        if not files:
+            return
+        paths = [f"{self._root}/{file.final_path}" for file in files]
+        # An adopted table may have columns that we don't fill.
+        cursor.execute(
+            f"CALL ducklake_add_data_files('{LAKE}', ?, ?, schema => ?, hive_partitioning => true,"
+            " allow_missing => true)",
+            [table, paths, self._schema],
+        )
+
+    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
+        return self._read(table, window, on_broken, inside=True)
+
+    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
+        return self._read(table, window, on_broken, inside=False)
+
+    def _read(
+        self, table: Table, window: Window, on_broken: OnBroken | None, *, inside: bool
+    ) -> Iterator[pa.RecordBatch]:
+        """File by file in one transaction, so that all is of one snapshot. A file that cannot be read ends the
+        transaction: the next one must still have all files that are left.
+        """
+        left: list[str] | None = None
+        while left is None or left:
+            with self._lake.session("read") as cursor:
+                known = catalog.table(cursor, self._schema, table.name) if cursor else None
+                if cursor is None or known is None:
+                    return
+                cursor.execute("BEGIN")
+                sources = self._sources(cursor, table.name, known, window, inside)
+                if left is None:
+                    left = list(sources)
+                elif not set(left) <= set(sources):
+                    raise StorageError("read", self._lake, "another process rewrote its files meanwhile")
+                while left:
+                    source = left.pop(0)
+                    try:
+                        yield from self._read_file(cursor, table, known, source, sources[source])
+                    except duckdb.Error as error:
+                        self._tell_broken(table, source, error, on_broken)
+                        break
+
+    def _sources(
+        self, cursor: duckdb.DuckDBPyConnection, name: str, known: LakeTable, window: Window, inside: bool
+    ) -> dict[str, str]:
+        """The files that a reader of these partitions, or of all others, would read, and which of their rows: "" for
+        all. Rows that are in the catalogue itself, and files in no partition, are looked through row by row.
+        """
+        listed = cursor.execute(
+            f"SELECT DISTINCT data_file FROM ducklake_list_files('{LAKE}', ?, schema => ?) ORDER BY ALL",
+            [name, self._schema],
+        ).fetchall()
+        values = catalog.partition_values(cursor, known.table_id, self._lake.data_path)
+        spec = self.options.partition
+        is_empty = window.first == window.end
+        first, last = spec.values(window.first), spec.values(max(window.first, window.end - 1))
+        row = f"({', '.join(spec.columns)})"
+        condition = "false" if is_empty else f"{row} >= {first} AND {row} <= {last}"
+        sources = {}
+        for path in (*(path for (path,) in listed), *catalog.inlined_names(cursor, known.table_id)):
+            if path not in values:
+                sources[path] = condition if inside else f"({condition}) IS NOT TRUE"
+            elif (not is_empty and first <= values[path] <= last) == inside:
+                sources[path] = "true"
+        return sources
+
+    def _read_file(
+        self, cursor: duckdb.DuckDBPyConnection, table: Table, known: LakeTable, source: str, condition: str
+    ) -> Iterator[pa.RecordBatch]:
+        """A file's rows without those that were deleted, with those columns of the table that are there."""
+        names = {name for name, _, _ in known.columns}
+        columns = ", ".join(_identifier(column.name) for column in table.columns if column.name in names)
+        query = f"SELECT {columns} FROM {self._name(table.name)} WHERE filename = ? AND {condition}"
+        yield from cursor.execute(query, [source]).to_arrow_reader(_BATCH_ROWS_MAX)
+
+    def _tell_broken(self, table: Table, source: str, error: BaseException, on_broken: OnBroken | None) -> None:
+        """Find out whether a file is broken or only could not be reached. Raises StorageError for the latter."""
+        path = source.removeprefix(f"{self._root}/")
+        if path == source:
+            raise StorageError("read", source, error) from error
+        try:
+            self.storage.size(path)
+        except StorageNotFoundError:
+            broken = DamagedStateError(
+                f"{path} is registered, but is not there",
+                hint="every reader of the table fails on it: restore it, or delete its rows from the table",
+            )
+            if on_broken is None:
+                raise broken from error
+            on_broken(broken)
+            return
+        try:
+            for _ in hive.read_file(self.storage, path, table):
+                pass
+        except DamagedStateError as broken:
+            if on_broken is None:
+                raise
+            on_broken(broken)
+        else:
+            raise StorageError("read", path, error) from error
+
+    def _key(self, table: str) -> str:
+        """What the progress is kept under: a lake may hold several namespaces."""
+        return f"{self._schema}.{table}"
+
+    def _name(self, table: str) -> str:
+        return f"{LAKE}.{_identifier(self._schema)}.{_identifier(table)}"
+
+
+WRITER = DuckLakeWriter
+
+
+def _definition(column: Column) -> str:
+    return f"{_identifier(column.name)} {_TYPES[column.type][0]}{'' if column.nullable else ' NOT NULL'}"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _compression(name: str) -> str:
+    return "uncompressed" if name == "none" else name

@@ -1,0 +1,186 @@
+"""What a lake's catalogue says: the tables as DuckLake describes them, their files, and our progress in them.
+
+Tables and files are read from the catalogue's own tables, which DuckLake's specification lays down. DuckDB's views of
+them would be ten times slower, and know neither partitions nor comments.
+
+    _emitter.progress_0_of_1        of slice 0 of 1, a row per table:
+    table_name | slot | rows | files | bytes         slot is NULL until the first commit
+
+A table per slice, as two commits to one table's rows are a conflict. Such small rows stay in the catalogue ("inlined").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from emitter.errors import DamagedStateError
+from emitter.model import Slice, TableProgress
+from emitter.writers.duckdb_extensions import quoted
+from emitter.writers.ducklake_connection import CATALOG, LAKE
+
+PROGRESS_SCHEMA = "_emitter"
+
+_PROGRESS_TABLE = re.compile(r"progress_(\d+)_of_(\d+)")
+_MARK = re.compile(r" ?\[emitter run ([^\]\s]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A table of the newest snapshot, in DuckLake's words."""
+
+    table_id: int
+    comment: str
+    columns: tuple[tuple[str, str, bool], ...] = ()  # name, type, nullable
+    partition: str = ""
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that this table was made or adopted by."""
+        mark = _MARK.search(self.comment)
+        return mark[1] if mark else None
+
+
+def marked(comment: str, run_id: str) -> str:
+    """A table's comment that also tells whose it is. A comment belongs to the one table it was given to, not to the
+    name: a table that somebody makes anew has none.
+    """
+    return f"{_MARK.sub('', comment)} [emitter run {run_id}]".lstrip()
+
+
+def tables(cursor: duckdb.DuckDBPyConnection, schema: str, names: Iterable[str]) -> dict[str, LakeTable]:
+    """Those that are there, without columns and partition. A DuckLake name is the same in capitals."""
+    wanted = {name.lower(): name for name in names}
+    found = cursor.execute(
+        f"SELECT t.table_name, t.table_id, c.value FROM {CATALOG}.ducklake_table t"
+        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
+        f" LEFT JOIN {CATALOG}.ducklake_tag c ON c.object_id = t.table_id AND c.end_snapshot IS NULL"
+        " AND c.key = 'comment' WHERE t.end_snapshot IS NULL AND lower(s.schema_name) = lower(?)",
+        [schema],
+    ).fetchall()
+    return {
+        wanted[name.lower()]: LakeTable(table_id, comment or "")
+        for name, table_id, comment in found
+        if name.lower() in wanted
+    }
+
+
+def table(cursor: duckdb.DuckDBPyConnection, schema: str, name: str) -> LakeTable | None:
+    """A table with its columns and how it is partitioned."""
+    found = tables(cursor, schema, [name]).get(name)
+    if found is None:
+        return None
+    columns = cursor.execute(
+        f"SELECT column_name, column_type, CAST(nulls_allowed AS BOOLEAN) FROM {CATALOG}.ducklake_column"
+        " WHERE table_id = ? AND end_snapshot IS NULL AND parent_column IS NULL ORDER BY column_order",
+        [found.table_id],
+    ).fetchall()
+    keys = cursor.execute(
+        f"SELECT c.column_name, k.transform FROM {CATALOG}.ducklake_partition_info i"
+        f" JOIN {CATALOG}.ducklake_partition_column k ON k.partition_id = i.partition_id AND k.table_id = i.table_id"
+        f" JOIN {CATALOG}.ducklake_column c ON c.column_id = k.column_id AND c.table_id = i.table_id"
+        " WHERE i.table_id = ? AND i.end_snapshot IS NULL AND c.end_snapshot IS NULL ORDER BY k.partition_key_index",
+        [found.table_id],
+    ).fetchall()
+    partition = ", ".join(name if transform == "identity" else f"{transform}({name})" for name, transform in keys)
+    return LakeTable(found.table_id, found.comment, tuple(columns), partition)
+
+
+def partition_values(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> dict[str, tuple[int, ...]]:
+    """By its full path, the partition of each file that lies in one of the table's present partitioning."""
+    found = cursor.execute(
+        "SELECT if(f.path_is_relative, if(t.path_is_relative, if(s.path_is_relative, ?, '') || s.path, '') || t.path,"
+        " '') || f.path, list(v.partition_value ORDER BY v.partition_key_index)"
+        f" FROM {CATALOG}.ducklake_data_file f JOIN {CATALOG}.ducklake_table t USING (table_id)"
+        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
+        f" JOIN {CATALOG}.ducklake_file_partition_value v ON v.data_file_id = f.data_file_id"
+        f" JOIN {CATALOG}.ducklake_partition_info i ON i.partition_id = f.partition_id AND i.table_id = f.table_id"
+        " WHERE f.table_id = ? AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND i.end_snapshot IS NULL"
+        " GROUP BY ALL",
+        [data_path, table_id],
+    ).fetchall()
+    return {path: tuple(map(int, values)) for path, values in found if None not in values}
+
+
+def inlined_names(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
+    """What DuckDB calls the files of rows that are in the catalogue itself."""
+    query = f"SELECT table_name FROM {CATALOG}.ducklake_inlined_data_tables WHERE table_id = ? ORDER BY ALL"
+    return [name for (name,) in cursor.execute(query, [table_id]).fetchall()]
+
+
+def progress_table(slice: Slice) -> str:
+    """The full name of a slice's progress table."""
+    return f'{LAKE}.{PROGRESS_SCHEMA}."{_progress_name(slice)}"'
+
+
+def slices(cursor: duckdb.DuckDBPyConnection) -> list[Slice]:
+    """The slices that have a progress table."""
+    found = cursor.execute(
+        f"SELECT t.table_name FROM {CATALOG}.ducklake_table t JOIN {CATALOG}.ducklake_schema s"
+        " ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
+        " WHERE t.end_snapshot IS NULL AND s.schema_name = ? ORDER BY ALL",
+        [PROGRESS_SCHEMA],
+    ).fetchall()
+    matches = (_PROGRESS_TABLE.fullmatch(name) for (name,) in found)
+    return [Slice(int(match[1]), int(match[2])) for match in matches if match]
+
+
+def read_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> dict[str, TableProgress | None]:
+    """By table, what a slice's progress table says in the transaction of the cursor."""
+    rows = cursor.execute(f"SELECT table_name, slot, rows, files, bytes FROM {progress_table(slice)}").fetchall()
+    found = {name: None if slot is None else TableProgress(slot, *counts) for name, slot, *counts in rows}
+    if len(found) != len(rows):
+        raise _damaged(slice, "has more than one row for a table")
+    return found
+
+
+def begin_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice, names: Iterable[str]) -> None:
+    """In a transaction: give those tables that have none their rows in the progress table."""
+    is_new = slice not in slices(cursor)
+    known = set() if is_new else set(read_progress(cursor, slice))
+    missing = [name for name in names if name not in known]
+    if is_new:
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{PROGRESS_SCHEMA}")
+        cursor.execute(
+            f"CREATE TABLE {progress_table(slice)} (table_name VARCHAR NOT NULL, slot BIGINT, rows BIGINT NOT NULL,"
+            " files BIGINT NOT NULL, bytes BIGINT NOT NULL)"
+        )
+    elif missing:
+        # There are no unique keys, and two inserts are no conflict. Two updates are.
+        cursor.execute(f"UPDATE {progress_table(slice)} SET slot = slot")
+    for name in missing:
+        cursor.execute(f"INSERT INTO {progress_table(slice)} VALUES (?, NULL, 0, 0, 0)", [name])
+
+
+def move_progress(
+    cursor: duckdb.DuckDBPyConnection,
+    slice: Slice,
+    moves: Mapping[str, tuple[TableProgress | None, TableProgress]],
+) -> None:
+    """In a transaction: the compare-and-set of all tables at once, each from one progress to another."""
+    values = ", ".join(
+        f"({quoted(name)}, {before.slot if before else 'NULL::BIGINT'},"
+        f" {after.slot}, {after.rows}, {after.files}, {after.bytes})"
+        for name, (before, after) in moves.items()
+    )
+    result = cursor.execute(
+        f"UPDATE {progress_table(slice)} AS p SET slot = v.slot, rows = v.rows, files = v.files, bytes = v.bytes"
+        f" FROM (VALUES {values}) v(name, expected, slot, rows, files, bytes)"
+        " WHERE p.table_name = v.name AND p.slot IS NOT DISTINCT FROM v.expected"
+    ).fetchone()
+    if result != (len(moves),):
+        raise _damaged(slice, "does not have one row for each table")
+
+
+def _progress_name(slice: Slice) -> str:
+    return f"progress_{slice.index}_of_{slice.count}"
+
+
+def _damaged(slice: Slice, why: str) -> DamagedStateError:
+    return DamagedStateError(
+        f"the table {PROGRESS_SCHEMA}.{_progress_name(slice)} {why}",
+        hint="restore the catalogue from a backup; nobody but emitter may write to that table",
+    )
