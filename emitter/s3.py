@@ -140,6 +140,9 @@ class S3Access:
             "AWS_CONDITIONAL_PUT": "etag",  # what makes a commit to the log a compare-and-set
             "connect_timeout": f"{CONNECT_SECONDS_MAX}s",
             "timeout": f"{READ_SECONDS_MAX}s",
+            "max_retries": str(ATTEMPTS_MAX - 1),
+            "retry_timeout": f"{2 * READ_SECONDS_MAX}s",  # after so long, no further attempt
+            "backoff_config.max_backoff": "2s",
         }
         if frozen.token:
             options["AWS_SESSION_TOKEN"] = frozen.token

@@ -77,15 +77,27 @@ class DeltaTables:
 
     def load(self, table: str) -> DeltaTable | None:
         """The table as it stands; None only where it is absent."""
+        found = self._load(table)
+        if found is None and self._has_entries(table):
+            found = self._load(table)  # it may have been created meanwhile
+            if found is None:
+                raise StorageError(
+                    "open", self.where(table), "the library does not find it, though its log has entries"
+                )
+        return found
+
+    def _load(self, table: str) -> DeltaTable | None:
         try:
             return DeltaTable(f"{self._base}/{table}", storage_options=self._options())
-        except TableNotFoundError as error:
-            entries = self._storage.list(f"{table}/{LOG}")
-            if any(entry.name.endswith((".json", ".parquet")) for entry in entries):
-                raise storage_error("open", self.where(table), error) from error
+        except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
             raise storage_error("open", self.where(table), error) from error
+
+    def _has_entries(self, table: str) -> bool:
+        """Raises StorageError where that cannot be known."""
+        entries = self._storage.list(f"{table}/{LOG}")
+        return any(entry.name.endswith((".json", ".parquet")) for entry in entries)
 
     def create(self, table: Table, declared: FoundTable) -> None:
         """Create the table, empty, unless it is there."""

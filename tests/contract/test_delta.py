@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unittest
 from datetime import UTC, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from unittest.mock import patch
 
 import duckdb
 import polars as pl
@@ -17,33 +15,19 @@ from deltalake import DeltaTable, Schema
 
 from emitter import arrow
 from emitter.clock import time_of
-from emitter.connections import S3Config
 from emitter.errors import UsageError
 from emitter.local_storage import LocalStorage
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.writers.delta import DeltaWriter
 from emitter.writers.delta_tables import PROPERTIES, RUN_ID
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, in_order, rows, window, write
+from tests.contract.delta_outputs import OnDisk, OnS3
 from tests.contract.writer_contract import WriterContract
-from tests.support import s3_server
 
 ALL = window(0, 200)  # five files: two in the first partition, three in the second
 
 
 class DeltaCase(WriterContract):
-    """Tables as another tool sees them."""
-
     writer_class = DeltaWriter
-
-    def uri(self, table: str = TABLE.name) -> str:
-        return f"{self.storage.uri}/{table}"
-
-    def options(self) -> dict[str, str] | None:
-        return None
-
-    def handle(self, table: str = TABLE.name) -> DeltaTable:
-        return DeltaTable(self.uri(table), storage_options=self.options())
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         connection = self.enterContext(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
@@ -95,7 +79,7 @@ class DeltaCase(WriterContract):
         self.assertEqual((fields["cost"].nullable, fields["credit"].nullable), (False, True))
 
 
-class DeltaOnDiskTest(DeltaCase, unittest.TestCase):
+class DeltaOnDiskTest(OnDisk, DeltaCase, unittest.TestCase):
     def files_that_duckdb_reads(self, condition: str) -> str:
         query = f"EXPLAIN ANALYZE SELECT count(*) FROM delta_scan('{self.uri()}') WHERE {condition}"
         plan = self.connection().sql(query).fetchall()[0][1]
@@ -148,16 +132,7 @@ class DeltaOnDiskTest(DeltaCase, unittest.TestCase):
             self.assertEqual(self.opened().recover(WHOLE, TABLE.name).rows, 200)
 
 
-class DeltaOnS3Test(DeltaCase, unittest.TestCase):
-    def new_output(self) -> None:
-        self.server = s3_server.shared()
-        self.enterContext(patch.dict(os.environ, self.server.environ()))
-        access = S3Access(S3Config(endpoint_url=self.server.endpoint_url))
-        self.storage = ObjectStorage(f"s3://{self.server.new_bucket()}/lake", access)
-
-    def options(self) -> dict[str, str] | None:
-        return self.storage.access.delta_options()
-
+class DeltaOnS3Test(OnS3, DeltaCase, unittest.TestCase):
     def connection(self) -> duckdb.DuckDBPyConnection:
         connection = super().connection()
         found = find_spec("duckdb_extension_httpfs")
