@@ -379,6 +379,13 @@ class DiskTest(OnDisk, FaultCase):
             self.opened()
         self.assertEqual(caught.exception.cause.errno, errno.ENOTDIR)
 
+    def test_a_folder_that_the_library_calls_absent_is_looked_at(self):
+        self.root.mkdir()
+        (self.root / TABLE.name).symlink_to(TABLE.name)
+        with self.assertRaises(StorageError) as caught:
+            self.writer().progress(TABLE.name)
+        self.assertEqual(caught.exception.cause.errno, errno.ELOOP)
+
     def test_a_log_that_cannot_be_read_is_not_absent(self):
         self.begun()
         for entry in (self.root / TABLE.name / "_delta_log").glob("*.json"):
