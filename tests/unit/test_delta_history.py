@@ -96,7 +96,7 @@ class DecodeTest(unittest.TestCase):
     def test_what_is_no_log_entry_is_damage(self):
         for data in (
             b"{",
-            b"[]",
+            b"3",
             b'{"txn": {}}',
             b'{"commitInfo": {"operation": "RESTORE", "operationParameters": 3}}',
         ):
