@@ -133,10 +133,13 @@ class ParquetWriter(TableWriter):
 
     def open(self, run_id: str, table: Table) -> None:
         self._run_id = run_id
-        known = [self._read(table.name, slice) for slice in self._objects.slices(table.name)]  # refuses another run's
-        if not known:
-            own = frozenset({progress_objects.FOLDER, _STAGING})  # what a crash before the first commit leaves
-            parquet_folder.check_folder(self.storage, table, run_id, self.options, own)
+        own = frozenset({progress_objects.FOLDER, _STAGING})  # what a crash before the first commit leaves
+        if not self._is_ours(table.name):
+            try:
+                parquet_folder.check_folder(self.storage, table, run_id, self.options, own)
+            except ForeignTableError:
+                if not self._is_ours(table.name):  # another shard may have begun it meanwhile
+                    raise
 
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
         leftovers = self._leftovers(table, slice)  # before the slice is taken: so none is of whoever takes it after us
@@ -195,7 +198,7 @@ class ParquetWriter(TableWriter):
         moves = tuple((file.staged_path, file.final_path) for file in commit.files)
         intended = replace(known, intent=Intent(after, moves), holder=self._new_holder())
         if moves:
-            self._check_staged(slice, commit)
+            self._check_staged(commit, known, version)
             self.storage.sync_folders({_staging(commit.table, slice)})
             version = self._write(commit.table, intended, version)
             self._crash("parquet.intent")
@@ -216,12 +219,13 @@ class ParquetWriter(TableWriter):
             )
         return known, version
 
-    def _check_staged(self, slice: Slice, commit: TableCommit) -> None:
+    def _check_staged(self, commit: TableCommit, known: ProgressObject, version: _Version) -> None:
         """After the intent there is no way back: look for the files before."""
-        folder = _staging(commit.table, slice)
+        folder = _staging(commit.table, known.slice)
         there = {f"{folder}/{entry.name}": entry.size_bytes for entry in self.storage.list(folder)}
         for file in commit.files:
             if there.get(file.staged_path) != file.size_bytes:
+                self._check_unmoved(commit.table, known, version)
                 raise StorageError("commit", file.staged_path, "the staged file is gone or cut short")
 
     def _finish(
@@ -255,7 +259,7 @@ class ParquetWriter(TableWriter):
         final = self._names(path for _, path in moves)
         for old, new in moves:
             if old not in staged and new not in final:
-                self._check_holder_still(table, known, version)
+                self._check_unmoved(table, known, version)
                 raise DamagedStateError(
                     f"{new} belongs to an interrupted commit, and is neither there nor at {old}",
                     hint="restore the file from a backup, under either name; then start again",
@@ -296,11 +300,15 @@ class ParquetWriter(TableWriter):
         if (table, known.slice) in self._taken and not (known.holder or "").startswith(f"{self._name}-"):
             raise _overtaken(table, known.slice)
 
-    def _check_holder_still(self, table: str, known: ProgressObject, version: _Version) -> None:
+    def _check_unmoved(self, table: str, known: ProgressObject, version: _Version) -> None:
         if self._own(table, known.slice)[1] != version:
             raise _overtaken(table, known.slice)
 
     # Progress objects
+
+    def _is_ours(self, table: str) -> bool:
+        """Whether there is progress of this run. Raises ForeignTableError where it is another's."""
+        return any(self._read(table, slice) for slice in self._objects.slices(table))
 
     def _own(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
         """What is to be written next, at least in its beginnings."""

@@ -1,19 +1,18 @@
 """A process that writes to an output and ends at a crash point: `python -m tests.contract.crash_child OUT
-POINT NTH`.
+POINT NTH`. Where S3 answers stands in its environment.
 """
 
 from __future__ import annotations
 
 import sys
 
-from emitter.local_storage import LocalStorage
 from emitter.testing import exit_at
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers import create_writer
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, window, write
 
 
 def main(out: str, point: str, nth: str) -> None:
-    writer = ParquetWriter(LocalStorage(out), OPTIONS, exit_at(point, int(nth)))
+    writer = create_writer("parquet", out, options=OPTIONS, crash_hook=exit_at(point, int(nth)))
     with writer.hold(WHOLE):
         writer.open(RUN, TABLE)
         writer.recover(WHOLE, TABLE.name)
