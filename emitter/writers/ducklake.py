@@ -1,6 +1,6 @@
 """DuckLake: files that a catalogue in SQLite or Postgres registers, all tables of a batch in one snapshot.
 
-    catalog.sqlite                              the catalogue, unless output.catalog.uri names another
+    ducklake.sqlite                              the catalogue, unless output.catalog.uri names another
     _emitter.progress_0_of_1                    in it: what each table says of slice 0 of 1
     orders/year=2026/month=01/day=02/...        the files, as in every format
 
@@ -261,70 +261,70 @@ class DuckLakeWriter(RegisteringWriter):
     def _read(
         self, table: Table, window: Window, on_broken: OnBroken | None, *, inside: bool
     ) -> Iterator[pa.RecordBatch]:
-        """File by file in one transaction, so that all is of one snapshot. A file that cannot be read ends the
-        transaction: the next one must still have all files that are left.
-        """
-        left: list[str] | None = None
-        while left is None or left:
-            with self._lake.session("read") as cursor:
-                known = catalog.table(cursor, self._schema, table.name) if cursor else None
-                if cursor is None or known is None:
-                    return
-                cursor.execute("BEGIN")
-                sources = self._sources(cursor, table.name, known, window, inside)
-                if left is None:
-                    left = list(sources)
-                elif not set(left) <= set(sources):
-                    raise StorageError("read", self._lake, "another process rewrote its files meanwhile")
-                while left:
-                    source = left.pop(0)
-                    try:
-                        yield from self._read_file(cursor, table, known, source, sources[source])
-                    except duckdb.Error as error:
-                        self._tell_broken(table, source, error, on_broken)
-                        break
+        """All as of one snapshot: a file never changes, and what only DuckDB can read is read in one transaction."""
+        with self._lake.session("read") as cursor:
+            known = self._begin_reading(cursor, table.name) if cursor else None
+            if cursor is None or known is None:
+                return
+            for path, condition in self._sources(cursor, known, window, inside).items():
+                if condition is None:
+                    yield from self._read_file(path.removeprefix(f"{self._root}/"), table, known, on_broken)
+                else:
+                    yield from self._query(cursor, table, known, path, condition)
+
+    def _begin_reading(self, cursor: duckdb.DuckDBPyConnection, table: str) -> LakeTable | None:
+        """Begin a transaction in which DuckLake and its catalogue's own tables are seen at the same snapshot."""
+        for _ in range(ATTEMPTS_MAX):
+            cursor.execute("BEGIN")
+            if catalog.stands_still(cursor):
+                return catalog.table(cursor, self._schema, table)
+            cursor.execute("ROLLBACK")
+        raise StorageError("read", self._lake, "others commit to it all the time")
 
     def _sources(
-        self, cursor: duckdb.DuckDBPyConnection, name: str, known: LakeTable, window: Window, inside: bool
-    ) -> dict[str, str]:
-        """The files that a reader of these partitions, or of all others, would read, and which of their rows: "" for
-        all. Rows that are in the catalogue itself, and files in no partition, are looked through row by row.
+        self, cursor: duckdb.DuckDBPyConnection, known: LakeTable, window: Window, inside: bool
+    ) -> dict[str, str | None]:
+        """The files that a reader of these partitions, or of all others, would read, and which of their rows; None for
+        whole files of the output, which need no DuckDB. Rows that are in the catalogue itself, and files in no
+        partition, are looked through row by row.
         """
-        listed = cursor.execute(
-            f"SELECT DISTINCT data_file FROM ducklake_list_files('{LAKE}', ?, schema => ?) ORDER BY ALL",
-            [name, self._schema],
-        ).fetchall()
-        values = catalog.partition_values(cursor, known.table_id, self._lake.data_path)
+        first, last = self._bounds(window)
+        condition = self._condition(first, last)
+        row_by_row = condition if inside else f"({condition}) IS NOT TRUE"
+        sources: dict[str, str | None] = {}
+        for path, file in sorted(catalog.files(cursor, known.table_id, self._lake.data_path).items()):
+            if file.partition is None:
+                sources[path] = row_by_row
+            elif (first <= file.partition <= last) == inside:
+                is_plain = path.startswith(f"{self._root}/") and not file.has_deletes
+                sources[path] = None if is_plain else "true"
+        return sources | dict.fromkeys(catalog.inlined_names(cursor, known.table_id), row_by_row)
+
+    def _bounds(self, window: Window) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The first and the last partition that a window overlaps; in the wrong order if it is empty."""
         spec = self.options.partition
-        is_empty = window.first == window.end
-        first, last = spec.values(window.first), spec.values(max(window.first, window.end - 1))
-        row = f"({', '.join(spec.columns)})"
-        condition = "false" if is_empty else f"{row} >= {first} AND {row} <= {last}"
-        sources = {}
-        for path in (*(path for (path,) in listed), *catalog.inlined_names(cursor, known.table_id)):
-            if path not in values:
-                sources[path] = condition if inside else f"({condition}) IS NOT TRUE"
-            elif (not is_empty and first <= values[path] <= last) == inside:
-                sources[path] = "true"
-        return sources
+        if window.first == window.end:
+            return (1,), (0,)
+        return spec.values(window.first), spec.values(window.end - 1)
+
+    def _condition(self, first: tuple[int, ...], last: tuple[int, ...]) -> str:
+        """Whether a row lies in these partitions, in SQL. (DuckDB can't compare several columns at once.)"""
+        columns = self.options.partition.columns
+        if first > last:
+            return "false"
+        number = " + ".join(f"{name} * {100**place}" for place, name in enumerate(reversed(columns)))
+        low, high = (sum(value * 100**place for place, value in enumerate(reversed(end))) for end in (first, last))
+        return f"{number} BETWEEN {low} AND {high}"
 
     def _read_file(
-        self, cursor: duckdb.DuckDBPyConnection, table: Table, known: LakeTable, source: str, condition: str
+        self, path: str, table: Table, known: LakeTable, on_broken: OnBroken | None
     ) -> Iterator[pa.RecordBatch]:
-        """A file's rows without those that were deleted, with those columns of the table that are there."""
-        names = {name for name, _, _ in known.columns}
-        columns = ", ".join(_identifier(column.name) for column in table.columns if column.name in names)
-        query = f"SELECT {columns} FROM {self._name(table.name)} WHERE filename = ? AND {condition}"
-        yield from cursor.execute(query, [source]).to_arrow_reader(_BATCH_ROWS_MAX)
-
-    def _tell_broken(self, table: Table, source: str, error: BaseException, on_broken: OnBroken | None) -> None:
-        """Find out whether a file is broken or only could not be reached. Raises StorageError for the latter."""
-        path = source.removeprefix(f"{self._root}/")
-        if path == source:
-            raise StorageError("read", source, error) from error
         try:
-            self.storage.size(path)
-        except StorageNotFoundError:
+            yield from hive.read_file(self.storage, path, table, on_broken)
+        except StorageNotFoundError as error:
+            with self._lake.session("look into") as cursor:
+                if cursor and f"{self._root}/{path}" not in catalog.files(cursor, known.table_id, self._lake.data_path):
+                    raise StorageError("read", path, "another process rewrote the table meanwhile") from error
             broken = DamagedStateError(
                 f"{path} is registered, but is not there",
                 hint="every reader of the table fails on it: restore it, or delete its rows from the table",
@@ -332,16 +332,15 @@ class DuckLakeWriter(RegisteringWriter):
             if on_broken is None:
                 raise broken from error
             on_broken(broken)
-            return
-        try:
-            for _ in hive.read_file(self.storage, path, table):
-                pass
-        except DamagedStateError as broken:
-            if on_broken is None:
-                raise
-            on_broken(broken)
-        else:
-            raise StorageError("read", path, error) from error
+
+    def _query(
+        self, cursor: duckdb.DuckDBPyConnection, table: Table, known: LakeTable, source: str, condition: str
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows of a source, without those that were deleted, with those columns of the table that are there."""
+        names = {name for name, _, _ in known.columns}
+        columns = ", ".join(_identifier(column.name) for column in table.columns if column.name in names)
+        query = f"SELECT {columns} FROM {self._name(table.name)} WHERE filename = ? AND {condition}"
+        yield from cursor.execute(query, [source]).to_arrow_reader(_BATCH_ROWS_MAX)
 
     def _key(self, table: str) -> str:
         """What the progress is kept under: a lake may hold several namespaces."""

@@ -89,26 +89,63 @@ def table(cursor: duckdb.DuckDBPyConnection, schema: str, name: str) -> LakeTabl
     return LakeTable(found.table_id, found.comment, tuple(columns), partition)
 
 
-def partition_values(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> dict[str, tuple[int, ...]]:
-    """By its full path, the partition of each file that lies in one of the table's present partitioning."""
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """A data file: its partition, if it lies in one of the table's present partitioning, and whether rows that it holds
+    were deleted.
+    """
+
+    partition: tuple[int, ...] | None
+    has_deletes: bool
+
+
+def files(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> dict[str, LakeFile]:
+    """A table's files by their full paths."""
     found = cursor.execute(
         "SELECT if(f.path_is_relative, if(t.path_is_relative, if(s.path_is_relative, ?, '') || s.path, '') || t.path,"
-        " '') || f.path, list(v.partition_value ORDER BY v.partition_key_index)"
-        f" FROM {CATALOG}.ducklake_data_file f JOIN {CATALOG}.ducklake_table t USING (table_id)"
+        " '') || f.path, f.data_file_id, bool_or(d.data_file_id IS NOT NULL),"
+        " list(v.partition_value ORDER BY v.partition_key_index) FILTER (i.partition_id IS NOT NULL)"
+        f" FROM {CATALOG}.ducklake_data_file f JOIN {CATALOG}.ducklake_table t ON t.table_id = f.table_id"
         f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
-        f" JOIN {CATALOG}.ducklake_file_partition_value v ON v.data_file_id = f.data_file_id"
-        f" JOIN {CATALOG}.ducklake_partition_info i ON i.partition_id = f.partition_id AND i.table_id = f.table_id"
-        " WHERE f.table_id = ? AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND i.end_snapshot IS NULL"
-        " GROUP BY ALL",
+        f" LEFT JOIN {CATALOG}.ducklake_delete_file d ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL"
+        f" LEFT JOIN {CATALOG}.ducklake_file_partition_value v ON v.data_file_id = f.data_file_id"
+        f" LEFT JOIN {CATALOG}.ducklake_partition_info i ON i.partition_id = f.partition_id"
+        " AND i.table_id = f.table_id AND i.end_snapshot IS NULL"
+        " WHERE f.table_id = ? AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL",
         [data_path, table_id],
     ).fetchall()
-    return {path: tuple(map(int, values)) for path, values in found if None not in values}
+    inlined = _files_with_inlined_deletes(cursor, table_id)
+    return {
+        path: LakeFile(
+            tuple(map(int, values)) if values and None not in values else None, has_deletes or number in inlined
+        )
+        for path, number, has_deletes, values in found
+    }
+
+
+def _files_with_inlined_deletes(cursor: duckdb.DuckDBPyConnection, table_id: int) -> set[int]:
+    """Those whose few deleted rows the catalogue itself lists, in a table that is made with the first of them."""
+    name = f"ducklake_inlined_delete_{table_id}"
+    query = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = ?"
+    if cursor.execute(query, [CATALOG, name]).fetchone() == (0,):
+        return set()
+    return {number for (number,) in cursor.execute(f"SELECT DISTINCT file_id FROM {CATALOG}.{name}").fetchall()}
 
 
 def inlined_names(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
-    """What DuckDB calls the files of rows that are in the catalogue itself."""
+    """What DuckDB calls the files of a table's rows that are in the catalogue itself, if there are any."""
     query = f"SELECT table_name FROM {CATALOG}.ducklake_inlined_data_tables WHERE table_id = ? ORDER BY ALL"
-    return [name for (name,) in cursor.execute(query, [table_id]).fetchall()]
+    names = [name for (name,) in cursor.execute(query, [table_id]).fetchall()]
+    counts = f"SELECT count(*) FROM {CATALOG}.{{}} WHERE end_snapshot IS NULL"
+    return [name for name in names if cursor.execute(counts.format(name)).fetchone() != (0,)]
+
+
+def stands_still(cursor: duckdb.DuckDBPyConnection) -> bool:
+    """Whether DuckLake sees the same snapshot in a transaction as who looks into its catalogue: they are two
+    connections, and somebody may have committed in between.
+    """
+    seen = cursor.execute(f"SELECT id FROM {LAKE}.current_snapshot()").fetchone()
+    return seen == cursor.execute(f"SELECT max(snapshot_id) FROM {CATALOG}.ducklake_snapshot").fetchone()
 
 
 def progress_table(slice: Slice) -> str:

@@ -1,6 +1,6 @@
 """A lake as one process sees it: where its catalogue is, the connection to it, and what its errors mean.
 
-    nothing                         a SQLite file in the output, `catalog.sqlite`
+    nothing                         a SQLite file in the output, `ducklake.sqlite`
     sqlite:///shop.sqlite           a SQLite file anywhere
     postgresql://user@host/db       a Postgres database
 
@@ -39,7 +39,7 @@ from emitter.writers.duckdb_extensions import NOTHING_UNASKED, load, quoted
 
 LAKE = "lake"
 CATALOG = "lake_catalog"
-DEFAULT_NAME = "catalog.sqlite"
+DEFAULT_NAME = "ducklake.sqlite"
 
 _ALLOWED = "a URI such as sqlite:///shop.sqlite or postgresql://user@host/database"
 _LOCKED_MILLISECONDS_MAX = 5_000
@@ -225,7 +225,7 @@ class Lake:
             load(connection, name, extra="ducklake", needed_for="output.format ducklake")
         settings: dict[str, object] = dict(_SETTINGS)
         if self._access:
-            settings |= _HTTP_SETTINGS | self._access.duckdb_settings()
+            settings |= {**_HTTP_SETTINGS, **self._access.duckdb_settings()}
         if not self.place.sqlite_path:
             settings["pg_statement_timeout_millis"] = _REPLY_MILLISECONDS_MAX
         for name, value in settings.items():
