@@ -13,7 +13,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pyarrow.parquet import FileMetaData
 from pyiceberg.io.pyarrow import (
+    DataFileStatistics,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
@@ -118,9 +120,7 @@ def data_file(file: StagedFile, location: str, schema: Schema, spec: PartitionSp
     """A staged file as a manifest names it, with its statistics. Nothing is read: they are in the footer that the
     encoder kept. Raises ValueError for one whose rows are of two partitions.
     """
-    statistics = data_file_statistics_from_parquet_metadata(
-        file.metadata, compute_statistics_plan(schema, {}), parquet_path_to_id_mapping(schema)
-    )
+    statistics = _statistics(file.metadata, schema)
     return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
@@ -133,6 +133,26 @@ def data_file(file: StagedFile, location: str, schema: Schema, spec: PartitionSp
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+def _statistics(footer: FileMetaData, schema: Schema) -> DataFileStatistics:
+    """What pyiceberg makes of a footer, without bounds that it gets wrong: a row group without bounds (a value is too
+    long for a footer) is passed over as if it had no values; and text that ends in U+D7FF is rounded up to no text.
+    """
+    ids = parquet_path_to_id_mapping(schema)
+    statistics = data_file_statistics_from_parquet_metadata(footer, compute_statistics_plan(schema, {}), ids)
+    bounds = statistics.column_aggregates
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for column in map(group.column, range(footer.num_columns)):
+            known = column.statistics
+            if known is not None and known.num_values and not known.has_min_max:
+                bounds.pop(ids[column.path_in_schema], None)
+    for field_id in list(bounds):
+        try:
+            bounds[field_id].max_as_bytes()
+        except UnicodeEncodeError:
+            del bounds[field_id]
+    return statistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.serializers import FromInputFile
@@ -420,6 +421,22 @@ class IcebergContractTest(OnSqlite, IcebergCase, unittest.TestCase):
         self.assertEqual(planned("host < 'a'"), 0)
         self.assertEqual(planned("credit is null"), whole)
         self.assertEqual(planned("pulse is null"), 0)
+
+    def test_bounds_that_are_not_known_to_be_true_are_left_out(self):
+        """pyiceberg would take those of the other row group for the whole, and fail on the other text."""
+        for texts, bounded in ((["b", "é" * 5000], False), (["\ud7ff" * 20, "a"], False), (["b", "a" * 20], True)):
+            shaped = pa.Table.from_batches([arrow.to_file_form(TABLE, batch) for batch in rows(window(0, 2))])
+            place = shaped.schema.get_field_index("note")
+            shaped = shaped.set_column(place, pa.field("note", pa.string()), pa.array(texts))
+            sink = pa.BufferOutputStream()
+            pq.write_table(shaped, sink, row_group_size=1, store_decimal_as_integer=True)
+            footer = pq.read_metadata(pa.BufferReader(sink.getvalue()))
+            staged = StagedFile(TABLE.name, "x", "x", 2, 1, metadata=footer)
+            schema = iceberg_tables.schema_of(TABLE)
+            made = iceberg_tables.data_file(staged, "x", schema, iceberg_tables.spec_of(schema, "day"))
+            note = schema.find_field("note").field_id
+            self.assertEqual((note in made.lower_bounds, note in made.upper_bounds), (bounded, bounded))
+            self.assertIn(schema.find_field("event_time").field_id, made.upper_bounds)
 
     def test_other_readers_see_the_same_rows_and_types(self):
         writer, asked = self.opened(), window(0, 200)
