@@ -55,6 +55,8 @@ _REBASES_MAX = 15  # by the library, where others commit to the same table
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _MUST_NOT_WRITE = "lacked the necessary privileges"  # what the library says of 401 and 403
 
+_UNKNOWN_FEATURES = "Unsupported table features"  # said as if it were a conflict
+
 
 @dataclass(frozen=True, slots=True)
 class _Handle:
@@ -155,6 +157,7 @@ class DeltaWriter(RegisteringWriter):
             moves = progress.moves(slice, before, after)
         self._crash("delta.checked")
         self._commit(handle, commit, moves)
+        self._delta.sync_log(commit.table, after_version=handle.version())
         return after
 
     def _commit(self, handle: DeltaTable, commit: TableCommit, moves: Mapping[str, int]) -> None:
@@ -176,6 +179,11 @@ class DeltaWriter(RegisteringWriter):
                 ),
             )
         except CommitFailedError as error:
+            if _UNKNOWN_FEATURES in str(error):
+                raise ForeignTableError(
+                    f"{where} cannot be written to: {delta_tables.reason(error)}",
+                    hint="drop these features of the table, or choose another output.uri",
+                ) from error
             raise CommitConflictError(
                 f"another commit came before ours to {where}: {delta_tables.reason(error)}",
                 hint="read the progress, and try again",

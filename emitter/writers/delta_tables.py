@@ -7,10 +7,12 @@ the text alone.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable, Field, Schema
@@ -38,10 +40,12 @@ PROPERTIES = {
     # What vacuum leaves alone: files of readers that are slow, and ours between staging and commit.
     "delta.deletedFileRetentionDuration": "interval 7 days",
 }
-_HARMFUL_UNLESS = {
-    "delta.columnMapping.mode": "none",  # else files are read by other column names than ours
-    "delta.setTransactionRetentionDuration": None,  # else the table forgets its progress
-}
+_HARMFUL = (
+    re.compile(r"delta\.columnMapping\.mode=(?!none$)"),  # files are read by other column names than ours
+    re.compile(r"delta\.setTransactionRetentionDuration="),  # the table forgets its progress
+    re.compile(r"delta\.constraints\."),  # what registers files must test their rows itself
+    re.compile(r"delta\.(invariants|generationExpression|identity\..*)="),
+)
 _TYPES = {
     "int32": "integer",
     "int64": "long",
@@ -121,12 +125,32 @@ class DeltaTables:
         except (DeltaError, OSError) as error:
             if self.load(table.name) is None:
                 raise storage_error("create", self.where(table.name), error) from error
+        self.sync_log(table.name, after_version=-1)
+
+    def sync_log(self, table: str, after_version: int) -> None:
+        """Make durable what was committed after a version. On a local disk the library leaves that to the system, which
+        may keep a name without its bytes when the power fails: then nobody can read the table any more.
+        """
+        if not isinstance(self._storage, LocalStorage):
+            return
+        folder = self._storage.root / table / LOG
+        try:
+            for version in itertools.count(after_version + 1):
+                if not _synced(folder / f"{version:020d}.json"):
+                    break
+                if _synced(folder / f"{version:020d}.checkpoint.parquet"):
+                    _synced(folder / "_last_checkpoint")
+        except OSError as error:
+            raise StorageError("sync the log of", self.where(table), error) from error
+        self._storage.sync_folders({f"{table}/{LOG}"})
 
     def described(self, table: str, handle: DeltaTable) -> FoundTable:
         """Raises ForeignTableError for a table that must not be written to."""
         metadata = handle.metadata()
-        for name, harmless in _HARMFUL_UNLESS.items():
-            if metadata.configuration.get(name, harmless) != harmless:
+        properties = [*metadata.configuration.items()]
+        properties += [item for field in handle.schema().fields for item in field.metadata.items()]
+        for name, value in properties:
+            if any(harmful.match(f"{name}={value}") for harmful in _HARMFUL):
                 raise ForeignTableError(
                     f"{self.where(table)} has the property {name}, with which emitter cannot write to it",
                     hint="unset the property, or choose another output.uri",
@@ -199,6 +223,19 @@ def reason(error: Exception) -> str:
     """The library's text on one line, without its colours, the pages that a server sent, and traces of its calls."""
     plain = re.sub(r"\x1b\[\d+m|↳|(?s:(<\?xml|\n +0: ).*)", "", str(error))
     return " ".join(plain.split()) or type(error).__name__
+
+
+def _synced(path: Path) -> bool:
+    """Whether there is such a file; its bytes are durable then."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _comment(text: str | None) -> dict[str, Any] | None:

@@ -1,22 +1,31 @@
-"""Where the tests of Delta Lake write to, and how another tool sees it."""
+"""Where the tests of Delta Lake write to, how another tool sees it, and what they begin and end with."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import TestCase
 from unittest.mock import patch
 
 from deltalake import DeltaTable
 
 from emitter.connections import S3Config
+from emitter.errors import EmitterError
 from emitter.local_storage import LocalStorage
+from emitter.model import Slice, TableCommit, Window
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
 from emitter.storage import Storage
-from tests.contract.beats import TABLE
+from emitter.writers.base import CrashHook, no_crash
+from emitter.writers.delta import DeltaWriter
+from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.support import s3_server
+
+FIRST, SECOND, THIRD = window(0, 30), window(30, 60), window(60, 90)
+BOTH, ALL = window(0, 60), window(0, 90)
 
 
 class OnDisk:
@@ -52,3 +61,54 @@ class OnS3(OnDisk):
 
     def options(self) -> dict[str, str] | None:
         return self.storage.access.delta_options()
+
+
+class BegunCase(TestCase):
+    """A table with two commits, and a writer that goes on with it."""
+
+    def setUp(self) -> None:
+        self.new_output()
+
+    def writer(self, hook: CrashHook = no_crash, **options: Any) -> DeltaWriter:
+        return DeltaWriter(self.storage, replace(OPTIONS, **options), hook)
+
+    def opened(self, hook: CrashHook = no_crash, **options: Any) -> DeltaWriter:
+        writer = self.writer(hook, **options)
+        writer.open(RUN, TABLE)
+        return writer
+
+    def begun(self, hook: CrashHook = no_crash) -> DeltaWriter:
+        writer = self.opened(hook)
+        writer.recover(WHOLE, TABLE.name)
+        write(writer, FIRST, None)
+        write(writer, SECOND, FIRST.end)
+        return writer
+
+    def commit(
+        self, writer: DeltaWriter, asked: Window, expected_slot: int | None, slice: Slice = WHOLE
+    ) -> tuple[list[str], EmitterError | None]:
+        """The outcomes of all attempts, and the error they ended with."""
+        staged = tuple(writer.stage(slice, asked, file) for file in files(asked, slice))
+        outcomes: list[str] = []
+        try:
+            reports = writer.commit(slice, [TableCommit(TABLE.name, expected_slot, asked.end, staged)])
+            outcomes.extend(report.outcome for report in reports)
+        except EmitterError as error:
+            return outcomes, error
+        return outcomes, None
+
+    def goes_on(self, writer: DeltaWriter) -> None:
+        self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["ok"], None))
+        self.assert_once(ALL)
+
+    def compact(self) -> None:
+        self.handle().optimize.compact()
+
+    def assert_once(self, asked: Window) -> None:
+        """These rows and no others are there, once, for us and for the library."""
+        writer = self.opened()
+        self.assertEqual(found(writer, asked), in_order(rows(asked)))
+        self.assertEqual(list(writer.scan_outside(TABLE, asked)), [])
+        progress = writer.recover(WHOLE, TABLE.name)
+        self.assertEqual((progress.slot, progress.rows), (asked.end, asked.seconds))
+        self.assertEqual(self.handle().count(), asked.seconds)

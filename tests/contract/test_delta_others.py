@@ -1,0 +1,308 @@
+"""What other tools and other writers do to a Delta table: every row is there once, or the run is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import unittest
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deltalake import DeltaTable, Field, Schema, TableFeatures
+from deltalake.table import TableAlterer
+
+from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
+from emitter.model import Slice, TableCommit
+from emitter.writers.base import CrashHook
+from emitter.writers.delta_tables import CHECKPOINT_COMMITS
+from tests.contract.beats import OPTIONS, ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
+from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk
+
+PARTITION = list(OPTIONS.partition.columns)
+
+
+class OtherToolsTest(OnDisk, BegunCase):
+    """Maintenance and changes by somebody else, while a daemon holds a handle of the table."""
+
+    def test_a_compaction_is_not_in_the_way(self):
+        writer = self.begun()
+        self.assertEqual(self.handle().optimize.compact()["numFilesRemoved"], 2)
+        self.goes_on(writer)
+
+    def test_a_vacuum_without_mercy_takes_staged_files_and_no_row(self):
+        writer = self.begun()
+        staged = tuple(writer.stage(WHOLE, THIRD, file) for file in files(THIRD))
+        removed = self.handle().vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+        self.assertEqual(len(removed), len(staged))
+        with self.assertRaisesRegex(StorageError, "gone or cut short"):
+            list(writer.commit(WHOLE, [TableCommit(TABLE.name, SECOND.end, THIRD.end, staged)]))
+        self.assert_once(BOTH)
+        self.goes_on(writer)
+
+    def test_progress_outlives_checkpoints_and_clean_ups(self):
+        writer = self.begun()
+        self.tidy()
+        self.assertEqual(len(list(self.log().glob("*.json"))), 1)
+        self.goes_on(writer)
+
+    def test_progress_of_every_slice_outlives_checkpoints_and_clean_ups(self):
+        writer = self.opened()
+        for slice in (Slice(0, 2), Slice(1, 2), Slice(2, 3), Slice(0, 16)):
+            write(writer, FIRST, None, slice)
+        before = writer.progress(TABLE.name)
+        self.assertEqual(len(before), 4)
+        self.tidy()
+        self.assertEqual(self.opened().progress(TABLE.name), before)
+        self.assertEqual(self.writer().progress(TABLE.name), before)
+
+    def test_a_handle_whose_log_was_cleaned_up_far_ahead_goes_on(self):
+        slow_writer, other = self.opened(), Slice(1, 2)
+        write(slow_writer, FIRST, None, Slice(0, 2))
+        write(self.opened(), FIRST, None, other)
+        for second in range(CHECKPOINT_COMMITS + 5):
+            write(self.opened(), window(30 + second, 31 + second), ORIGIN + 30 + second, other)
+        self.tidy()
+        report = write(slow_writer, window(30, 60), FIRST.end, Slice(0, 2))
+        self.assertEqual(report.outcome, "ok")
+        self.assertEqual(self.opened().progress(TABLE.name)[Slice(0, 2)].slot, ORIGIN + 60)
+
+    def test_rows_that_somebody_deletes_are_theirs_to_answer_for(self):
+        writer = self.begun()
+        self.handle().delete(f"beat_id < {ORIGIN + 10}")
+        self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["ok"], None))
+        self.assertEqual(self.handle().count(), 80)
+        self.assertEqual(self.opened().recover(WHOLE, TABLE.name).rows, 90)
+
+    def test_a_restore_that_takes_rows_of_ours_is_noticed_by_a_daemon_that_runs(self):
+        writer = self.begun()
+        self.handle().restore(1)
+        version = self.handle().version()
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertEqual(outcomes, ["error"])
+        self.assertIsInstance(error, RolledBackError)
+        self.assertEqual(self.handle().version(), version)
+        self.assertIn(f"restore version {version - 1}", error.hint)
+
+    def test_a_restore_that_takes_rows_of_ours_is_noticed_at_the_start(self):
+        self.begun()
+        self.handle().restore(1)
+        for writer in (self.opened(), self.writer()):
+            with self.assertRaises(RolledBackError):
+                writer.progress(TABLE.name)
+
+    def test_a_restore_is_noticed_under_what_came_after_it(self):
+        self.begun()
+        self.handle().restore(1)
+        self.handle().optimize.compact()
+        self.foreign_append()
+        with self.assertRaises(RolledBackError):
+            self.opened().recover(WHOLE, TABLE.name)
+
+    def test_a_restore_that_is_undone_as_the_hint_says_is_forgiven(self):
+        writer = self.begun()
+        self.handle().restore(1)
+        _, error = self.commit(writer, THIRD, SECOND.end)
+        self.handle().restore(int(error.hint.split()[2].rstrip(",")))
+        self.assertEqual(self.opened().recover(WHOLE, TABLE.name).slot, SECOND.end)
+        self.goes_on(writer)
+
+    def test_a_restore_that_takes_nothing_of_ours_is_harmless(self):
+        writer = self.begun()
+        version = self.handle().version()
+        self.foreign_append()
+        self.handle().restore(version)
+        self.goes_on(writer)
+
+    def test_a_restore_to_a_time_cannot_be_judged_and_is_refused(self):
+        writer = self.begun()
+        after = self.handle().history(1)[0]["timestamp"] + 1
+        self.foreign_append()
+        self.handle().restore(datetime.fromtimestamp(after / 1000, UTC))
+        self.assertIsInstance(self.commit(writer, THIRD, SECOND.end)[1], RolledBackError)
+
+    def test_a_table_that_is_deleted_is_noticed_and_made_anew_after_a_restart(self):
+        writer = self.begun()
+        shutil.rmtree(self.root / TABLE.name)
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertIsInstance(error, (OvertakenError, StorageError), outcomes)
+        self.assertFalse(self.log().exists())
+        again = self.opened()
+        self.assertIsNone(again.recover(WHOLE, TABLE.name))
+        write(again, ALL, None)
+        self.assert_once(ALL)
+
+    def test_a_table_that_is_replaced_is_refused(self):
+        writer = self.begun()
+        DeltaTable.create(self.uri(), self.handle().schema(), mode="overwrite", partition_by=PARTITION)
+        _, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertIsInstance(error, RolledBackError)
+        with self.assertRaises(ForeignTableError):
+            self.opened()
+        adopting = self.opened(adopt=True)
+        adopting.recover(WHOLE, TABLE.name)
+        _, error = self.commit(adopting, ALL, None)
+        self.assertIsInstance(error, RolledBackError)
+        self.assertEqual(self.handle().count(), 0)
+
+    def test_a_column_more_is_not_in_the_way(self):
+        writer = self.begun()
+        self.handle().alter.add_columns([Field("remark", "string")])
+        self.goes_on(writer)
+
+    def test_a_daemon_that_runs_notices_another_schema(self):
+        writer = self.begun()
+        handle = self.handle()
+        DeltaTable.create(
+            self.uri(),
+            Schema([field for field in handle.schema().fields if field.name != "pulse"]),
+            mode="overwrite",
+            partition_by=PARTITION,
+            configuration=handle.metadata().configuration,
+            raise_if_key_not_exists=False,
+        )
+        _, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertIsInstance(error, ForeignTableError)
+        self.assertIn("column pulse: not there", error.problem)
+
+    def test_what_would_make_rows_or_progress_wrong_is_refused(self):
+        def expiring(alter: TableAlterer) -> None:
+            alter.set_table_properties({"delta.setTransactionRetentionDuration": "interval 1 days"})
+
+        def constrained(alter: TableAlterer) -> None:
+            alter.add_constraint({"positive": "pulse >= 0"})
+
+        def tracked(alter: TableAlterer) -> None:
+            alter.add_feature(TableFeatures.RowTracking, allow_protocol_versions_increase=True)
+
+        for change, named in (
+            (expiring, "setTransactionRetention"),
+            (constrained, "positive"),
+            (tracked, "RowTracking"),
+        ):
+            with self.subTest(named):
+                self.new_output()
+                writer = self.begun()
+                change(self.handle().alter)
+                outcomes, error = self.commit(writer, THIRD, SECOND.end)
+                self.assertEqual(outcomes, ["error"])
+                self.assertIsInstance(error, ForeignTableError)
+                self.assertIn(named, error.problem)
+                self.assertEqual(self.handle().count(), BOTH.seconds)
+
+    def test_deleted_rows_that_are_still_in_the_files_are_not_read(self):
+        writer = self.begun()
+        self.handle().alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+        with self.assertRaisesRegex(ForeignTableError, "deletionVectors"):
+            list(writer.scan(TABLE, ALL))
+
+    def test_a_data_file_that_is_gone_is_told(self):
+        writer, broken = self.begun(), []
+        next((self.root / TABLE.name).rglob("*.parquet")).unlink()
+        with self.assertRaises(DamagedStateError):
+            list(writer.scan(TABLE, ALL))
+        self.assertEqual(sum(batch.num_rows for batch in writer.scan(TABLE, ALL, broken.append)), 30)
+        self.assertEqual(len(broken), 1)
+
+    def log(self) -> Path:
+        return self.root / TABLE.name / "_delta_log"
+
+    def tidy(self) -> None:
+        """A checkpoint, and a clean-up of all that it makes superfluous."""
+        handle = self.handle()
+        handle.create_checkpoint()
+        for entry in self.log().iterdir():
+            os.utime(entry, (1, 1))
+        handle.cleanup_metadata()
+
+    def foreign_append(self) -> None:
+        """A commit of somebody else's, with no rows."""
+        handle = self.handle()
+        handle.create_write_transaction([], "append", handle.schema(), PARTITION)
+
+
+class RacesTest(OnDisk, BegunCase):
+    """Somebody comes between reading the progress and committing."""
+
+    def between(self, *acts: Callable[[], object]) -> CrashHook:
+        """A hook that does each of these once, before the attempts that follow the first two commits."""
+        waiting = [lambda: None, lambda: None, *acts]
+
+        def hook(point: str) -> None:
+            if point == "delta.checked" and waiting:
+                waiting.pop(0)()
+
+        return hook
+
+    def test_the_same_commit_by_another_lands_once(self):
+        writer = self.begun(self.between(lambda: write(self.opened(), THIRD, SECOND.end)))
+        self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["conflict", "deduplicated"], None))
+        self.assert_once(ALL)
+
+    def test_another_commit_of_the_same_slice_wins(self):
+        asked = window(60, 75)
+        writer = self.begun(self.between(lambda: write(self.opened(), asked, SECOND.end)))
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertEqual(outcomes[0], "conflict")
+        self.assertIsInstance(error, OvertakenError)
+        self.assert_once(window(0, 75))
+
+    def test_another_slice_is_passed_by(self):
+        writer = self.begun(self.between(lambda: write(self.opened(), FIRST, None, Slice(1, 2))))
+        self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["ok"], None))
+        self.assertEqual(set(self.opened().progress(TABLE.name)), {WHOLE, Slice(1, 2)})
+
+    def test_a_compaction_is_passed_by(self):
+        writer = self.begun(self.between(self.compact))
+        self.goes_on(writer)
+
+    def test_a_change_of_properties_is_looked_at_first(self):
+        change = {"delta.appendOnly": "false"}
+        writer = self.begun(self.between(lambda: self.handle().alter.set_table_properties(change)))
+        self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["conflict", "ok"], None))
+        self.assert_once(ALL)
+
+    def test_a_restore_is_looked_at_first(self):
+        writer = self.begun(self.between(lambda: self.handle().restore(1)))
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertEqual(outcomes[0], "conflict")
+        self.assertIsInstance(error, RolledBackError)
+
+    def test_a_deletion_of_the_table_leaves_no_broken_one(self):
+        writer = self.begun(self.between(lambda: shutil.rmtree(self.root / TABLE.name)))
+        _, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertIsInstance(error, OvertakenError)
+        self.assertIsNone(self.opened().recover(WHOLE, TABLE.name))
+
+    def test_two_shard_counts_that_are_new_are_both_remembered(self):
+        begun = self.begun(self.between(lambda: write(self.opened(), THIRD, None, Slice(1, 3))))
+        self.assertEqual(self.commit(begun, THIRD, None, Slice(1, 2)), (["conflict", "ok"], None))
+        self.assertEqual(set(self.opened().progress(TABLE.name)), {WHOLE, Slice(1, 2), Slice(1, 3)})
+
+    def test_four_slices_at_once_create_fill_and_double_nothing(self):
+        barrier, asked = threading.Barrier(4), [window(10 * step, 10 * step + 10) for step in range(8)]
+
+        def run(index: int) -> int | None:
+            slice, writer, slot = Slice(index, 4), self.opened(), None
+            writer.recover(slice, TABLE.name)
+            barrier.wait(30)
+            for each in asked:
+                if files(each, slice):
+                    outcomes, error = self.commit(writer, each, slot, slice)
+                    self.assertIsNone(error)
+                    self.assertIn(outcomes[-1], ("ok", "deduplicated"))
+                    slot = each.end
+            return slot
+
+        with ThreadPoolExecutor(4) as pool:
+            slots = list(pool.map(run, range(4)))
+        self.assertEqual(found(self.opened(), window(0, 80)), in_order(rows(window(0, 80))))
+        progress = self.opened().progress(TABLE.name)
+        self.assertEqual([progress[Slice(index, 4)].slot for index in range(4)], slots)
+        self.assertEqual(sum(known.rows for known in progress.values()), 80)
+
+
+if __name__ == "__main__":
+    unittest.main()
