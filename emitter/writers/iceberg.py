@@ -66,6 +66,9 @@ class IcebergWriter(RegisteringWriter):
         super().check()
         self._catalog.check()
 
+    def close(self) -> None:
+        self._catalog.close()
+
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
         handle = self._catalog.load(table)
         return iceberg_tables.recorded(table, handle.metadata) if handle else {}

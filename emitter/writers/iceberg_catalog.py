@@ -12,7 +12,6 @@ limited time. A catalogue is reached when it is first asked, and made when the f
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,7 +86,6 @@ class IcebergCatalog:
         self.namespace = config.namespace or NAME
         self._place = place
         self._url = _url_of(config.uri, place)
-        self._is_default = config.uri is None
         self._client: Catalog | None = None
         self._has_tables = False  # those of the catalogue itself
         self._guard = threading.Lock()
@@ -115,6 +113,12 @@ class IcebergCatalog:
             client = self._existing()
             if client is not None:
                 client.namespace_exists(self.namespace)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        with self._guard:
+            if self._client is not None:
+                self._client.close()
 
     @contextmanager
     def committing(self, name: str) -> Iterator[None]:
@@ -163,7 +167,7 @@ class IcebergCatalog:
 
     def _made(self) -> Catalog:
         """The client of a catalogue that is there now, with the namespace."""
-        if self._is_default:
+        if self._url.get_backend_name() == "sqlite":
             Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         client = self._connected()
         if isinstance(client, SqlCatalog):
@@ -183,7 +187,6 @@ class IcebergCatalog:
                     self._client = SqlCatalog(
                         NAME, uri=uri, init_catalog_tables="false", pool_pre_ping="true", **self._place.properties()
                     )
-                weakref.finalize(self, self._client.close)
             return self._client
 
 

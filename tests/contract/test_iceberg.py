@@ -109,6 +109,11 @@ class IcebergCase(WriterContract):
     def namespace(self) -> str:
         return self.catalog.namespace or NAME
 
+    def writer(self, *arguments, **more):
+        writer = super().writer(*arguments, **more)
+        self.addCleanup(writer.close)
+        return writer
+
     def foreign_table(self, table):
         schema = iceberg_tables.schema_of(table)
         spec = iceberg_tables.spec_of(schema, OPTIONS.partition.granularity)

@@ -43,6 +43,7 @@ class IcebergFaults(unittest.TestCase):
 
     def opened(self, hook: CrashHook = no_crash) -> IcebergWriter:
         writer = IcebergWriter(self.storage, OPTIONS, hook, catalog=self.catalog)
+        self.addCleanup(writer.close)
         writer.open(RUN, TABLE)
         return writer
 
