@@ -206,11 +206,11 @@ def _make_tables(client: SqlCatalog) -> None:
 class _BoundedRestCatalog(RestCatalog):
     """pyiceberg's own would wait for a reply for ever."""
 
-    def _create_session(self) -> requests.Session:
-        session = super()._create_session()
+    def _config_headers(self, session: requests.Session) -> None:
+        # The first thing that happens to a session: what asks for a token comes after it.
         for scheme in _REST:
             session.mount(f"{scheme}://", _BoundedAdapter())
-        return session
+        super()._config_headers(session)
 
 
 class _BoundedAdapter(HTTPAdapter):

@@ -91,8 +91,13 @@ class StorageFileIO(FileIO):
         return _Output(self._place, location)
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Remove metadata that is superseded. The library also removes the manifests of a commit that was refused; but
+        where a proxy has repeated a request whose reply was lost, the first may have landed. So they are left to
+        maintenance, as all that no snapshot may refer to.
+        """
         name = location if isinstance(location, str) else location.location
-        self._place.storage.remove(self._place.path(name))
+        if name.endswith(".metadata.json"):
+            self._place.storage.remove(self._place.path(name))
 
 
 class _Input(InputFile):

@@ -18,6 +18,7 @@ from emitter.model import TableCommit
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
 from emitter.testing import FaultyStorage
+from emitter.writers import iceberg_catalog
 from emitter.writers.base import CrashHook, no_crash
 from emitter.writers.iceberg import IcebergWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
@@ -25,7 +26,7 @@ from tests.support import postgres, s3_server
 from tests.support.postgres import Postgres
 from tests.support.proxy import HttpProxy, TcpProxy
 from tests.support.rest_catalog import RestCatalog, rest_error
-from tests.support.wire_faults import Action, Hold, answer, cut, cut_reply, lose_reply, slow
+from tests.support.wire_faults import Action, Exchange, Hold, answer, cut, cut_reply, lose_reply, slow
 
 FIRST, SECOND, BOTH = window(0, 30), window(30, 90), window(0, 90)  # the second has files in two partitions
 
@@ -156,6 +157,26 @@ class RestFaultsTest(IcebergFaults):
                 self.assertEqual(self.outcomes, ["error"])
                 self.assertNotIn(self.server.token, caught.exception.report())
                 self.finish()
+
+    def test_a_commit_that_a_proxy_repeats_is_refused_but_there(self):
+        """The library takes the refusal for certain, and would remove the files of what has landed."""
+
+        def repeat(exchange: Exchange) -> None:
+            exchange.forward()
+            exchange.reply(exchange.forward())
+
+        self.begin()
+        self.strike(repeat)
+        self.assertEqual(self.commit(), ["conflict", "deduplicated"])
+        self.finish()
+
+    def test_a_reply_that_does_not_come_is_not_waited_for_for_ever(self):
+        self.begin()
+        hold = Hold(client_waits=True)
+        self.strike(hold)
+        with patch.object(iceberg_catalog, "_REPLY_SECONDS_MAX", 2):
+            self.assertEqual(self.commit(at("iceberg.committed", hold.release)), ["unknown", "ok"])
+        self.finish()
 
     def test_what_stays_unknown_is_not_tried_for_ever(self):
         self.begin()
