@@ -19,18 +19,62 @@ from emitter.model import Slice, TableCommit
 from emitter.writers.base import CrashHook
 from emitter.writers.delta_tables import CHECKPOINT_COMMITS
 from tests.contract.beats import OPTIONS, ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
-from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk
+from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3
 
 PARTITION = list(OPTIONS.partition.columns)
 
 
-class OtherToolsTest(OnDisk, BegunCase):
-    """Maintenance and changes by somebody else, while a daemon holds a handle of the table."""
+class Together:
+    """What must hold on every storage."""
 
-    def test_a_compaction_is_not_in_the_way(self):
+    def test_four_slices_at_once_create_fill_and_double_nothing(self):
+        barrier, asked = threading.Barrier(4), [window(10 * step, 10 * step + 10) for step in range(8)]
+
+        def run(index: int) -> int | None:
+            slice, writer, slot = Slice(index, 4), self.opened(), None
+            writer.recover(slice, TABLE.name)
+            barrier.wait(30)
+            for each in asked:
+                if files(each, slice):
+                    outcomes, error = self.commit(writer, each, slot, slice)
+                    self.assertIsNone(error)
+                    self.assertIn(outcomes[-1], ("ok", "deduplicated"))
+                    slot = each.end
+            return slot
+
+        with ThreadPoolExecutor(4) as pool:
+            slots = list(pool.map(run, range(4)))
+        self.assertEqual(found(self.opened(), window(0, 80)), in_order(rows(window(0, 80))))
+        progress = self.opened().progress(TABLE.name)
+        self.assertEqual([progress[Slice(index, 4)].slot for index in range(4)], slots)
+        self.assertEqual(sum(known.rows for known in progress.values()), 80)
+
+    def test_a_compaction_and_a_checkpoint_are_not_in_the_way(self):
         writer = self.begun()
         self.assertEqual(self.handle().optimize.compact()["numFilesRemoved"], 2)
+        self.handle().create_checkpoint()
         self.goes_on(writer)
+
+    def test_a_restore_that_takes_rows_of_ours_is_noticed(self):
+        writer = self.begun()
+        self.handle().restore(1)
+        version = self.handle().version()
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertEqual(outcomes, ["error"])
+        self.assertIsInstance(error, RolledBackError)
+        self.assertIn(f"restore version {version - 1}", error.hint)
+        self.assertEqual(self.handle().version(), version)
+        for other in (self.opened(), self.writer()):  # and when it starts
+            with self.assertRaises(RolledBackError):
+                other.progress(TABLE.name)
+
+
+class TogetherOnS3Test(Together, OnS3, BegunCase):
+    """With conditional writes of the log."""
+
+
+class OtherToolsTest(Together, OnDisk, BegunCase):
+    """Maintenance and changes by somebody else, while a daemon holds a handle of the table."""
 
     def test_a_vacuum_without_mercy_takes_staged_files_and_no_row(self):
         writer = self.begun()
@@ -58,6 +102,16 @@ class OtherToolsTest(OnDisk, BegunCase):
         self.assertEqual(self.opened().progress(TABLE.name), before)
         self.assertEqual(self.writer().progress(TABLE.name), before)
 
+    def test_the_log_of_a_daemon_that_runs_stays_short(self):
+        writer, entries = self.opened(), []
+        for second in range(4 * CHECKPOINT_COMMITS):
+            write(writer, window(second, second + 1), ORIGIN + second if second else None)
+            for entry in self.log().iterdir():
+                os.utime(entry, (1, 1))  # as if it had been there for long
+            entries.append(len(list(self.log().glob("*.json"))))
+        self.assertLessEqual(max(entries), 2 * CHECKPOINT_COMMITS + 1)
+        self.assertEqual(self.opened().progress(TABLE.name)[WHOLE].rows, 4 * CHECKPOINT_COMMITS)
+
     def test_a_handle_whose_log_was_cleaned_up_far_ahead_goes_on(self):
         slow_writer, other = self.opened(), Slice(1, 2)
         write(slow_writer, FIRST, None, Slice(0, 2))
@@ -75,23 +129,6 @@ class OtherToolsTest(OnDisk, BegunCase):
         self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["ok"], None))
         self.assertEqual(self.handle().count(), 80)
         self.assertEqual(self.opened().recover(WHOLE, TABLE.name).rows, 90)
-
-    def test_a_restore_that_takes_rows_of_ours_is_noticed_by_a_daemon_that_runs(self):
-        writer = self.begun()
-        self.handle().restore(1)
-        version = self.handle().version()
-        outcomes, error = self.commit(writer, THIRD, SECOND.end)
-        self.assertEqual(outcomes, ["error"])
-        self.assertIsInstance(error, RolledBackError)
-        self.assertEqual(self.handle().version(), version)
-        self.assertIn(f"restore version {version - 1}", error.hint)
-
-    def test_a_restore_that_takes_rows_of_ours_is_noticed_at_the_start(self):
-        self.begun()
-        self.handle().restore(1)
-        for writer in (self.opened(), self.writer()):
-            with self.assertRaises(RolledBackError):
-                writer.progress(TABLE.name)
 
     def test_a_restore_is_noticed_under_what_came_after_it(self):
         self.begun()
@@ -280,28 +317,6 @@ class RacesTest(OnDisk, BegunCase):
         begun = self.begun(self.between(lambda: write(self.opened(), THIRD, None, Slice(1, 3))))
         self.assertEqual(self.commit(begun, THIRD, None, Slice(1, 2)), (["conflict", "ok"], None))
         self.assertEqual(set(self.opened().progress(TABLE.name)), {WHOLE, Slice(1, 2), Slice(1, 3)})
-
-    def test_four_slices_at_once_create_fill_and_double_nothing(self):
-        barrier, asked = threading.Barrier(4), [window(10 * step, 10 * step + 10) for step in range(8)]
-
-        def run(index: int) -> int | None:
-            slice, writer, slot = Slice(index, 4), self.opened(), None
-            writer.recover(slice, TABLE.name)
-            barrier.wait(30)
-            for each in asked:
-                if files(each, slice):
-                    outcomes, error = self.commit(writer, each, slot, slice)
-                    self.assertIsNone(error)
-                    self.assertIn(outcomes[-1], ("ok", "deduplicated"))
-                    slot = each.end
-            return slot
-
-        with ThreadPoolExecutor(4) as pool:
-            slots = list(pool.map(run, range(4)))
-        self.assertEqual(found(self.opened(), window(0, 80)), in_order(rows(window(0, 80))))
-        progress = self.opened().progress(TABLE.name)
-        self.assertEqual([progress[Slice(index, 4)].slot for index in range(4)], slots)
-        self.assertEqual(sum(known.rows for known in progress.values()), 80)
 
 
 if __name__ == "__main__":
