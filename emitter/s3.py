@@ -69,6 +69,7 @@ class S3Access:
     def credentials(self) -> ReadOnlyCredentials:
         """The credentials to use now: renewed where they were about to expire. Raises StorageError."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             with self._guard:
@@ -79,7 +80,7 @@ class S3Access:
             return frozen
         # botocore raises a RuntimeError where what it was given anew has expired already. Only the kind of error is
         # told: its text may be what a credential process has printed.
-        except (BotoCoreError, ClientError, RuntimeError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError, RuntimeError) as error:
             raise StorageError(
                 "get credentials for",
                 self,
@@ -131,6 +132,8 @@ class S3Access:
 
     def delta_options(self) -> dict[str, str]:
         """`storage_options` of deltalake, with the credentials of now."""
+        if self.ca_file:  # deltalake knows authorities by this variable alone, and reads it once
+            os.environ["SSL_CERT_FILE"] = self.ca_file
         frozen = self.credentials()
         options = {
             "AWS_ACCESS_KEY_ID": frozen.access_key,

@@ -40,10 +40,11 @@ def s3_failures(operation: str, path: str) -> Iterator[None]:
     """Errors of s3fs and what is below it as StorageErrors; StorageNotFoundError only if the object is not there."""
     import aiohttp
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
-    except (OSError, BotoCoreError, ClientError, aiohttp.ClientError) as error:
+    except (OSError, BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError) as error:
         raise translated(operation, path, error) from error
 
 

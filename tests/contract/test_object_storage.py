@@ -244,8 +244,10 @@ class WireTest(S3Case):
 
     def test_403_and_404_without_a_word_are_no_absence(self):
         for status in (403, 404):
-            self.proxy.inject(answer(status), method="GET")
-            self.refused()
+            for body in (b"", b"<html>a gateway</html>", b"<html>an unclosed", b"{}"):
+                fault = self.proxy.inject(answer(status, body=body), method="GET", times=None)
+                self.refused()
+                self.proxy.remove(fault)
 
     def test_a_removal_and_a_rename_survive_a_lost_reply(self):
         self.direct.write("a", b"1")
