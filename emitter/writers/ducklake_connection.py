@@ -18,7 +18,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -161,8 +161,11 @@ class Lake:
             if connection is None:
                 yield None
                 return
-            with connection.cursor() as cursor:
+            cursor = connection.cursor()
+            try:
                 yield cursor
+            finally:
+                _end(cursor)
         except duckdb.Error as error:
             self.close()
             raise self._failure(operation, error) from error
@@ -285,6 +288,15 @@ class Lake:
         if self.place.password:
             text = text.replace(self.place.password, "***")
         return text if len(text) <= _REASON_LENGTH_MAX else f"{text[: _REASON_LENGTH_MAX - 3]}..."
+
+
+def _end(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Drop what is not committed. To close a cursor in the middle of a transaction would do so too, but ends the whole
+    process if Postgres is gone by then.
+    """
+    with suppress(duckdb.Error):  # nothing was begun, or the other side is gone: dropped it is
+        cursor.execute("ROLLBACK")
+    cursor.close()
 
 
 def _literal(value: object) -> str:

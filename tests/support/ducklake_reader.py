@@ -7,9 +7,12 @@ rows(place, "orders")                       # a Place of tests.support.places
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -36,11 +39,17 @@ class LakeFile:
 
 def query(catalog_uri: str, text: str) -> Rows:
     """One question to the catalogue's own tables."""
-    if catalog_uri.startswith("sqlite:///"):
-        with closing(sqlite3.connect(catalog_uri.removeprefix("sqlite:///"))) as file:
+    if not catalog_uri.startswith("sqlite:///"):
+        with psycopg.connect(catalog_uri, connect_timeout=5) as server:
+            return server.execute(text).fetchall()
+    # A copy that another process makes: Python and DuckDB each have a SQLite of their own, and a file that this one
+    # closes would lose all locks that the process has on it.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(catalog_uri.removeprefix("sqlite:///"))
+        parts = [str(part) for part in (path, path.with_name(f"{path.name}-wal")) if part.exists()]
+        subprocess.run(["cp", *parts, folder], check=True)
+        with closing(sqlite3.connect(Path(folder) / path.name)) as file:
             return file.execute(text).fetchall()
-    with psycopg.connect(catalog_uri, connect_timeout=5) as server:
-        return server.execute(text).fetchall()
 
 
 def snapshots(catalog_uri: str) -> list[str]:
@@ -108,9 +117,11 @@ def read(files: list[LakeFile], filesystem: pyarrow.fs.FileSystem) -> pa.Table:
         with filesystem.open_input_file(file.path.removeprefix("s3://")) as source:
             table = pq.ParquetFile(source).read()
         assert table.num_rows == file.rows, file
+        # What compaction has written holds the partition's columns too, and one of its own.
+        held = {name: table[name] for name in table.column_names if not name.startswith("_ducklake_internal")}
         for name, value in file.partition.items():
-            table = table.append_column(name, pa.array([int(value)] * table.num_rows, pa.int32()))
-        read.append(table)
+            held[name] = pa.array([int(value)] * table.num_rows, pa.int32())
+        read.append(pa.table(held))
     return pa.concat_tables(read)
 
 
