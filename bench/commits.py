@@ -126,7 +126,7 @@ def iceberg_catalog(output: Output) -> Any:
 
     from emitter.writers.iceberg_catalog import NAME
 
-    uri = str(output.catalog.uri or f"sqlite:///{output.uri}/_emitter/iceberg.db")
+    uri = str(output.catalog.uri or f"sqlite:///{output.uri}/iceberg.sqlite")
     return SqlCatalog(NAME, uri=uri)
 
 

@@ -2,7 +2,7 @@
 
     orders/metadata/00012-<uuid>.metadata.json    a state of the table: snapshots, and properties with the progress
     orders/metadata/*.avro                        what files each snapshot holds, with their statistics
-    _emitter/iceberg.db                           the catalogue, where no other is configured: which state is the newest
+    iceberg.sqlite                                the catalogue, where no other is configured: which state is the newest
 
 A commit moves a table's slice from slot a to slot b:
 

@@ -1,6 +1,6 @@
 """The catalogue that says which metadata file is a table's newest: where it is, and what its errors mean.
 
-    nothing                         a SQLite file in the output, `_emitter/iceberg.db`
+    nothing                         a SQLite file in the output, `iceberg.sqlite`
     sqlite:///shop.db               pyiceberg's SQL catalogue in another SQLite file
     postgresql://user@host/db       the same in Postgres
     https://host/path               a REST catalogue; a token for it comes from PYICEBERG_CATALOG__EMITTER__TOKEN
@@ -58,7 +58,7 @@ from emitter.writers.iceberg_io import Place
 
 NAME = "emitter"
 """Of the catalogue, which keeps several apart in one database, and of the namespace where none is configured."""
-DEFAULT_PATH = "_emitter/iceberg.db"
+DEFAULT_PATH = "iceberg.sqlite"
 
 _CONNECT_SECONDS_MAX = 10
 _REPLY_SECONDS_MAX = 60

@@ -393,7 +393,7 @@ class IcebergContractTest(OnSqlite, IcebergCase, unittest.TestCase):
 
     def test_a_table_of_the_same_name_elsewhere_is_refused(self):
         write(self.opened(), window(0, 30), None)
-        self.catalog = CatalogConfig(uri=f"sqlite:///{self.root}/_emitter/iceberg.db")
+        self.catalog = CatalogConfig(uri=f"sqlite:///{self.root}/iceberg.sqlite")
         self.storage = LocalStorage(self.root.with_name("elsewhere"))
         with self.assertRaisesRegex(
             ForeignTableError, r"with file://.*/out/heartbeats/.*, which is not in .*/elsewhere"
@@ -530,7 +530,7 @@ class IcebergContractTest(OnSqlite, IcebergCase, unittest.TestCase):
 
     def test_a_file_that_is_no_catalogue_is_an_error_and_not_absence(self):
         (self.root / "_emitter").mkdir(parents=True)
-        (self.root / "_emitter/iceberg.db").write_bytes(b"not a database at all, " * 100)
+        (self.root / "iceberg.sqlite").write_bytes(b"not a database at all, " * 100)
         with self.assertRaisesRegex(StorageError, "not a database"):
             self.opened()
 
