@@ -66,6 +66,18 @@ def advanced(before: TableProgress | None, commit: TableCommit) -> TableProgress
     )
 
 
+def waves(commits: Sequence[TableCommit], parents: Callable[[str], Sequence[str]]) -> list[list[TableCommit]]:
+    """Which tables commit at the same time, one wave after the other: no table with or before its parents."""
+    wave_of: dict[str, int] = {}
+    found: list[list[TableCommit]] = []
+    for commit in commits:
+        wave = max((wave_of[name] + 1 for name in parents(commit.table) if name in wave_of), default=0)
+        wave_of[commit.table] = wave
+        found.extend([] for _ in range(wave + 1 - len(found)))
+        found[wave].append(commit)
+    return found
+
+
 def failed_report(commit: TableCommit, outcome: CommitOutcome, seconds: float) -> CommitReport:
     """The report of an attempt that put nothing into the table, as far as anybody knows."""
     return CommitReport(commit.table, outcome, commit.slot, 0, 0, 0, seconds)

@@ -36,7 +36,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -77,6 +78,7 @@ from emitter.writers.base import (
     failed_report,
     file_name,
     no_crash,
+    waves,
 )
 from emitter.writers.progress import Intent, ProgressObject, ProgressObjects
 
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TAKE_ATTEMPTS_MAX = 20
+_AT_ONCE_MAX = 8
 _STAGING = "_staging"
 _ONE_WRITER = "see that only one writer runs per slice, then start again"
 
@@ -117,6 +120,7 @@ class ParquetWriter(TableWriter):
     ) -> None:
         super().__init__(storage, options, crash_hook, clock, catalog)
         self._run_id: str | None = None
+        self._parents: dict[str, tuple[str, ...]] = {}
         self._objects = ProgressObjects(storage)
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
         self._name = "" if storage.has_locks else unique_name()  # of this writer among all that ever were
@@ -132,7 +136,7 @@ class ParquetWriter(TableWriter):
                 self._taken = {taken for taken in self._taken if taken[1] != slice}
 
     def open(self, run_id: str, table: Table) -> None:
-        self._run_id = run_id
+        self._run_id, self._parents[table.name] = run_id, table.parents
         own = frozenset({progress_objects.FOLDER, _STAGING})  # what a crash before the first commit leaves
         if not self._is_ours(table.name):
             try:
@@ -173,24 +177,34 @@ class ParquetWriter(TableWriter):
         return staged
 
     def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
-        for commit in commits:
-            began = self._clock.monotonic_seconds()
-            try:
-                progress = self._commit(slice, commit)
-            except EmitterError as error:
-                outcome: CommitOutcome = "conflict" if isinstance(error, OvertakenError) else "error"
-                yield failed_report(commit, outcome, self._clock.monotonic_seconds() - began)
-                raise
-            yield CommitReport(
-                commit.table,
-                "ok",
-                commit.slot,
-                commit.rows,
-                len(commit.files),
-                commit.size_bytes,
-                self._clock.monotonic_seconds() - began,
-                progress.files,
-            )
+        one_by_one = [[commit] for commit in commits]
+        together = waves(commits, lambda table: self._parents.get(table, ()))
+        for wave in one_by_one if self.storage.has_locks else together:
+            settled = list(self._at_once(lambda commit: self._settle(slice, commit), wave))
+            yield from (report for report, _ in settled)
+            for _, error in settled:
+                if error:
+                    raise error
+
+    def _settle(self, slice: Slice, commit: TableCommit) -> tuple[CommitReport, EmitterError | None]:
+        """How one commit ended, and the error if it failed."""
+        began = self._clock.monotonic_seconds()
+        try:
+            after = self._commit(slice, commit)
+        except EmitterError as error:
+            outcome: CommitOutcome = "conflict" if isinstance(error, OvertakenError) else "error"
+            return failed_report(commit, outcome, self._clock.monotonic_seconds() - began), error
+        seconds, size = self._clock.monotonic_seconds() - began, commit.size_bytes
+        files = len(commit.files)
+        report = CommitReport(commit.table, "ok", commit.slot, commit.rows, files, size, seconds, after.files)
+        return report, None
+
+    def _at_once[T, R](self, work: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:
+        """In turn on a disk, which does not wait; at the same time on S3, where each request takes its time."""
+        if self.storage.has_locks or len(items) <= 1:
+            return map(work, items)
+        with ThreadPoolExecutor(min(len(items), _AT_ONCE_MAX), thread_name_prefix="commit") as pool:
+            return list(pool.map(work, items))
 
     def _commit(self, slice: Slice, commit: TableCommit) -> TableProgress:
         known, version = self._expected(slice, commit)
@@ -233,14 +247,7 @@ class ParquetWriter(TableWriter):
     ) -> ProgressObject:
         """Steps 4 and 5."""
         assert known.intent is not None
-        is_whole = True
-        for staged, final in moves:
-            try:
-                self.storage.rename(staged, final)
-            except StorageNotFoundError:
-                is_whole = False
-            self._crash("parquet.rename")
-        if not is_whole:
+        if not all(list(self._at_once(self._move, moves))):
             self._unmoved(table, known, version)
         if known.intent.moves:
             self._crash("parquet.renamed")
@@ -250,6 +257,15 @@ class ParquetWriter(TableWriter):
         self._write(table, done, version)
         self._crash("parquet.progress")
         return done
+
+    def _move(self, move: tuple[str, str]) -> bool:
+        """Whether the staged file was there to be moved."""
+        try:
+            self.storage.rename(*move)
+        except StorageNotFoundError:
+            return False
+        self._crash("parquet.rename")
+        return True
 
     def _unmoved(self, table: str, known: ProgressObject, version: _Version) -> tuple[tuple[str, str], ...]:
         """The renames that an interrupted commit still lacks. Raises DamagedStateError where a file is nowhere."""

@@ -50,7 +50,7 @@ from emitter.model import (
     Window,
 )
 from emitter.randomness import Stream
-from emitter.writers.base import TableWriter, failed_report, file_name
+from emitter.writers.base import TableWriter, failed_report, file_name, waves
 
 ATTEMPTS_MAX = 12
 _COMMIT_THREADS = 4
@@ -160,14 +160,7 @@ class RegisteringWriter(TableWriter):
         """Which tables commit together, and which at the same time: no table with or before its parents."""
         if self.commits_together:
             return [[commits]] if commits else []
-        wave_of: dict[str, int] = {}
-        waves: list[list[Sequence[TableCommit]]] = []
-        for commit in commits:
-            parents = self._opened(commit.table).parents
-            wave = wave_of[commit.table] = max((wave_of[name] + 1 for name in parents if name in wave_of), default=0)
-            waves.extend([] for _ in range(wave + 1 - len(waves)))
-            waves[wave].append([commit])
-        return waves
+        return [[[commit] for commit in wave] for wave in waves(commits, lambda name: self._opened(name).parents)]
 
     def _settle(self, slice: Slice, commits: Sequence[TableCommit]) -> _Settled:
         """Attempt a commit until it is decided, or has been tried often enough."""

@@ -9,6 +9,7 @@ import threading
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from emitter.errors import OvertakenError, StorageError
 from emitter.model import TableCommit
@@ -102,6 +103,9 @@ class Quiet(MemoryStorage):
 
 
 class TakeoverTest(unittest.TestCase):
+    def setUp(self):
+        self.enterContext(patch("emitter.writers.parquet._AT_ONCE_MAX", 1))  # so that requests have numbers
+
     def opened(self, storage: Objects, file_rows: int = 50) -> ParquetWriter:
         writer = ParquetWriter(storage, dataclasses.replace(OPTIONS, file_rows_target=file_rows))
         writer.open(RUN, TABLE)
