@@ -7,6 +7,8 @@ import json
 import os
 import resource
 import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 from deltalake import DeltaTable
@@ -28,19 +30,39 @@ LOG_ENTRY = r"_delta_log/\d+[.]json$"
 class DiskTest(OnDisk, BegunCase):
     """A local disk that fails."""
 
+    @contextmanager
+    def room_for(self, size_bytes: int) -> Iterator[None]:
+        """Let no file become larger: it stands for a disk that is full."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
     def test_a_log_entry_that_does_not_fit_ends_the_commit_at_once(self):
         writer = self.begun()
         staged = tuple(writer.stage(WHOLE, THIRD, file) for file in files(THIRD))
         commit = TableCommit(TABLE.name, SECOND.end, THIRD.end, staged)
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-        try:
-            with self.assertRaisesRegex(StorageError, "File too large"):
-                list(writer.commit(WHOLE, [commit]))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        with self.room_for(100), self.assertRaisesRegex(StorageError, "File too large"):
+            list(writer.commit(WHOLE, [commit]))
         self.assert_once(BOTH)
         self.goes_on(writer)
+
+    def test_a_checkpoint_that_does_not_fit_leaves_its_commit_in_place(self):
+        writer, failed = self.opened(), []
+        for second in range(2 * CHECKPOINT_COMMITS):
+            asked = window(second, second + 1)
+            staged = tuple(writer.stage(WHOLE, asked, file) for file in files(asked))
+            commit = TableCommit(TABLE.name, ORIGIN + second if second else None, asked.end, staged)
+            with self.room_for(4_000 if second else 10_000):  # the creation is longer
+                try:
+                    list(writer.commit(WHOLE, [commit]))
+                except StorageError:
+                    failed.append(second)
+            self.assertEqual(self.opened().recover(WHOLE, TABLE.name).slot, asked.end)
+        self.assertEqual(len(failed), 2)
+        self.assert_once(window(0, 2 * CHECKPOINT_COMMITS))
 
     def test_what_the_library_writes_to_the_log_is_synced(self):
         synced, real = set(), os.fsync
