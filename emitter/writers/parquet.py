@@ -35,7 +35,6 @@ Files of others beside ours are left alone, and a reader sees them; `scan` does 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,14 +44,12 @@ from typing import TYPE_CHECKING
 from emitter.clock import Clock
 from emitter.connections import CatalogConfig
 from emitter.errors import (
-    CommitConflictError,
     DamagedStateError,
     EmitterError,
     ForeignTableError,
     OvertakenError,
     StorageError,
     StorageNotFoundError,
-    UsageError,
 )
 from emitter.model import (
     CommitOutcome,
@@ -65,7 +62,6 @@ from emitter.model import (
     TableProgress,
     Window,
 )
-from emitter.randomness import unique_name
 from emitter.storage import Storage
 from emitter.writers import hive, parquet_folder
 from emitter.writers import progress as progress_objects
@@ -80,17 +76,14 @@ from emitter.writers.base import (
     no_crash,
     waves,
 )
-from emitter.writers.progress import Intent, ProgressObject, ProgressObjects
+from emitter.writers.progress import Intent, ProgressObject
+from emitter.writers.progress_holding import ONE_WRITER, HeldObjects, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_TAKE_ATTEMPTS_MAX = 20
 _AT_ONCE_MAX = 8
 _STAGING = "_staging"
-_ONE_WRITER = "see that only one writer runs per slice, then start again"
-
-type _Version = str | None  # None: the progress object is absent
 
 
 class ParquetWriter(TableWriter):
@@ -119,13 +112,9 @@ class ParquetWriter(TableWriter):
         catalog: CatalogConfig | None = None,
     ) -> None:
         super().__init__(storage, options, crash_hook, clock, catalog)
-        self._run_id: str | None = None
         self._parents: dict[str, tuple[str, ...]] = {}
-        self._objects = ProgressObjects(storage)
+        self._objects = HeldObjects(storage)
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
-        self._name = "" if storage.has_locks else unique_name()  # of this writer among all that ever were
-        self._numbers = itertools.count()
-        self._taken: set[tuple[str, Slice]] = set()
 
     @contextmanager
     def hold(self, slice: Slice) -> Iterator[None]:
@@ -133,21 +122,21 @@ class ParquetWriter(TableWriter):
             try:
                 yield
             finally:  # others may take it now
-                self._taken = {taken for taken in self._taken if taken[1] != slice}
+                self._objects.let_go(slice)
 
     def open(self, run_id: str, table: Table) -> None:
-        self._run_id, self._parents[table.name] = run_id, table.parents
+        self._objects.run_id, self._parents[table.name] = run_id, table.parents
         own = frozenset({progress_objects.FOLDER, _STAGING})  # what a crash before the first commit leaves
-        if not self._is_ours(table.name):
+        if not self._objects.are_there(table.name):
             try:
                 parquet_folder.check_folder(self.storage, table, run_id, self.options, own)
             except ForeignTableError:
-                if not self._is_ours(table.name):  # another shard may have begun it meanwhile
+                if not self._objects.are_there(table.name):  # another shard may have begun it meanwhile
                     raise
 
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
         leftovers = self._leftovers(table, slice)  # before the slice is taken: so none is of whoever takes it after us
-        known, version = self._take(table, slice)
+        known, version = self._objects.take(table, slice)
         self._crash("parquet.taken")
         if known.intent:
             leftovers -= {staged for staged, _ in known.intent.moves}
@@ -158,13 +147,13 @@ class ParquetWriter(TableWriter):
         return known.progress
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
-        found = (self._read(table, slice) for slice in self._objects.slices(table))
+        found = (self._objects.read(table, slice) for slice in self._objects.slices(table))
         return {known.slice: known.progress for known, _ in found if known.progress}
 
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]
         name = file_name(slice, window, file.part, digest)
-        mark = f".{self._name}-{next(self._numbers)}" if self._name else ""
+        mark = f".{unused}" if (unused := self._objects.unused_name()) else ""
         staged = StagedFile(
             file.table,
             f"{_staging(file.table, slice)}/{name}{mark}.staged",
@@ -210,40 +199,39 @@ class ParquetWriter(TableWriter):
         known, version = self._expected(slice, commit)
         after = advanced(known.progress, commit)
         moves = tuple((file.staged_path, file.final_path) for file in commit.files)
-        intended = replace(known, intent=Intent(after, moves), holder=self._new_holder())
+        intended = replace(known, intent=Intent(after, moves), holder=self._objects.unused_name())
         if moves:
             self._check_staged(commit, known, version)
             self.storage.sync_folders({_staging(commit.table, slice)})
-            version = self._write(commit.table, intended, version)
+            version = self._objects.write(commit.table, intended, version)
             self._crash("parquet.intent")
         self._finish(commit.table, intended, version, moves)
         return after
 
-    def _expected(self, slice: Slice, commit: TableCommit) -> tuple[ProgressObject, _Version]:
+    def _expected(self, slice: Slice, commit: TableCommit) -> tuple[ProgressObject, Version]:
         """The progress object as it stands, which must be as the commit expects."""
-        known, version = self._own(commit.table, slice)
-        self._check_holder(commit.table, known)
+        known, version = self._objects.read_held(commit.table, slice)
         slot = known.progress.slot if known.progress else None
         if known.intent or slot != commit.expected_slot:
             state = f"is committing to slot {known.intent.progress.slot}" if known.intent else f"is at slot {slot}"
             raise OvertakenError(
                 f"slice {slice} of {commit.table} {state}, not at slot {commit.expected_slot} as when this "
                 "commit was prepared",
-                hint=f"another writer moved it: {_ONE_WRITER}",
+                hint=f"another writer moved it: {ONE_WRITER}",
             )
         return known, version
 
-    def _check_staged(self, commit: TableCommit, known: ProgressObject, version: _Version) -> None:
+    def _check_staged(self, commit: TableCommit, known: ProgressObject, version: Version) -> None:
         """After the intent there is no way back: look for the files before."""
         folder = _staging(commit.table, known.slice)
         there = {f"{folder}/{entry.name}": entry.size_bytes for entry in self.storage.list(folder)}
         for file in commit.files:
             if there.get(file.staged_path) != file.size_bytes:
-                self._check_unmoved(commit.table, known, version)
+                self._objects.check_unmoved(commit.table, known, version)
                 raise StorageError("commit", file.staged_path, "the staged file is gone or cut short")
 
     def _finish(
-        self, table: str, known: ProgressObject, version: _Version, moves: Sequence[tuple[str, str]]
+        self, table: str, known: ProgressObject, version: Version, moves: Sequence[tuple[str, str]]
     ) -> ProgressObject:
         """Steps 4 and 5."""
         assert known.intent is not None
@@ -254,7 +242,7 @@ class ParquetWriter(TableWriter):
             self.storage.sync_folders({_parent(final) for _, final in known.intent.moves})
             self._crash("parquet.synced")
         done = replace(known, progress=known.intent.progress, intent=None)
-        self._write(table, done, version)
+        self._objects.write(table, done, version)
         self._crash("parquet.progress")
         return done
 
@@ -267,7 +255,7 @@ class ParquetWriter(TableWriter):
         self._crash("parquet.rename")
         return True
 
-    def _unmoved(self, table: str, known: ProgressObject, version: _Version) -> tuple[tuple[str, str], ...]:
+    def _unmoved(self, table: str, known: ProgressObject, version: Version) -> tuple[tuple[str, str], ...]:
         """The renames that an interrupted commit still lacks. Raises DamagedStateError where a file is nowhere."""
         assert known.intent is not None
         moves = known.intent.moves
@@ -275,7 +263,7 @@ class ParquetWriter(TableWriter):
         final = self._names(path for _, path in moves)
         for old, new in moves:
             if old not in staged and new not in final:
-                self._check_unmoved(table, known, version)
+                self._objects.check_unmoved(table, known, version)
                 raise DamagedStateError(
                     f"{new} belongs to an interrupted commit, and is neither there nor at {old}",
                     hint="restore the file from a backup, under either name; then start again",
@@ -288,72 +276,6 @@ class ParquetWriter(TableWriter):
         objects = (entry.name for entry in self.storage.list(folder))
         temporary = {f"{folder}/{name}" for name in objects if name.startswith(f".{slice}.json.")}
         return temporary | {f"{staging}/{entry.name}" for entry in self.storage.list(staging)}
-
-    # Who may commit
-
-    def _take(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
-        """The progress object, which nobody but us may replace from now on."""
-        for _ in range(_TAKE_ATTEMPTS_MAX):
-            known, version = self._own(table, slice)
-            if self.storage.has_locks:
-                return known, version
-            self._check_holder(table, known)
-            known = replace(known, holder=self._new_holder())
-            try:
-                version = self._objects.write(table, known, version)
-            except CommitConflictError:
-                continue
-            self._taken.add((table, slice))
-            return known, version
-        raise OvertakenError(f"others take slice {slice} of {table} again and again", hint=_ONE_WRITER)
-
-    def _new_holder(self) -> str | None:
-        """Another one each time, so that a request of ours that comes late finds another version too."""
-        return f"{self._name}-{next(self._numbers)}" if self._name else None
-
-    def _check_holder(self, table: str, known: ProgressObject) -> None:
-        """What was ours must still be ours."""
-        if (table, known.slice) in self._taken and not (known.holder or "").startswith(f"{self._name}-"):
-            raise _overtaken(table, known.slice)
-
-    def _check_unmoved(self, table: str, known: ProgressObject, version: _Version) -> None:
-        if self._own(table, known.slice)[1] != version:
-            raise _overtaken(table, known.slice)
-
-    # Progress objects
-
-    def _is_ours(self, table: str) -> bool:
-        """Whether there is progress of this run. Raises ForeignTableError where it is another's."""
-        return any(self._read(table, slice) for slice in self._objects.slices(table))
-
-    def _own(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
-        """What is to be written next, at least in its beginnings."""
-        if self._run_id is None:
-            raise UsageError(f"{table} is not open", hint="call open(run_id, table) for each table first")
-        return self._read(table, slice)
-
-    def _read(self, table: str, slice: Slice) -> tuple[ProgressObject, _Version]:
-        found = self._objects.read(table, slice)
-        if found is None:
-            return ProgressObject(self._run_id or "", slice), None
-        known, version = found
-        if self._run_id not in (None, known.run_id):
-            raise ForeignTableError(
-                f"{progress_objects.path_of(table, slice)} belongs to run {known.run_id}, this is run {self._run_id}",
-                hint="choose another output.uri, or move what the other run has written away",
-            )
-        return known, version
-
-    def _write(self, table: str, known: ProgressObject, version: _Version) -> str:
-        try:
-            written = self._objects.write(table, known, version)
-        except CommitConflictError as error:
-            raise _overtaken(table, known.slice) from error
-        if self._name:
-            self._taken.add((table, known.slice))
-        return written
-
-    # Readers
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         self._marks.advance(tables, origin_slot, complete_slot)
@@ -373,10 +295,6 @@ class ParquetWriter(TableWriter):
 
 
 WRITER = ParquetWriter
-
-
-def _overtaken(table: str, slice: Slice) -> OvertakenError:
-    return OvertakenError(f"another writer has taken slice {slice} of {table}", hint=_ONE_WRITER)
 
 
 def _staging(table: str, slice: Slice) -> str:

@@ -55,11 +55,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.base": LIGHT_FOUNDATION | {"connections"},
     "writers.hive": LIGHT_FOUNDATION | {"writers.base"},
     "writers.progress": LIGHT_FOUNDATION,
+    "writers.progress_holding": LIGHT_FOUNDATION | {"randomness", "writers.progress"},
     "writers.iceberg_files": set(),
     "writers.registering": FOUNDATION | {"writers.base"},
     "writers.parquet_folder": FOUNDATION | {"writers.base", "writers.hive", "writers.registering"},
     "writers.parquet": FOUNDATION
-    | {"connections", "writers.base", "writers.hive", "writers.progress", "writers.parquet_folder"},
+    | {"connections", "writers.base", "writers.hive", "writers.progress*", "writers.parquet_folder"},
     **dict.fromkeys(("writers.delta_statistics", "writers.delta_progress", "writers.delta_history"), LIGHT_FOUNDATION),
     "writers.delta_tables": LIGHT_FOUNDATION | {"local_storage", "object_storage", "writers.registering"},
     "writers.delta": FOUNDATION | {"writers.base", "writers.hive", "writers.registering", "writers.delta_*"},
