@@ -24,6 +24,7 @@ A file's path is registered in full, as DuckLake knows relative ones only below 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _DEFAULT_NAMESPACE = "main"
 _BATCH_ROWS_MAX = 65_536  # read at a time
 _WAIT_SECONDS = 0.05
+_COMMITS_BEFORE_PRUNING = 200
 _TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
     "int32": ("INTEGER", "int32"),
     "int64": ("BIGINT", "int64"),
@@ -90,6 +92,7 @@ class DuckLakeWriter(RegisteringWriter):
         default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
         access = storage.access if isinstance(storage, ObjectStorage) else None
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
+        self._commits: Counter[Slice] = Counter()  # since the progress was pruned
         self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that are known to have a row
 
     def _check_names(self) -> None:
@@ -188,6 +191,7 @@ class DuckLakeWriter(RegisteringWriter):
 
     def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
         self._begin_progress(slice, [commit.table for commit in commits])
+        self._prune_progress(slice)
         with self._lake.session("commit to") as cursor:
             if cursor is None:
                 raise self._gone([commit.table for commit in commits])
@@ -200,6 +204,7 @@ class DuckLakeWriter(RegisteringWriter):
             self._crash("ducklake.registered")
             self._lake.commit(cursor, "commit to")
         self._crash("ducklake.committed")
+        self._commits[slice] += 1
         return {name: after for name, (_, after) in moves.items()}
 
     def _begin_progress(self, slice: Slice, names: Sequence[str]) -> None:
@@ -212,6 +217,15 @@ class DuckLakeWriter(RegisteringWriter):
             catalog.begin_progress(cursor, slice, map(self._key, names))
             self._lake.commit(cursor, "begin the progress in")
         self._begun.update((slice, name) for name in names)
+
+    def _prune_progress(self, slice: Slice) -> None:
+        """Once in a while, so that the thousandth commit costs no more than the first."""
+        if self._commits[slice] < _COMMITS_BEFORE_PRUNING:
+            return
+        with self._lake.session("prune the progress in") as cursor:
+            if cursor:
+                catalog.prune_progress(cursor, slice)
+        self._commits[slice] = 0
 
     def _checked(
         self, cursor: duckdb.DuckDBPyConnection, slice: Slice, commits: Sequence[TableCommit]

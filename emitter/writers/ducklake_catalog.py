@@ -125,19 +125,23 @@ def files(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> d
 
 def _files_with_inlined_deletes(cursor: duckdb.DuckDBPyConnection, table_id: int) -> set[int]:
     """Those whose few deleted rows the catalogue itself lists, in a table that is made with the first of them."""
-    name = f"ducklake_inlined_delete_{table_id}"
-    query = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = ?"
-    if cursor.execute(query, [CATALOG, name]).fetchone() == (0,):
+    try:
+        found = cursor.execute(f"SELECT DISTINCT file_id FROM {CATALOG}.ducklake_inlined_delete_{table_id}").fetchall()
+    except duckdb.CatalogException:  # what a list of the tables says may be long out of date: this asks for the one
         return set()
-    return {number for (number,) in cursor.execute(f"SELECT DISTINCT file_id FROM {CATALOG}.{name}").fetchall()}
+    return {number for (number,) in found}
 
 
 def inlined_names(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
     """What DuckDB calls the files of a table's rows that are in the catalogue itself, if there are any."""
-    query = f"SELECT table_name FROM {CATALOG}.ducklake_inlined_data_tables WHERE table_id = ? ORDER BY ALL"
-    names = [name for (name,) in cursor.execute(query, [table_id]).fetchall()]
     counts = f"SELECT count(*) FROM {CATALOG}.{{}} WHERE end_snapshot IS NULL"
+    names = _inlined_tables(cursor, table_id)
     return [name for name in names if cursor.execute(counts.format(name)).fetchone() != (0,)]
+
+
+def _inlined_tables(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
+    query = f"SELECT table_name FROM {CATALOG}.ducklake_inlined_data_tables WHERE table_id = ? ORDER BY ALL"
+    return [name for (name,) in cursor.execute(query, [table_id]).fetchall()]
 
 
 def stands_still(cursor: duckdb.DuckDBPyConnection) -> bool:
@@ -210,6 +214,16 @@ def move_progress(
     ).fetchone()
     if result != (len(moves),):
         raise _damaged(slice, "does not have one row for each table")
+
+
+def prune_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> None:
+    """Remove rows that commits have replaced. DuckLake keeps them for good, and reads past all of them at each commit:
+    expiry forgets only snapshots.
+    """
+    name = _progress_name(slice)
+    for known in tables(cursor, PROGRESS_SCHEMA, [name]).values():
+        for inlined in _inlined_tables(cursor, known.table_id):
+            cursor.execute(f"DELETE FROM {CATALOG}.{inlined} WHERE end_snapshot IS NOT NULL")
 
 
 def _progress_name(slice: Slice) -> str:
