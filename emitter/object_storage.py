@@ -5,7 +5,7 @@ An object appears whole or not at all, and a reader sees what was last written. 
 - No rename: a copy on the server, then a removal. A crash in between leaves both, with the same bytes.
 - No lock: `has_locks` is False, and only conditional writes keep two writers apart (`If-None-Match: *` for what must be
   new, `If-Match` for what must be the version that was read). A server that ignores them loses rows without a word, so
-  `check` tries them.
+  `check` and `check_versions` try them.
 - No certainty: a reply can be lost, and the libraries then send a request again, aiohttp without a word. Everything
   here can be repeated, except that a repeated conditional write is refused by its own first attempt. So a refusal is
   looked into: if the object holds just what was to be written, it was ours.
@@ -54,21 +54,30 @@ class ObjectStorage(Storage):
         return f"s3://{self.bucket}/{self._key(path)}"
 
     def check(self) -> None:
+        self.list("_emitter")
+        with self._probe() as path:
+            is_new, is_new_again = self.put_if_absent(path, b"1"), self.put_if_absent(path, b"2")
+            if not is_new or is_new_again or self.read(path) != b"1":
+                raise self._unconditional("If-None-Match", "the journal and Delta's log")
+
+    def check_versions(self) -> None:
+        with self._probe() as path:
+            version = self.replace_version(path, b"1", None)
+            self.replace_version(path, b"2", version)
+            try:
+                self.replace_version(path, b"3", version)
+            except CommitConflictError:
+                return
+            raise self._unconditional("If-Match", "the progress of Parquet tables; the other formats do not")
+
+    @contextmanager
+    def _probe(self) -> Iterator[str]:
+        """The path of an object to try things with."""
         from emitter.randomness import unique_name
 
         path = f"_emitter/check-{unique_name()}"
-        self.list("_emitter")
         try:
-            is_new, is_new_again = self.put_if_absent(path, b"1"), self.put_if_absent(path, b"2")
-            data, version = self.read_version(path)
-            if not is_new or is_new_again or data != b"1":
-                raise self._unconditional("If-None-Match")
-            self.replace_version(path, b"3", version)
-            try:
-                self.replace_version(path, b"4", version)
-            except CommitConflictError:
-                return
-            raise self._unconditional("If-Match")
+            yield path
         finally:
             self.remove(path)
 
@@ -201,13 +210,13 @@ class ObjectStorage(Storage):
             raise
         return data, int(response["ContentRange"].rpartition("/")[2]), response["ETag"]
 
-    def _unconditional(self, header: str) -> StorageError:
+    def _unconditional(self, header: str, users: str) -> StorageError:
         return StorageError(
             "rely on",
             self.uri,
-            f"this storage ignores the header {header} of a write, so that two writers would overwrite each other",
-            hint="use a storage that honours conditional writes: the journal, Parquet's progress and Delta's log need"
-            " them, and rows would be lost without a word",
+            f"this storage ignores the header {header} of a write, which is needed for {users}",
+            hint="use a storage that honours conditional writes: without them two writers overwrite each other, and"
+            " rows are lost without a word",
         )
 
 

@@ -34,7 +34,12 @@ class Storage(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """See that objects can be read and written here, without leaving anything. Raises StorageError."""
+        """See that objects can be read and written here, and that `put_if_absent` keeps what is there; without leaving
+        anything. Raises StorageError.
+        """
+
+    def check_versions(self) -> None:  # noqa: B027 (it is so by construction, but where a server is asked)
+        """See that `replace_version` replaces nothing but the version that was read. Raises StorageError."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:

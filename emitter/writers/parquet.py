@@ -116,6 +116,10 @@ class ParquetWriter(TableWriter):
         self._objects = HeldObjects(storage)
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
 
+    def check(self) -> None:
+        super().check()
+        self.storage.check_versions()
+
     @contextmanager
     def hold(self, slice: Slice) -> Iterator[None]:
         with self.storage.lock(f"_emitter/locks/{slice}.lock"):

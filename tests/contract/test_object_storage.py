@@ -104,15 +104,22 @@ class ObjectStorageTest(StorageContract, S3Case):
 
     def test_check_leaves_nothing_behind(self):
         self.storage.check()
+        self.storage.check_versions()
         self.assertEqual(self.server.objects(self.bucket), {})
 
     def test_a_storage_that_ignores_conditions_is_refused(self):
         self.bucket = self.server.new_bucket(honours_conditions=False)
-        with self.assertRaises(StorageError) as caught:
-            self.new_storage().check()
-        self.assertIn("ignores the header If-None-Match", caught.exception.problem)
-        self.assertIn("Parquet's progress and Delta's log", caught.exception.hint)
-        self.assertEqual(self.server.objects(self.bucket), {})
+        storage = self.new_storage()
+        for check, header, user in (
+            (storage.check, "If-None-Match", "the journal and Delta's log"),
+            (storage.check_versions, "If-Match", "the progress of Parquet tables"),
+        ):
+            with self.assertRaises(StorageError) as caught:
+                check()
+            self.assertIn(
+                f"ignores the header {header} of a write, which is needed for {user}", caught.exception.problem
+            )
+            self.assertEqual(self.server.objects(self.bucket), {})
 
 
 class RefusalTest(S3Case):
