@@ -208,7 +208,8 @@ class ObjectStorage(Storage):
             if code_of(error.__cause__ or error) == "InvalidRange":  # which only an empty object has no part of
                 return b"", 0, ""
             raise
-        return data, int(response["ContentRange"].rpartition("/")[2]), response["ETag"]
+        place = response.get("ContentRange")  # none from a server that knows of no ranges, and sends all
+        return data, int(place.rpartition("/")[2]) if place else len(data), response["ETag"]
 
     def _unconditional(self, header: str, users: str) -> StorageError:
         return StorageError(

@@ -241,6 +241,16 @@ class WireTest(S3Case):
         self.proxy.inject(cut_reply(100_000), method="GET", times=None)
         self.refused()
 
+    def test_a_reply_that_does_not_come_is_not_waited_for(self):
+        self.direct.write("a", b"1")
+        for method, work in (("GET", lambda: self.storage.read("a")), ("PUT", lambda: self.storage.write("a", b"1"))):
+            with patch("emitter.s3.READ_SECONDS_MAX", 1):
+                self.storage = self.new_storage(self.proxy.endpoint_url)
+                late = Hold(client_waits=True)
+                self.proxy.inject(late, method=method)
+                work()
+                late.release()
+
     def test_a_connection_that_always_ends_is_an_error(self):
         self.direct.write("a", b"1")
         fault = self.proxy.inject(cut, times=None)
