@@ -165,16 +165,21 @@ READERS: dict[str, Callable[[Place, str], pa.Table]] = {
 }
 
 
+def extension_path(name: str) -> Path:
+    """Where a Python package has put an extension of DuckDB."""
+    found = find_spec(f"duckdb_extension_{name}")
+    assert found is not None and found.origin is not None, name
+    (path,) = Path(found.origin).parent.rglob(f"{name}.duckdb_extension")
+    return path
+
+
 @contextmanager
 def connection(place: Place, *extensions: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with extensions from their Python packages, and the keys to the S3 server if the place is there."""
     with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connected:
         connected.execute("SET TimeZone = 'UTC'")
         for name in ("httpfs", *extensions):
-            found = find_spec(f"duckdb_extension_{name}")
-            assert found is not None and found.origin is not None, name
-            (path,) = Path(found.origin).parent.rglob(f"{name}.duckdb_extension")
-            connected.execute(f"LOAD '{path}'")
+            connected.execute(f"LOAD '{extension_path(name)}'")
         if place.target.storage == "s3":
             endpoint = str(place.changes["output.s3.endpoint_url"]).removeprefix("http://")
             connected.execute(

@@ -1,0 +1,16 @@
+"""The same as in test_examples, for twenty batches, and with the verbs that only look."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tests.end_to_end import test_examples
+
+
+class LongExamplesTest(test_examples.ExamplesTest):
+    verbs: ClassVar[dict[str, tuple[str, ...]]] = {
+        "check": (),
+        "run": ("--no-live", "--batches=20"),
+        "verify": (),
+        "status": (),
+    }
