@@ -1,6 +1,6 @@
 """DuckLake: files that a catalogue in SQLite or Postgres registers, all tables of a batch in one snapshot.
 
-    ducklake.sqlite                              the catalogue, unless output.catalog.uri names another
+    ducklake.sqlite                             the catalogue, unless output.catalog.uri names another
     _emitter.progress_0_of_1                    in it: what each table says of slice 0 of 1
     orders/year=2026/month=01/day=02/...        the files, as in every format
 
@@ -24,7 +24,6 @@ A file's path is registered in full, as DuckLake knows relative ones only below 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,30 +33,27 @@ from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
     ConfigurationError,
-    DamagedStateError,
     Fault,
     RolledBackError,
-    StorageError,
-    StorageNotFoundError,
 )
 from emitter.local_storage import LocalStorage
 from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress, Window
 from emitter.object_storage import ObjectStorage
 from emitter.writers import ducklake_catalog as catalog
-from emitter.writers import hive
 from emitter.writers.base import OnBroken, advanced
 from emitter.writers.duckdb_extensions import quoted
-from emitter.writers.ducklake_catalog import LakeTable
+from emitter.writers.ducklake_catalog import identifier
 from emitter.writers.ducklake_connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
+from emitter.writers.ducklake_reading import LakeReader
 from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _DEFAULT_NAMESPACE = "main"
-_BATCH_ROWS_MAX = 65_536  # read at a time
 _WAIT_SECONDS = 0.05
-_COMMITS_BEFORE_PRUNING = 200
+_COMMITS_PER_PRUNING = 200
+_COMMITS_PER_CONNECTION = 2_000  # DuckLake remembers some 10 kB of each for as long as a connection lasts
 _TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
     "int32": ("INTEGER", "int32"),
     "int64": ("BIGINT", "int64"),
@@ -92,7 +88,8 @@ class DuckLakeWriter(RegisteringWriter):
         default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
         access = storage.access if isinstance(storage, ObjectStorage) else None
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
-        self._commits: Counter[Slice] = Counter()  # since the progress was pruned
+        self._reader = LakeReader(storage, self._lake, self._root, self._schema, self.options.partition)
+        self._commits = 0
         self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that are known to have a row
 
     def _check_names(self) -> None:
@@ -149,7 +146,7 @@ class DuckLakeWriter(RegisteringWriter):
             if catalog.tables(cursor, self._schema, [table.name]):
                 return  # somebody else came first
             cursor.execute("BEGIN")
-            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{_identifier(self._schema)}")
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{identifier(self._schema)}")
             cursor.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
             cursor.execute(f"ALTER TABLE {name} SET PARTITIONED BY ({', '.join(keys)})")
             comment = catalog.marked(table.description, self._run_id)
@@ -191,7 +188,7 @@ class DuckLakeWriter(RegisteringWriter):
 
     def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
         self._begin_progress(slice, [commit.table for commit in commits])
-        self._prune_progress(slice)
+        self._tidy(slice)
         with self._lake.session("commit to") as cursor:
             if cursor is None:
                 raise self._gone([commit.table for commit in commits])
@@ -204,7 +201,6 @@ class DuckLakeWriter(RegisteringWriter):
             self._crash("ducklake.registered")
             self._lake.commit(cursor, "commit to")
         self._crash("ducklake.committed")
-        self._commits[slice] += 1
         return {name: after for name, (_, after) in moves.items()}
 
     def _begin_progress(self, slice: Slice, names: Sequence[str]) -> None:
@@ -218,14 +214,15 @@ class DuckLakeWriter(RegisteringWriter):
             self._lake.commit(cursor, "begin the progress in")
         self._begun.update((slice, name) for name in names)
 
-    def _prune_progress(self, slice: Slice) -> None:
-        """Once in a while, so that the thousandth commit costs no more than the first."""
-        if self._commits[slice] < _COMMITS_BEFORE_PRUNING:
-            return
-        with self._lake.session("prune the progress in") as cursor:
-            if cursor:
-                catalog.prune_progress(cursor, slice)
-        self._commits[slice] = 0
+    def _tidy(self, slice: Slice) -> None:
+        """Once in a while, so that the millionth commit costs no more than the first, in time and in memory."""
+        self._commits += 1
+        if self._commits % _COMMITS_PER_CONNECTION == 0:
+            self._lake.close()
+        if self._commits % _COMMITS_PER_PRUNING == 0:
+            with self._lake.session("prune the progress in") as cursor:
+                if cursor:
+                    catalog.prune_progress(cursor, slice)
 
     def _checked(
         self, cursor: duckdb.DuckDBPyConnection, slice: Slice, commits: Sequence[TableCommit]
@@ -267,112 +264,24 @@ class DuckLakeWriter(RegisteringWriter):
         )
 
     def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        return self._read(table, window, on_broken, inside=True)
+        return self._reader.read(table, window, on_broken, inside=True)
 
     def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        return self._read(table, window, on_broken, inside=False)
-
-    def _read(
-        self, table: Table, window: Window, on_broken: OnBroken | None, *, inside: bool
-    ) -> Iterator[pa.RecordBatch]:
-        """All as of one snapshot: a file never changes, and what only DuckDB can read is read in one transaction."""
-        with self._lake.session("read") as cursor:
-            known = self._begin_reading(cursor, table.name) if cursor else None
-            if cursor is None or known is None:
-                return
-            for path, condition in self._sources(cursor, known, window, inside).items():
-                if condition is None:
-                    yield from self._read_file(path.removeprefix(f"{self._root}/"), table, known, on_broken)
-                else:
-                    yield from self._query(cursor, table, known, path, condition)
-
-    def _begin_reading(self, cursor: duckdb.DuckDBPyConnection, table: str) -> LakeTable | None:
-        """Begin a transaction in which DuckLake and its catalogue's own tables are seen at the same snapshot."""
-        for _ in range(ATTEMPTS_MAX):
-            cursor.execute("BEGIN")
-            if catalog.stands_still(cursor):
-                return catalog.table(cursor, self._schema, table)
-            cursor.execute("ROLLBACK")
-        raise StorageError("read", self._lake, "others commit to it all the time")
-
-    def _sources(
-        self, cursor: duckdb.DuckDBPyConnection, known: LakeTable, window: Window, inside: bool
-    ) -> dict[str, str | None]:
-        """The files that a reader of these partitions, or of all others, would read, and which of their rows; None for
-        whole files of the output, which need no DuckDB. Rows that are in the catalogue itself, and files in no
-        partition, are looked through row by row.
-        """
-        first, last = self._bounds(window)
-        condition = self._condition(first, last)
-        row_by_row = condition if inside else f"({condition}) IS NOT TRUE"
-        sources: dict[str, str | None] = {}
-        for path, file in sorted(catalog.files(cursor, known.table_id, self._lake.data_path).items()):
-            if file.partition is None:
-                sources[path] = row_by_row
-            elif (first <= file.partition <= last) == inside:
-                is_plain = path.startswith(f"{self._root}/") and not file.has_deletes
-                sources[path] = None if is_plain else "true"
-        return sources | dict.fromkeys(catalog.inlined_names(cursor, known.table_id), row_by_row)
-
-    def _bounds(self, window: Window) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The first and the last partition that a window overlaps; in the wrong order if it is empty."""
-        spec = self.options.partition
-        if window.first == window.end:
-            return (1,), (0,)
-        return spec.values(window.first), spec.values(window.end - 1)
-
-    def _condition(self, first: tuple[int, ...], last: tuple[int, ...]) -> str:
-        """Whether a row lies in these partitions, in SQL. (DuckDB can't compare several columns at once.)"""
-        columns = self.options.partition.columns
-        if first > last:
-            return "false"
-        number = " + ".join(f"{name} * {100**place}" for place, name in enumerate(reversed(columns)))
-        low, high = (sum(value * 100**place for place, value in enumerate(reversed(end))) for end in (first, last))
-        return f"{number} BETWEEN {low} AND {high}"
-
-    def _read_file(
-        self, path: str, table: Table, known: LakeTable, on_broken: OnBroken | None
-    ) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from hive.read_file(self.storage, path, table, on_broken)
-        except StorageNotFoundError as error:
-            with self._lake.session("look into") as cursor:
-                if cursor and f"{self._root}/{path}" not in catalog.files(cursor, known.table_id, self._lake.data_path):
-                    raise StorageError("read", path, "another process rewrote the table meanwhile") from error
-            broken = DamagedStateError(
-                f"{path} is registered, but is not there",
-                hint="every reader of the table fails on it: restore it, or delete its rows from the table",
-            )
-            if on_broken is None:
-                raise broken from error
-            on_broken(broken)
-
-    def _query(
-        self, cursor: duckdb.DuckDBPyConnection, table: Table, known: LakeTable, source: str, condition: str
-    ) -> Iterator[pa.RecordBatch]:
-        """Rows of a source, without those that were deleted, with those columns of the table that are there."""
-        names = {name for name, _, _ in known.columns}
-        columns = ", ".join(_identifier(column.name) for column in table.columns if column.name in names)
-        query = f"SELECT {columns} FROM {self._name(table.name)} WHERE filename = ? AND {condition}"
-        yield from cursor.execute(query, [source]).to_arrow_reader(_BATCH_ROWS_MAX)
+        return self._reader.read(table, window, on_broken, inside=False)
 
     def _key(self, table: str) -> str:
         """What the progress is kept under: a lake may hold several namespaces."""
         return f"{self._schema}.{table}"
 
     def _name(self, table: str) -> str:
-        return f"{LAKE}.{_identifier(self._schema)}.{_identifier(table)}"
+        return catalog.full_name(self._schema, table)
 
 
 WRITER = DuckLakeWriter
 
 
 def _definition(column: Column) -> str:
-    return f"{_identifier(column.name)} {_TYPES[column.type][0]}{'' if column.nullable else ' NOT NULL'}"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return f"{identifier(column.name)} {_TYPES[column.type][0]}{'' if column.nullable else ' NOT NULL'}"
 
 
 def _compression(name: str) -> str:

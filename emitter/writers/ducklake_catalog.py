@@ -152,9 +152,19 @@ def stands_still(cursor: duckdb.DuckDBPyConnection) -> bool:
     return seen == cursor.execute(f"SELECT max(snapshot_id) FROM {CATALOG}.ducklake_snapshot").fetchone()
 
 
+def identifier(name: str) -> str:
+    """A name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def full_name(schema: str, table: str) -> str:
+    """A table of the lake, in SQL."""
+    return f"{LAKE}.{identifier(schema)}.{identifier(table)}"
+
+
 def progress_table(slice: Slice) -> str:
     """The full name of a slice's progress table."""
-    return f'{LAKE}.{PROGRESS_SCHEMA}."{_progress_name(slice)}"'
+    return full_name(PROGRESS_SCHEMA, _progress_name(slice))
 
 
 def slices(cursor: duckdb.DuckDBPyConnection) -> list[Slice]:

@@ -163,13 +163,13 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
 
     def test_progress_stays_in_the_catalogue_and_small(self):
         writer = self.opened()
-        with patch.object(ducklake, "_COMMITS_BEFORE_PRUNING", 5):
+        with patch.multiple(ducklake, _COMMITS_PER_PRUNING=5, _COMMITS_PER_CONNECTION=3):
             for number in range(12):
                 write(writer, window(number, number + 1), ORIGIN + number if number else None)
         self.assertEqual(list(self.root.glob("_emitter/progress*/**/*.parquet")), [])
         names = ducklake_reader.query(self.catalog_uri, "SELECT table_name FROM ducklake_inlined_data_tables")
         counts = [ducklake_reader.query(self.catalog_uri, f"SELECT count(*) FROM {name}") for (name,) in names]
-        self.assertEqual(counts, [[(0,)], [(3,)]])  # what there is, and what the last two commits replaced
+        self.assertEqual(counts, [[(0,)], [(4,)]])  # what there is, and what the last three commits replaced
         self.reader().execute("CALL ducklake_flush_inlined_data('shop')").to_arrow_table()
         write(writer, window(12, 13), ORIGIN + 12)
         self.assertEqual(writer.progress(TABLE.name)[WHOLE].rows, 13)

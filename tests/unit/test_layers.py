@@ -71,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.duckdb_extensions": {"errors"},
     "writers.ducklake_connection": {"errors", "s3", "writers.duckdb_extensions"},
     "writers.ducklake_catalog": LIGHT_FOUNDATION | {"writers.duckdb_extensions", "writers.ducklake_connection"},
+    "writers.ducklake_reading": LIGHT_FOUNDATION | {"writers.base", "writers.hive", "writers.ducklake_*"},
     "writers.ducklake": FOUNDATION
     | {"local_storage", "object_storage", "writers.base", "writers.hive", "writers.registering"}
     | {"writers.duckdb_extensions", "writers.ducklake_*"},
