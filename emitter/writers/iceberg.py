@@ -112,7 +112,7 @@ class IcebergWriter(RegisteringWriter):
         if iceberg_tables.RUN_ID in handle.metadata.properties:  # somebody was faster: is it us?
             return
         with self._catalog.committing(table.name):
-            transaction = Transaction(handle)
+            transaction = _transaction(handle)
             with transaction.update_snapshot().fast_append():
                 pass  # without files: it is the guard against whom else adopts it now
             transaction.set_properties({iceberg_tables.RUN_ID: str(self._run_id)})
@@ -130,7 +130,7 @@ class IcebergWriter(RegisteringWriter):
         schema, spec = iceberg_tables.schema_of(table), handle.spec()
         files = [iceberg_tables.data_file(file, self._place.of(file.final_path), schema, spec) for file in commit.files]
         with self._catalog.committing(table.name):
-            transaction = Transaction(handle)
+            transaction = _transaction(handle)
             with transaction.update_snapshot().merge_append() as append:
                 for file in files:
                     append.append_data_file(file)
@@ -142,14 +142,12 @@ class IcebergWriter(RegisteringWriter):
         return {table.name: after}
 
     def _loaded(self, table: Table) -> Handle:
-        """The table as it stands, which must be as this run needs it, ready for one commit without retries."""
+        """The table as it stands, which must be as this run needs it."""
         handle = self._catalog.load(table.name)
         if handle is None:
             raise StorageError("commit to", f"{self.storage.uri}/{table.name}", "somebody has dropped the table")
         assert self._run_id is not None
         self._check_found(self._run_id, table, self._found(table.name, handle))
-        properties = {**handle.metadata.properties, "commit.retry.num-retries": "0"}
-        handle.metadata = handle.metadata.model_copy(update={"properties": properties})
         return handle
 
     def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
@@ -181,6 +179,20 @@ class IcebergWriter(RegisteringWriter):
                     yield from hive.read_file(self.storage, self._place.path(task.file.file_path), table, on_broken)
                 else:
                     yield from _read_in_part(scan, task)
+
+
+def _transaction(handle: Handle) -> Transaction:
+    """A transaction on what was loaded, without retries, and without old snapshots: every step of it copies all that
+    the handle knows, so that commits would take longer with each. The catalogue is only sent what changes.
+    """
+    current = handle.current_snapshot()
+    changes = {
+        "properties": {**handle.metadata.properties, "commit.retry.num-retries": "0"},
+        "snapshots": [current] if current else [],
+        "snapshot_log": [],
+    }
+    handle.metadata = handle.metadata.model_copy(update=changes)
+    return Transaction(handle)
 
 
 def _read_in_part(scan: DataScan, task: FileScanTask) -> Iterator[pa.RecordBatch]:

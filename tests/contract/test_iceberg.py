@@ -43,7 +43,7 @@ from emitter.s3 import S3Access
 from emitter.writers import iceberg_io, iceberg_tables
 from emitter.writers.base import CrashHook
 from emitter.writers.iceberg import IcebergWriter
-from emitter.writers.iceberg_catalog import NAME
+from emitter.writers.iceberg_catalog import DEFAULT_PATH, NAME
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.writer_contract import WriterContract
 from tests.support import postgres, s3_server
@@ -57,9 +57,8 @@ class OnSqlite:
 
     def client(self) -> Catalog:
         """The catalogue as another tool sees it."""
-        folder = self.root / "_emitter"
-        folder.mkdir(parents=True, exist_ok=True)
-        url = URL.create("sqlite", database=str(folder / "iceberg.db"))
+        self.root.mkdir(parents=True, exist_ok=True)
+        url = URL.create("sqlite", database=str(self.root / DEFAULT_PATH))
         client = SqlCatalog(NAME, uri=url.render_as_string(hide_password=False))
         self.addCleanup(client.close)
         return client
@@ -529,7 +528,7 @@ class IcebergContractTest(OnSqlite, IcebergCase, unittest.TestCase):
             IcebergWriter(storage, OPTIONS)
 
     def test_a_file_that_is_no_catalogue_is_an_error_and_not_absence(self):
-        (self.root / "_emitter").mkdir(parents=True)
+        self.root.mkdir()
         (self.root / "iceberg.sqlite").write_bytes(b"not a database at all, " * 100)
         with self.assertRaisesRegex(StorageError, "not a database"):
             self.opened()
