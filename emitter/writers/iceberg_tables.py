@@ -136,8 +136,9 @@ def data_file(file: StagedFile, location: str, schema: Schema, spec: PartitionSp
 
 
 def _statistics(footer: FileMetaData, schema: Schema) -> DataFileStatistics:
-    """What pyiceberg makes of a footer, without bounds that it gets wrong: a row group without bounds (a value is too
-    long for a footer) is passed over as if it had no values; and text that ends in U+D7FF is rounded up to no text.
+    """What pyiceberg makes of a footer, without the bounds that would let readers skip rows that they look for: it
+    passes over a row group without bounds (a value is too long for a footer) as if it had no values; and a footer
+    passes over NaN, which many readers hold to be the largest number. Text that ends in U+D7FF it rounds up to no text.
     """
     ids = parquet_path_to_id_mapping(schema)
     statistics = data_file_statistics_from_parquet_metadata(footer, compute_statistics_plan(schema, {}), ids)
@@ -148,6 +149,8 @@ def _statistics(footer: FileMetaData, schema: Schema) -> DataFileStatistics:
             if known is not None and known.num_values and not known.has_min_max:
                 bounds.pop(ids[column.path_in_schema], None)
     for field_id in list(bounds):
+        if bounds[field_id].primitive_type == DoubleType():
+            bounds[field_id].current_max = None
         try:
             bounds[field_id].max_as_bytes()
         except UnicodeEncodeError:

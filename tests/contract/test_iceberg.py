@@ -441,6 +441,8 @@ class IcebergContractTest(OnSqlite, IcebergCase, unittest.TestCase):
             note = schema.find_field("note").field_id
             self.assertEqual((note in made.lower_bounds, note in made.upper_bounds), (bounded, bounded))
             self.assertIn(schema.find_field("event_time").field_id, made.upper_bounds)
+            load = schema.find_field("load").field_id  # NaN is in no footer, and above all numbers to many readers
+            self.assertEqual((load in made.lower_bounds, load in made.upper_bounds), (True, False))
 
     def test_other_readers_see_the_same_rows_and_types(self):
         writer, asked = self.opened(), window(0, 200)
