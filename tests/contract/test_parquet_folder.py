@@ -79,7 +79,7 @@ class ForeignFolderTest(unittest.TestCase):
         self.adopted()
         always = pa.field("note", pa.string(), nullable=False)
         self.put(self.rows.append_column(always, pa.array(["x"] * self.rows.num_rows)))
-        self.assertIn("column note: string, not known to this run, and allows no nulls", self.refusal())
+        self.assertRegex(self.refusal(), "column note: .*allows no nulls")
 
     def test_every_file_must_fit_and_the_difference_is_told(self):
         self.put()
