@@ -1,9 +1,8 @@
 """How S3 is reached: one configuration and one chain of credentials, handed to every library in its own form.
 
-    output.s3, the AWS chain -> S3Access -> file_system()          s3fs: the journal, and all files that are ours
-                                         -> delta_options()        deltalake
-                                         -> iceberg_properties()   pyiceberg, whose files then go through s3fs too
-                                         -> duckdb_secret()        DuckDB
+    output.s3, the AWS chain -> S3Access -> file_system()     s3fs: the journal, all data files, and Iceberg's metadata
+                                         -> delta_options()   deltalake
+                                         -> duckdb_secret()   DuckDB
 
 The credentials are those that botocore finds: environment, profile, web identity, a process, a container, an instance;
 with `role_arn`, those of a role that is assumed with them. botocore renews what expires, some minutes ahead. s3fs asks
@@ -62,9 +61,6 @@ class S3Access:
 
     def __repr__(self) -> str:
         return f"S3Access(endpoint_url={self.endpoint_url!r}, region={self.region!r})"
-
-    def __deepcopy__(self, memo: object) -> S3Access:
-        return self  # libraries copy the properties that they are given
 
     def credentials(self) -> ReadOnlyCredentials:
         """The credentials to use now: renewed where they were about to expire. Raises StorageError."""
@@ -153,10 +149,6 @@ class S3Access:
             options["AWS_ENDPOINT_URL"] = self.endpoint_url
             options["AWS_ALLOW_HTTP"] = "true" if self.endpoint_url.startswith("http://") else "false"
         return options
-
-    def iceberg_properties(self) -> dict[str, Any]:
-        """Properties of a pyiceberg catalogue, in its process only: its files go through `file_system`."""
-        return {"py-io-impl": "emitter.writers.iceberg_files.S3FileIO", "emitter.s3": self}
 
     def duckdb_secret(self) -> dict[str, str | bool]:
         """What a DuckDB secret of TYPE s3 is made of, with the credentials of now."""

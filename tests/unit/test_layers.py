@@ -56,7 +56,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.hive": LIGHT_FOUNDATION | {"writers.base"},
     "writers.progress": LIGHT_FOUNDATION,
     "writers.progress_holding": LIGHT_FOUNDATION | {"randomness", "writers.progress"},
-    "writers.iceberg_files": set(),
     "writers.registering": FOUNDATION | {"writers.base"},
     "writers.parquet_folder": FOUNDATION | {"writers.base", "writers.hive", "writers.registering"},
     "writers.parquet": FOUNDATION
