@@ -127,7 +127,11 @@ def _postgres_place(uri: str) -> CatalogPlace:
         "user": unquote(parts.username or ""),
         "dbname": unquote(parts.path.lstrip("/")),
     }
-    parameters = {**_POSTGRES_PARAMETERS, **dict(parse_qsl(parts.query)), **{k: v for k, v in given.items() if v}}
+    # Some poolers want no `options`: a URI that ends in `?options=` sends none.
+    limits = {**_POSTGRES_PARAMETERS, "options": f"-c statement_timeout={_REPLY_MILLISECONDS_MAX}"}
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    parameters = {name: value for name, value in {**limits, **asked}.items() if value}
+    parameters.update({name: value for name, value in given.items() if value})
     password = parameters.pop("password", None) or unquote(parts.password or "") or None
     text = " ".join(f"{key}={_parameter(value)}" for key, value in parameters.items())
     return CatalogPlace(f"postgres:{text}", password=password)
@@ -229,8 +233,6 @@ class Lake:
         settings: dict[str, object] = dict(_SETTINGS)
         if self._access:
             settings |= {**_HTTP_SETTINGS, **self._access.duckdb_settings()}
-        if not self.place.sqlite_path:
-            settings["pg_statement_timeout_millis"] = _REPLY_MILLISECONDS_MAX
         for name, value in settings.items():
             connection.execute(f"SET GLOBAL {name} = {_literal(value)}")
         if self.place.password:

@@ -8,9 +8,9 @@ reads it. All is as of one snapshot: a file never changes, and what DuckDB reads
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
 from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
 from emitter.model import Table, Window
@@ -21,9 +21,6 @@ from emitter.writers import hive
 from emitter.writers.base import OnBroken
 from emitter.writers.ducklake_catalog import LakeTable, identifier
 from emitter.writers.ducklake_connection import Lake
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _BATCH_ROWS_MAX = 65_536  # read at a time
 _LOOKS_MAX = 12
@@ -125,4 +122,7 @@ class LakeReader:
         query = (
             f"SELECT {columns} FROM {catalog.full_name(self._schema, table.name)} WHERE filename = ? AND {condition}"
         )
-        yield from cursor.execute(query, [source]).to_arrow_reader(_BATCH_ROWS_MAX)
+        try:
+            yield from cursor.execute(query, [source]).to_arrow_reader(_BATCH_ROWS_MAX)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # DuckDB's too may come through Arrow
+            raise StorageError("read", source, f"{error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,9 +16,11 @@ from emitter.errors import (
     MissingExtraError,
     RolledBackError,
     StateError,
+    StorageError,
 )
 from emitter.local_storage import LocalStorage
 from emitter.model import TableCommit
+from emitter.partitioning import PartitionSpec
 from emitter.writers import duckdb_extensions, ducklake
 from emitter.writers.ducklake import DuckLakeWriter
 from emitter.writers.ducklake_connection import catalog_place
@@ -244,6 +247,34 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         with self.assertRaises(DamagedStateError):
             list(writer.scan(TABLE, ALL))
 
+    def test_a_broken_file_of_which_rows_were_deleted_is_an_error(self):
+        writer = self.opened()
+        write(writer, window(0, 30), None)
+        self.reader().execute(f"DELETE FROM shop.{TABLE.name} WHERE beat_id % 10 = 0")
+        path = Path(self.listed_with_deletes()[0])
+        data = bytearray(path.read_bytes())
+        data[60:600] = b"\xff" * 540
+        path.write_bytes(data)
+        with self.assertRaises(StorageError) as caught:
+            list(writer.scan(TABLE, ALL))
+        self.assertIn(path.name, str(caught.exception))
+
+    def listed_with_deletes(self) -> list[str]:
+        return [path for (path,) in ducklake_reader.query(self.catalog_uri, "SELECT path FROM ducklake_data_file")]
+
+    def test_hours_are_partitions_too(self):
+        options = replace(OPTIONS, partition=PartitionSpec.of("hour"))
+        writer = DuckLakeWriter(self.storage, options)
+        writer.open(RUN, TABLE)
+        write(writer, window(0, 120), None)
+        self.assertEqual(
+            {(file.partition["day"], file.partition["hour"]) for file in self.listed()}, {("1", "23"), ("2", "0")}
+        )
+        self.assertEqual(found(writer, window(60, 61)), in_order(rows(window(60, 120))))
+        self.assertEqual(sum(batch.num_rows for batch in writer.scan_outside(TABLE, window(60, 61))), 60)
+        self.reader().execute(f"INSERT INTO shop.{TABLE.name} FROM shop.{TABLE.name} WHERE hour = 23 LIMIT 1")
+        self.assertEqual(sum(batch.num_rows for batch in writer.scan(TABLE, window(0, 60))), 61)
+
     def test_another_namespace_is_apart(self):
         write(self.opened(), window(0, 30), None)
         self.catalog = CatalogConfig(namespace="second")
@@ -275,6 +306,17 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
     def test_a_relative_path_means_the_same_from_anywhere(self):
         self.assertEqual(catalog_place("sqlite:///some/../lake.sqlite", None).sqlite_path, Path.cwd() / "lake.sqlite")
         self.assertEqual(catalog_place("sqlite:////lake.sqlite", None).sqlite_path, Path("/lake.sqlite"))
+
+    def test_a_postgres_uri_may_say_all_that_its_library_knows(self):
+        place = catalog_place("postgresql://us%40er:p%27w@[::1]:5433/sh%20op?sslmode=require&connect_timeout=3", None)
+        for part in ("host='::1'", "port='5433'", "user='us@er'", "dbname='sh op'", "sslmode='require'"):
+            self.assertIn(part, place.metadata)
+        self.assertIn("connect_timeout='3'", place.metadata)
+        self.assertIn("options='-c statement_timeout=", place.metadata)
+        self.assertEqual((place.password, "p'w" in f"{place!r}"), ("p'w", False))
+        socket = catalog_place("postgresql:///shop?host=/run/postgresql&options=", None)
+        self.assertIn("host='/run/postgresql'", socket.metadata)
+        self.assertNotIn("options", socket.metadata)
 
     def test_old_snapshots_may_go_and_compaction_keeps_our_compression(self):
         write(self.opened(), window(0, 30), None)

@@ -307,6 +307,20 @@ class PostgresFaultsTest(FaultCase, OnPostgres, unittest.TestCase):
                     self.assertEqual(outcomes(commit(writer, SECOND, FIRST.end)), ["unknown", "ok"])
                 self.assert_once()
 
+    def test_a_catalogue_that_does_not_answer_is_given_up(self):
+        commit(self.opened(), FIRST, None)
+        with patch.object(ducklake_connection, "_REPLY_MILLISECONDS_MAX", 300):
+            writer = self.opened()
+            writer.progress(TABLE.name)
+            with self.server.connect(str(self.catalog.uri).rpartition("/")[2]) as other:
+                other.execute("BEGIN")
+                other.execute("LOCK TABLE ducklake_snapshot")
+                with self.assertRaises(StorageError):
+                    commit(writer, SECOND, FIRST.end)
+            self.assertEqual(writer.recover(WHOLE, TABLE.name).slot, FIRST.end)
+            commit(writer, SECOND, FIRST.end)
+        self.assert_once()
+
     def test_a_password_is_never_told(self):
         secret = str(self.catalog.uri).split(":")[2].partition("@")[0]
         for wrong in (
