@@ -97,7 +97,9 @@ class IcebergCatalog:
             client = self._existing()
             try:
                 return client.load_table((self.namespace, name)) if client else None
-            except (NoSuchTableError, NoSuchNamespaceError):
+            except (NoSuchTableError, NoSuchNamespaceError) as error:
+                if _comes_from_between(error):
+                    raise
                 return None
 
     def create(self, name: str, schema: Schema, spec: PartitionSpec, properties: dict[str, str]) -> None:
@@ -148,7 +150,7 @@ class IcebergCatalog:
                 f"the metadata of Iceberg table {name} cannot be understood: {error}",
                 hint="the newest metadata file of the table is damaged: restore it from a backup",
             ) from error
-        except _FAILURES as error:
+        except (*_FAILURES, NoSuchTableError, NoSuchNamespaceError) as error:
             raise self._failed(operation, name, error) from error
 
     def _failed(self, operation: str, name: str, error: BaseException) -> StorageError:
@@ -238,6 +240,11 @@ def _url_of(uri: str | None, place: Place) -> URL:
 
 def _wrong(shown: str, hint: str = "") -> ConfigurationError:
     return ConfigurationError([Fault("output.catalog.uri", shown, _ALLOWED, hint)])
+
+
+def _comes_from_between(error: BaseException) -> bool:
+    """Whether a 404 has not the body that a catalogue gives it: then a proxy did not find the catalogue."""
+    return "RESTError" in str(error) or "RestError" in str(error)
 
 
 def _text_of(error: BaseException) -> str:

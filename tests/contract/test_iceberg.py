@@ -40,6 +40,7 @@ from emitter.local_storage import LocalStorage
 from emitter.model import CommitReport, Slice, StagedFile, Table, TableCommit, Window
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
+from emitter.testing import SimulatedCrash
 from emitter.writers import iceberg_io, iceberg_tables
 from emitter.writers.base import CrashHook
 from emitter.writers.iceberg import IcebergWriter
@@ -259,6 +260,28 @@ class IcebergContractTest(OnSqlite, IcebergCase, unittest.TestCase):
             self.outcomes(writer, window(0, 30), None)
         with self.assertRaises(ForeignTableError):
             self.opened(adopt=True)
+
+    def test_a_crash_after_a_table_was_adopted_leaves_it_ours(self):
+        self.foreign_table(TABLE)
+
+        def crash() -> None:
+            raise SimulatedCrash
+
+        with self.assertRaises(SimulatedCrash):
+            write(self.opened(self.at_first("iceberg.adopted", crash), adopt=True), window(0, 30), None)
+        self.assertIsNone(self.opened().recover(WHOLE, TABLE.name))
+        write(self.opened(), window(0, 30), None)
+        self.assert_whole(window(0, 30))
+
+    def test_a_table_that_lies_elsewhere_or_is_of_an_old_format_is_not_adopted(self):
+        schema, catalog = iceberg_tables.schema_of(TABLE), self.client()
+        spec, place = iceberg_tables.spec_of(schema, "day"), iceberg_io.Place(self.storage)
+        catalog.create_namespace(NAME)
+        for location, version in ((place.of("other"), "2"), (place.of(TABLE.name), "1")):
+            catalog.create_table((NAME, TABLE.name), schema, location, spec, properties={"format-version": version})
+            with self.assertRaisesRegex(ForeignTableError, f"is at {location} in format version {version}"):
+                self.opened(adopt=True)
+            catalog.drop_table((NAME, TABLE.name))
 
     # What others do to the table
 

@@ -189,7 +189,8 @@ class RestFaultsTest(IcebergFaults):
 
     def test_only_not_found_is_absence(self):
         self.begin()
-        for action in (answer(403), answer(500), answer(503), answer(200, body=b"<html>"), cut, cut_reply(50)):
+        pages = (answer(404), answer(404, body=b"<html>no such page"), answer(200, body=b"<html>please log in"))
+        for action in (answer(403), answer(500), answer(503), *pages, cut, cut_reply(50)):
             self.strike(action, "GET", times=None)
             for ask in (
                 self.opened,
