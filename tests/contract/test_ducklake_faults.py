@@ -20,7 +20,7 @@ from emitter.errors import (
     OvertakenError,
     StorageError,
 )
-from emitter.model import Slice, TableCommit
+from emitter.model import Slice, TableCommit, TableProgress
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
 from emitter.writers import ducklake_catalog as catalog
@@ -30,8 +30,8 @@ from emitter.writers.ducklake import DuckLakeWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.ducklake_outputs import OnPostgres, OnPostgresAndS3, OnSqlite, commit, outcomes
 from tests.support.postgres import Postgres
-from tests.support.proxy import TcpProxy
-from tests.support.wire_faults import Hold, cut, lose_reply
+from tests.support.proxy import HttpProxy, TcpProxy
+from tests.support.wire_faults import Hold, Request, answer, cut, cut_reply, lose_reply, slow
 
 FIRST, SECOND = window(0, 90), window(90, 200)
 HALVES = (Slice(0, 2), Slice(1, 2))
@@ -382,6 +382,50 @@ class S3FaultsTest(OnPostgresAndS3, unittest.TestCase):
         self.assertNotIn("hunter2", f"{caught.exception!r} {caught.exception.__cause__}")
         write(writer, window(30, 60), ORIGIN + 30)
         self.assertEqual(self.held(), in_order(rows(window(0, 60))))
+
+    def test_files_that_cannot_be_looked_at_for_a_while_are_registered_once(self):
+        faults = [
+            answer(403),
+            answer(404),
+            answer(500),
+            answer(503, {"Retry-After": "1"}),
+            cut,
+            cut_reply(20),
+            slow(0.2),
+        ]
+        self.new_output()
+        with HttpProxy(self.s3.address) as proxy:
+            place = ObjectStorage(self.storage.uri, S3Access(S3Config(endpoint_url=proxy.endpoint_url)))
+            writer = DuckLakeWriter(place, OPTIONS, catalog=self.catalog)
+            writer.open(RUN, TABLE)
+            slot = None
+            for number, action in enumerate(faults):
+                for times in (1, None):
+                    asked = window(20 * number + 10 * (times is None), 20 * number + 10 * (times is None) + 10)
+                    with self.subTest(action=action, times=times):
+                        fault = proxy.inject(action, path=r"[.]parquet", where=by_duckdb, times=times)
+                        try:
+                            commit(writer, asked, slot)
+                        except StorageError:
+                            proxy.remove()
+                            self.assertEqual(writer.recover(WHOLE, TABLE.name), self._before(slot))
+                            commit(writer, asked, slot)
+                        proxy.remove()
+                        self.assertGreater(fault.struck, 0)
+                        slot = asked.end
+            everything = in_order(rows(window(0, 20 * len(faults))))
+            self.assertEqual(found(writer, window(0, 20 * len(faults))), everything)
+            self.assertEqual(self.held(), everything)
+
+    def _before(self, slot: int | None) -> TableProgress | None:
+        listed = self.listed()
+        if slot is None:
+            return None
+        return TableProgress(slot, slot - ORIGIN, len(listed), sum(file.bytes for file in listed))
+
+
+def by_duckdb(request: Request) -> bool:
+    return "duckdb" in request.headers.get("user-agent", "").lower()
 
 
 if __name__ == "__main__":
