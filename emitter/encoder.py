@@ -116,7 +116,8 @@ class Encoder:
             },
             store_decimal_as_integer=True,
             store_schema=False,
-            write_statistics=True,
+            # They pass over NaN, so readers would skip files that hold it.
+            write_statistics=[name for name in rows.column_names if not _has_nan(rows.column(name))],
             metadata_collector=collected,
         ) as writer:
             writer.write_table(rows, row_group_size=_ROW_GROUP_ROWS_MAX)
@@ -183,6 +184,10 @@ def _check(table: Table, rows: pa.RecordBatch) -> None:
             bounds = pc.min_max(values)
             if any(abs(bounds[end].as_py() or 0) > _CENTS_MAX for end in ("min", "max")):
                 raise UsageError(f"{table.name}.{column.name} has amounts of over 12 digits", hint=_DOMAIN_HINT)
+
+
+def _has_nan(values: pa.ChunkedArray[Any]) -> bool:
+    return pa.types.is_floating(values.type) and bool(pc.any(pc.is_nan(values)).as_py())
 
 
 def _has_nulls(values: arrow.Values) -> bool:

@@ -219,6 +219,13 @@ class FileTest(unittest.TestCase):
         self.assertEqual(chunks["price"].statistics.max, Decimal("6.88"))
         self.assertEqual((chunks["kind"].statistics.min, chunks["kind"].statistics.max), ("a", "エ"))
 
+    def test_a_column_with_nan_has_no_bounds_that_readers_could_skip_it_by(self):
+        for shares, has_bounds in (([0.5, 2.0], True), ([0.5, float("nan")], False)):
+            batch = rows([MIDNIGHT] * 2, share=pa.array(shares))
+            group = pq.read_metadata(pa.BufferReader(self.file(batch).data)).row_group(0)
+            self.assertEqual(group.column(5).is_stats_set, has_bounds)
+            self.assertTrue(group.column(0).is_stats_set)
+
     def test_a_file_is_one_row_group(self):
         file = self.file(rows([MIDNIGHT] * 999), *[rows([MIDNIGHT])] * 1)
         self.assertEqual(pq.read_metadata(pa.BufferReader(file.data)).num_row_groups, 1)
