@@ -46,6 +46,7 @@ class ObjectStorage(Storage):
         if parts.scheme != "s3" or not self.bucket or parts.query or parts.fragment or "//" in self.prefix:
             raise UsageError(f"{uri} is no place on S3", hint="give a URI like s3://bucket/shop")
         self.access = access
+        self._held_file_system: Any = None
 
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
@@ -152,7 +153,9 @@ class ObjectStorage(Storage):
 
     @property
     def _file_system(self) -> Any:
-        return self.access.file_system()
+        if self._held_file_system is None:
+            self._held_file_system = self.access.file_system()
+        return self._held_file_system
 
     def _put_if(self, path: str, body: bytes, **condition: str) -> str | None:
         """The version that was written; None if the condition did not hold."""

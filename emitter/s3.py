@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -55,7 +56,7 @@ class S3Access:
         self._role_arn = config.role_arn
         self._guard = threading.RLock()
         self._credentials: Any = None
-        self._file_system: Any = None
+        self._file_system: weakref.ref[Any] | None = None
         self._known: ReadOnlyCredentials | None = None
         self._version = 0
 
@@ -94,17 +95,19 @@ class S3Access:
             return self._version
 
     def file_system(self) -> Any:
-        """The s3fs.S3FileSystem of this access, always the same: safe in threads, and made anew in every process. It
-        remembers no listing, as a stale one loses data.
+        """The s3fs.S3FileSystem of this access, the same for as long as somebody holds it: safe in threads, and made
+        anew in every process. It remembers no listing, as a stale one loses data.
         """
         from s3fs import S3FileSystem
 
         with self._guard:
-            if self._file_system is None:
+            made = self._file_system() if self._file_system else None
+            if made is None:
                 made = S3FileSystem(**self.fsspec_options())
                 made.retries = 1  # botocore does the retrying; around it, s3fs would do it all five times over
-                self._file_system = made
-            return self._file_system
+                # Not held from here: its client holds the credentials, and with them this, until it is closed.
+                self._file_system = weakref.ref(made)
+            return made
 
     def fsspec_options(self) -> dict[str, Any]:
         """What s3fs is made with."""
