@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 _REBASES_MAX = 15  # by the library, where others commit to the same table
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-_MUST_NOT_WRITE = "lacked the necessary privileges"  # what the library says of 401 and 403
 
 _UNKNOWN_FEATURES = "Unsupported table features"  # said as if it were a conflict
 
@@ -189,7 +188,7 @@ class DeltaWriter(RegisteringWriter):
                 hint="read the progress, and try again",
             ) from error
         except (DeltaError, OSError) as error:
-            if delta_tables.system_code(error) in _CANNOT_WRITE or _MUST_NOT_WRITE in str(error):
+            if delta_tables.system_code(error) in _CANNOT_WRITE or delta_tables.NO_RIGHTS in str(error):
                 raise delta_tables.storage_error("commit to", where, error) from error
             raise CommitUnknownError(
                 f"nobody knows whether a commit to {where} landed: {delta_tables.reason(error)}",

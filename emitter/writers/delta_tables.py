@@ -46,6 +46,9 @@ _HARMFUL = (
     re.compile(r"delta\.constraints\."),  # what registers files must test their rows itself
     re.compile(r"delta\.(invariants|generationExpression|identity\..*)="),
 )
+NO_RIGHTS = "lacked the necessary privileges"
+"""What the library says of 401 and 403."""
+_RIGHTS = "allow these credentials to list the bucket, and to read and write objects below output.uri"
 _TYPES = {
     "int32": "integer",
     "int64": "long",
@@ -210,7 +213,8 @@ def reading(where: str) -> Iterator[None]:
 def storage_error(operation: str, where: str, error: Exception) -> StorageError:
     """An error of the library as ours, with the hint that goes with what the system said."""
     code = system_code(error)
-    return StorageError(operation, where, OSError(code, os.strerror(code)) if code else reason(error))
+    hint = _RIGHTS if NO_RIGHTS in str(error) else ""
+    return StorageError(operation, where, OSError(code, os.strerror(code)) if code else reason(error), hint=hint)
 
 
 def system_code(error: Exception) -> int | None:
