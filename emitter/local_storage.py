@@ -124,13 +124,20 @@ class LocalStorage(Storage):
         return _digest(data)
 
     def list(self, folder: str) -> list[Entry]:
-        target = self._path(folder)
         try:
-            with _failures("list", target, absent=target), os.scandir(target) as found:
-                entries = [entry for entry in map(_entry, found) if entry]
+            entries = self._entries(folder)
         except StorageNotFoundError:
             return []
+        except StorageError as error:
+            if not isinstance(error.cause, FileNotFoundError):
+                raise
+            entries = self._entries(folder)  # somebody made the folder just after it was not there
         return sorted(entries, key=lambda entry: entry.name)
+
+    def _entries(self, folder: str) -> list[Entry]:
+        target = self._path(folder)
+        with _failures("list", target, absent=target), os.scandir(target) as found:
+            return [entry for entry in map(_entry, found) if entry]
 
     def remove(self, path: str) -> None:
         target = self._path(path)

@@ -31,13 +31,14 @@ ALLOW_ALL = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action
 TRUST_ALL = ALLOW_ALL.replace('"*", "Resource": "*"', '"sts:AssumeRole", "Principal": {"AWS": "*"}')
 REPOSITORY = Path(__file__).parents[2]
 DELTA_CHILD = """
-import sys
+import os, sys
 import deltalake, pyarrow
 from emitter.connections import S3Config
 from emitter.s3 import S3Access
 options = S3Access(S3Config(endpoint_url=sys.argv[1], ca_file=sys.argv[2])).delta_options()
 deltalake.write_deltalake(sys.argv[3], pyarrow.table({"a": [1]}), storage_options=options)
 assert deltalake.DeltaTable(sys.argv[3], storage_options=options).to_pyarrow_table().num_rows == 1
+os._exit(0)  # pyarrow's threads may still be there when the interpreter is gone
 """
 ROWS = pa.table({"a": [1, 2, 3]})
 

@@ -49,9 +49,8 @@ class KillCase(FormatCase):
 
 class KillFormatsTest(KillCase):
     def test_kill_9_at_any_moment_in_every_format(self):
-        for target in TARGETS[1:]:
+        for target in TARGETS[1:5]:
             self.kill_often(target, times=1, shards=1)
 
     def test_kill_9_of_two_shards_at_once(self):
-        for target in (TARGETS[1], TARGETS[7]):
-            self.kill_often(target, times=1, shards=2)
+        self.kill_often(TARGETS[7], times=1, shards=2)

@@ -123,7 +123,8 @@ def crash(
     """Run, and end at the nth passing of a crash point as a killed process would: what unwinds after it reaches the
     output no more. Whether the point was reached.
     """
-    parts.setdefault("storage", FaultyStorage(config.output.uri) if config.output.format == "parquet" else None)
+    is_ours = config.output.format == "parquet" and not config.output.uri.startswith("s3://")
+    parts.setdefault("storage", FaultyStorage(config.output.uri) if is_ours else None)
     passed = 0
 
     def hook(reached: str) -> None:

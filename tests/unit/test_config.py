@@ -225,7 +225,7 @@ class WrongValues(ConfigTest):
             ("partition", ["day"], "['day']", "one of: month, day, hour"),
             ("tables", [], "[]", "a list of at least one table, such as [customers, orders]"),
             ("tables", "orders", "'orders'", "a list of at least one table, such as [customers, orders]"),
-            ("output.format", "csv", "'csv'", "one of: parquet"),
+            ("output.format", "csv", "'csv'", "one of: parquet, delta, iceberg, ducklake"),
             ("output.uri", "", "''", folder),
             ("output.uri", "http://x", "'http://x'", folder),
             ("output.uri", "s3://", "'s3://'", folder),
