@@ -123,6 +123,11 @@ class LocalStorage(Storage):
         self.replace(path, data)
         return _digest(data)
 
+    def _entries(self, folder: str) -> list[Entry]:
+        target = self._path(folder)
+        with _failures("list", target, absent=target), os.scandir(target) as found:
+            return [entry for entry in map(_entry, found) if entry]
+
     def list(self, folder: str) -> list[Entry]:
         try:
             entries = self._entries(folder)
@@ -133,11 +138,6 @@ class LocalStorage(Storage):
                 raise
             entries = self._entries(folder)  # somebody made the folder just after it was not there
         return sorted(entries, key=lambda entry: entry.name)
-
-    def _entries(self, folder: str) -> list[Entry]:
-        target = self._path(folder)
-        with _failures("list", target, absent=target), os.scandir(target) as found:
-            return [entry for entry in map(_entry, found) if entry]
 
     def remove(self, path: str) -> None:
         target = self._path(path)
