@@ -15,32 +15,29 @@ from emitter.clock import text_of
 from tests.simulation.test_formats import CHANGES, FormatCase
 from tests.support.killer import REPOSITORY, emitter
 from tests.support.places import TARGETS, Target
-from tests.support.shop import ORIGIN, run
+from tests.support.shop import ORIGIN
 
-UNTIL = {"parquet": 600, "delta": 600, "iceberg": 1200, "ducklake": 600}
-"""By format, until when there is a file that grows, or one that is larger than those before."""
+UNTIL = 450
+FILE_BYTES_MAX = {"parquet": 3000, "delta": 4100, "iceberg": 21_000, "ducklake": 200_000}
+"""By format. What does not fit: the first files of customers, the log's first entry of a table in the middle of the
+first batch, the metadata of a table after some batches, a catalogue that has grown."""
 
 
 class DiskFullTest(FormatCase):
-    def test_the_largest_file_does_not_fit(self):
+    def test_a_file_does_not_fit(self):
         for target in TARGETS:
             if target.storage == "disk":
                 with self.subTest(str(target)):
-                    self.fill(target, UNTIL[target.format])
+                    self.fill(target, FILE_BYTES_MAX[target.format])
 
-    def fill(self, target: Target, until: int) -> None:
-        undisturbed = self.place(target)
-        run(undisturbed.config(**CHANGES), until)
-        folder = Path(undisturbed.uri).parent
-        limit = max(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - 1
-
+    def fill(self, target: Target, limit: int) -> None:
         def prepare() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         place = self.place(target)
         changes = {**CHANGES, "output__retry_attempts_max": 2, "output__retry_wait_seconds_max": 0.1}
         path, environ = place.write_config(Path(self.enterContext(tempfile.TemporaryDirectory())), **changes)
-        command = emitter("run", "--no-live", f"--until={text_of(ORIGIN + until)}", config=path)
+        command = emitter("run", "--no-live", f"--until={text_of(ORIGIN + UNTIL)}", config=path)
 
         def result(**more: object) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
@@ -54,7 +51,7 @@ class DiskFullTest(FormatCase):
         self.assertNotIn("Traceback", full.stderr)
         verification = oracle.verify(place.config(**changes))
         self.assertTrue(verification.ok, verification)
-        self.assertFalse(oracle.verify(place.config(**changes), None, ORIGIN + until).ok)
+        self.assertFalse(oracle.verify(place.config(**changes), None, ORIGIN + UNTIL).ok)
         rest = result()
         self.assertEqual(rest.returncode, 0, rest.stderr)
-        self.assert_exact(place, until)
+        self.assert_exact(place, UNTIL)
