@@ -6,7 +6,8 @@
 
 A commit moves all tables of a batch, each from slot a to its slot b, in one transaction:
 
-1.  The progress table is read. Each row must say a, or this writer was overtaken.
+1.  The progress table is read, unless our own last commit has left it at a. Each row must say a, or this writer was
+    overtaken.
 2.  Every table must be there, and ours: its comment carries the run's identity, since the act that created it. A table
     that was dropped, and perhaps made anew, lacks it while its progress remains.
 3.  The files are registered by `ducklake_add_data_files`, which reads their footers: statistics of every column, and
@@ -90,6 +91,7 @@ class DuckLakeWriter(RegisteringWriter):
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
         self._reader = LakeReader(storage, self._lake, self._root, self._schema, self.options.partition)
         self._commits = 0
+        self._known: dict[tuple[Slice, str], TableProgress] = {}  # what our own last commits have left
         self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that are known to have a row
 
     def _check_names(self) -> None:
@@ -201,6 +203,7 @@ class DuckLakeWriter(RegisteringWriter):
             self._crash("ducklake.registered")
             self._lake.commit(cursor, "commit to")
         self._crash("ducklake.committed")
+        self._known.update({(slice, name): after for name, (_, after) in moves.items()})
         return {name: after for name, (_, after) in moves.items()}
 
     def _begin_progress(self, slice: Slice, names: Sequence[str]) -> None:
@@ -228,10 +231,16 @@ class DuckLakeWriter(RegisteringWriter):
         self, cursor: duckdb.DuckDBPyConnection, slice: Slice, commits: Sequence[TableCommit]
     ) -> dict[str, tuple[TableProgress | None, TableProgress]]:
         """The progress of each table before and after, if it may be moved."""
-        stands = catalog.read_progress(cursor, slice)
+        known = {commit.table: self._known.pop((slice, commit.table), None) for commit in commits}
+        if any(
+            before is None or before.slot != commit.expected_slot
+            for commit, before in zip(commits, known.values(), strict=True)
+        ):
+            stands = catalog.read_progress(cursor, slice)
+            known = {commit.table: stands.get(self._key(commit.table)) for commit in commits}
         moves = {}
         for commit in commits:
-            before = stands.get(self._key(commit.table))
+            before = known[commit.table]
             check_expected(slice, commit, before)
             moves[commit.table] = (before, advanced(before, commit))
         self._check_there(cursor, [commit.table for commit in commits])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from emitter.errors import DamagedStateError
+from emitter.errors import CommitConflictError, DamagedStateError
 from emitter.model import Slice, TableProgress
 from emitter.writers.duckdb_extensions import quoted
 from emitter.writers.ducklake_connection import CATALOG, LAKE
@@ -211,7 +211,9 @@ def move_progress(
     slice: Slice,
     moves: Mapping[str, tuple[TableProgress | None, TableProgress]],
 ) -> None:
-    """In a transaction: the compare-and-set of all tables at once, each from one progress to another."""
+    """In a transaction: the compare-and-set of all tables at once, each from one progress to another. Raises
+    CommitConflictError where a table does not say what it should.
+    """
     values = ", ".join(
         f"({quoted(name)}, {before.slot if before else 'NULL::BIGINT'},"
         f" {after.slot}, {after.rows}, {after.files}, {after.bytes})"
@@ -223,7 +225,9 @@ def move_progress(
         " WHERE p.table_name = v.name AND p.slot IS NOT DISTINCT FROM v.expected"
     ).fetchone()
     if result != (len(moves),):
-        raise _damaged(slice, "does not have one row for each table")
+        raise CommitConflictError(
+            f"the progress of slice {slice} is not as it was read", hint="read the progress, and try again"
+        )
 
 
 def prune_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> None:
