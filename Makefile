@@ -27,10 +27,10 @@ run: $(STAMP) ## start the daemon on config/emitter.yaml, in the foreground
 	@exec $(BIN)/emitter run -c config/emitter.yaml $(ARGS)
 
 test: $(STAMP) ## all tests that need nothing but Python packages
-	$(UNITTEST)
+	@scripts/test-side-by-side.sh 'test*.py' "unit golden simulation end_to_end" "contract"
 
 test-long: $(STAMP) ## the long ones: many crashes, many seeds, other library versions
-	$(UNITTEST) -p 'long_*.py'
+	@scripts/test-side-by-side.sh 'long_*.py' "end_to_end" "simulation"
 
 test-system: $(STAMP) ## against real system components (installs them as root on Debian)
 	scripts/install-system.sh

@@ -111,5 +111,15 @@ class ReadmeTest(unittest.TestCase):
             self.assertIsNotNone(getattr(emitter, name))
 
 
+class MakefileTest(unittest.TestCase):
+    def test_the_targets_run_the_tests_of_every_folder(self) -> None:
+        root = Path(__file__).parents[2]
+        makefile = (root / "Makefile").read_text()
+        for pattern in ("test*.py", "long_*.py"):
+            (groups,) = re.findall(rf"test-side-by-side.sh '{re.escape(pattern)}' (.*)", makefile)
+            folders = {path.parent.name for path in (root / "tests").rglob(pattern)} - {"support"}
+            self.assertEqual(set(groups.replace('"', " ").split()), folders)
+
+
 if __name__ == "__main__":
     unittest.main()
