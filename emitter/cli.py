@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from emitter import __version__
-from emitter.errors import EmitterError, UsageError
+from emitter.errors import EmitterError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
@@ -227,7 +227,7 @@ def list_() -> None:
 
     printing.print_list(
         {name: f"{_summary(package)} {_names(domain_tables(name))}" for name, package in DOMAINS.items()},
-        {name: _summary(module) for name, module in FORMATS.items()},
+        {name: _format_summary(name, module) for name, module in FORMATS.items()},
     )
 
 
@@ -245,6 +245,13 @@ def info(domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Its name,
 def _summary(module: str) -> str:
     """The first line of a module's docstring."""
     return (importlib.import_module(module).__doc__ or "").partition("\n")[0]
+
+
+def _format_summary(name: str, module: str) -> str:
+    try:
+        return _summary(module)
+    except ModuleNotFoundError:
+        return f"Not installed: {MissingExtraError(name, needed_for=name).hint}"
 
 
 def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:

@@ -28,6 +28,7 @@ from typer.testing import CliRunner, Result
 from emitter import __version__
 from emitter.cli import app
 from emitter.errors import OvertakenError, StorageError
+from emitter.writers import FORMATS
 from tests.unit.test_logs import restore_logging
 
 PROJECT = Path(__file__).parents[2]
@@ -245,6 +246,13 @@ class VerbsTest(_Case):
         self.assert_exit(0, result)
         self.assertTrue(all(line.startswith("✓ ") for line in result.stdout.splitlines()))
         self.assertIn("storage", result.stdout)
+
+    def test_list_tells_how_to_install_what_is_missing(self) -> None:
+        optional = [module for name, module in FORMATS.items() if name != "parquet"]
+        with mock.patch.dict(sys.modules, dict.fromkeys(optional)):
+            told = invoke("list").stdout
+        for name in ("delta", "iceberg", "ducklake"):
+            self.assertIn(f"pip install 'emitter[{name}]'", told)
 
     def test_list_and_info_describe_domains_and_formats(self) -> None:
         self.assertRegex(invoke("list").stdout, r"(?s)ecommerce .*orders.*parquet ")
