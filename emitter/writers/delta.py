@@ -1,6 +1,7 @@
 """Delta Lake tables, exactly once, on a local disk or on S3.
 
-What all formats share is in `writers.registering`.
+See `writers.registering` for what all formats share.
+
     orders/_delta_log/00000000000000000042.json     a commit: the files it adds, and the progress it moves
     orders/year=2026/month=01/day=02/<window>-<slice>-<part>-<digest>.parquet
 
