@@ -150,6 +150,7 @@ class Lake:
         self._access = access
         self._guard = threading.RLock()
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._prepared: duckdb.DuckDBPyConnection | None = None  # one that has found no lake: to load takes a while
         self._credentials_version = 0
 
     def __str__(self) -> str:
@@ -192,25 +193,30 @@ class Lake:
     def close(self) -> None:
         """Let go of the connection. The next session makes another."""
         with self._guard:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            for connection in (self._connection, self._prepared):
+                if connection is not None:
+                    connection.close()
+            self._connection = self._prepared = None
 
     def _connected(self, create: bool) -> duckdb.DuckDBPyConnection | None:
         with self._guard:
             if self._connection is None:
                 self._connection = self._connect(create)
-            elif self._access and self._access.credentials_version() != self._credentials_version:
-                self._give_credentials(self._connection)
+            else:
+                self._renew_credentials(self._connection)
             return self._connection
 
     def _connect(self, create: bool) -> duckdb.DuckDBPyConnection | None:
         path = self.place.sqlite_path
         if path and not create and not path.exists():
             return None  # a look by DuckDB would leave an empty file
-        connection = duckdb.connect(config=dict(NOTHING_UNASKED))
+        known, self._prepared = self._prepared, None
+        connection = known or duckdb.connect(config=dict(NOTHING_UNASKED))
         try:
-            self._prepare(connection)
+            if known:
+                self._renew_credentials(known)
+            else:
+                self._prepare(connection)
             if path:
                 _make_folder(path.parent)
             is_there = self._attach(connection, create=False)
@@ -222,7 +228,7 @@ class Lake:
             raise
         if is_there or create:
             return connection
-        connection.close()
+        self._prepared = connection
         return None
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -238,6 +244,10 @@ class Lake:
         if self.place.password:
             self._keep_secret(connection, f"{CATALOG} (TYPE postgres, PASSWORD {quoted(self.place.password)})")
         if self._access:
+            self._give_credentials(connection)
+
+    def _renew_credentials(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self._access and self._access.credentials_version() != self._credentials_version:
             self._give_credentials(connection)
 
     def _give_credentials(self, connection: duckdb.DuckDBPyConnection) -> None:
