@@ -53,6 +53,7 @@ from emitter.randomness import Stream
 from emitter.writers.base import TableWriter, failed_report, file_name, waves
 
 ATTEMPTS_MAX = 12
+UNKNOWN_MAX = 3  # of these, attempts that nobody knows the end of: the library has tried each of them before it said so
 _COMMIT_THREADS = 4
 _FIRST_WAIT_SECONDS = 0.02
 _WAIT_SECONDS_MAX = 1.0
@@ -164,7 +165,7 @@ class RegisteringWriter(TableWriter):
 
     def _settle(self, slice: Slice, commits: Sequence[TableCommit]) -> _Settled:
         """Attempt a commit until it is decided, or has been tried often enough."""
-        settled, began = _Settled(), self._clock.monotonic_seconds()
+        settled, began, unknown = _Settled(), self._clock.monotonic_seconds(), 0
 
         def tell(outcome: CommitOutcome, after: Mapping[str, TableProgress] | None = None) -> None:
             seconds = self._clock.monotonic_seconds() - began
@@ -186,11 +187,14 @@ class RegisteringWriter(TableWriter):
                 except (CommitConflictError, CommitUnknownError) as error:
                     tell("conflict" if isinstance(error, CommitConflictError) else "unknown")
                     settled.error = error
+                    unknown += isinstance(error, CommitUnknownError)
                 self._clock.wait(self._never, _wait_seconds(slice, attempt))
                 landed = self._read_back(slice, commits)
                 if landed is not None:
                     tell("deduplicated", landed)
                     settled.error = None
+                    return settled
+                if unknown == UNKNOWN_MAX:
                     return settled
         except OvertakenError as error:
             tell("conflict")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 import unittest
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,8 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
     def test_a_restore_to_a_time_cannot_be_judged_and_is_refused(self):
         writer = self.begun()
         after = self.handle().history(1)[0]["timestamp"] + 1
+        while time.time() * 1000 < after + 1:  # the next version must not be as old
+            time.sleep(0.001)
         self.foreign_append()
         self.handle().restore(datetime.fromtimestamp(after / 1000, UTC))
         self.assertIsInstance(self.commit(writer, THIRD, SECOND.end)[1], RolledBackError)

@@ -11,13 +11,13 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from emitter import arrow
-from emitter.errors import CommitConflictError, ForeignTableError, OvertakenError, UsageError
+from emitter.errors import CommitConflictError, CommitUnknownError, ForeignTableError, OvertakenError, UsageError
 from emitter.model import TableCommit
 from emitter.testing import MemoryStorage, MemoryWriter
 from emitter.testing.memory import MemoryTable
 from emitter.writers import FORMATS, create_writer
 from emitter.writers.parquet import ParquetWriter
-from emitter.writers.registering import ATTEMPTS_MAX, FoundTable
+from emitter.writers.registering import ATTEMPTS_MAX, UNKNOWN_MAX, FoundTable
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.writer_contract import WriterContract
 
@@ -173,6 +173,13 @@ class MemoryContractTest(WriterContract, unittest.TestCase):
         with self.assertRaises(CommitConflictError):
             write(writer, window(0, 30), None)
         self.assertEqual(100 - len(writer.script), ATTEMPTS_MAX)
+
+    def test_attempts_without_a_reply_are_few(self):
+        writer = self.opened()
+        writer.script.extend(["conflict", *["vanished"] * 100])
+        with self.assertRaises(CommitUnknownError):
+            write(writer, window(0, 30), None)
+        self.assertEqual(101 - len(writer.script), 1 + UNKNOWN_MAX)
 
 
 class CreateWriterTest(unittest.TestCase):
