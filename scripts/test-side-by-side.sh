@@ -1,27 +1,33 @@
 #!/bin/sh
-# Run the tests of two groups of folders below tests/ at the same time: most of them wait for a disk or a server.
+# Run the tests of several groups of folders below tests/ at the same time: most of them wait for a disk or a server.
 #
-#     scripts/test-side-by-side.sh PATTERN "FOLDER..." "FOLDER..."
+#     scripts/test-side-by-side.sh PATTERN "FOLDER..." ["FOLDER..."]...
 #
-# The first group shows its progress; what the second has to say follows at the end.
+# The first group shows its progress; what the others have to say follows at the end.
 set -u
 cd "$(dirname "$0")/.."
 
+pattern=$1
+first=$2
+shift 2
+
 run() {
     bad=0
-    for folder in $2; do
-        echo "== tests/$folder/$1"
-        .venv/bin/python -m unittest discover -s "tests/$folder" -t . -p "$1" || bad=1
+    for folder in $1; do
+        echo "== tests/$folder/$pattern"
+        .venv/bin/python -m unittest discover -s "tests/$folder" -t . -p "$pattern" || bad=1
     done
     return $bad
 }
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-run "$1" "$3" >"$log" 2>&1 &
-beside=$!
-outcome=0
-run "$1" "$2" || outcome=1
-wait "$beside" || outcome=1
-cat "$log"
-exit $outcome
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+number=0
+for group in "$@"; do
+    number=$((number + 1))
+    { run "$group" || touch "$logs/failed"; } >"$logs/$number" 2>&1 &
+done
+run "$first" || touch "$logs/failed"
+wait
+cat "$logs"/[0-9]* 2>/dev/null
+[ ! -e "$logs/failed" ]
