@@ -77,6 +77,10 @@ _ELSEWHERE = "does not match existing data path"
 _BEFORE_COMMIT = "Failed to flush changes into DuckLake"
 _STATEMENT = re.compile(r'(Failed to (?:execute|prepare) query) ".*?":', re.DOTALL)
 _REASON_LENGTH_MAX = 400
+_POSTGRES_HINT = (
+    "see that the Postgres of output.catalog.uri runs and lets this user in, and that the files can be reached; then"
+    " repeat the call: it goes on where it stopped"
+)
 
 
 @dataclass(frozen=True)
@@ -292,7 +296,7 @@ class Lake:
                 f"could not {operation} {self}, as another writer came first: {self._reason(error)}",
                 hint="read the progress again, then decide",
             )
-        return StorageError(operation, self, self._reason(error))
+        return StorageError(operation, self, self._reason(error), hint="" if self.place.sqlite_path else _POSTGRES_HINT)
 
     def _reason(self, error: duckdb.Error) -> str:
         """What DuckDB says, without the statements it repeats, on one line."""

@@ -111,7 +111,7 @@ class IcebergCatalog:
 
     def check(self) -> None:
         """See that the catalogue answers, without leaving anything in it. Raises StorageError."""
-        with self._failures("ask for namespace", self.namespace):
+        with self._failures("ask for", "*"):
             client = self._existing()
             if client is not None:
                 client.namespace_exists(self.namespace)
