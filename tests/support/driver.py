@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from tests.support.shop import finish, shop_daemon
 
 
 def main(config: str, until: str, point: str, nth: str) -> None:
-    with shop_daemon(load_config(Path(config)), until=int(until), hook=exit_at(point, int(nth))) as daemon:
+    with shop_daemon(
+        load_config(Path(config), environ=os.environ), until=int(until), hook=exit_at(point, int(nth))
+    ) as daemon:
         finish(daemon)
 
 
