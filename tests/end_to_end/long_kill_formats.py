@@ -43,13 +43,13 @@ class LongKillFormatsTest(KillCase):
                 with self.subTest(f"{target}: {point}"):
                     place = self.place(target)
                     self.assertEqual(self.drive(place, point), EXIT_CRASHED)
-                    run(place.config(**CHANGES), 330)
-                    self.assert_exact(place, 330)
+                    run(place.config(**CHANGES), 210)
+                    self.assert_exact(place, 210)
 
     def drive(self, place: Place, point: str) -> int:
         """Run the shop in a process that ends at the third passing of a crash point; its exit code."""
         config, environ = place.write_config(Path(self.enterContext(TemporaryDirectory())), **CHANGES)
-        command = [sys.executable, "-m", "tests.support.driver", str(config), "300", point, "3"]
+        command = [sys.executable, "-m", "tests.support.driver", str(config), "195", point, "3"]
         result = subprocess.run(
             command, cwd=REPOSITORY, env=environ, check=False, capture_output=True, text=True, timeout=120
         )
