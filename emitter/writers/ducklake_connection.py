@@ -77,6 +77,8 @@ _ELSEWHERE = "does not match existing data path"
 _BEFORE_COMMIT = "Failed to flush changes into DuckLake"
 _STATEMENT = re.compile(r'(Failed to (?:execute|prepare) query) ".*?":', re.DOTALL)
 _REASON_LENGTH_MAX = 400
+_NO_ROOM = re.compile(r"disk I/O error|disk is full|No space left", re.IGNORECASE)  # SQLite's words for a full disk
+_NO_ROOM_HINT = "free some space on that disk: nothing is lost, the same call goes on where it stopped"
 _POSTGRES_HINT = (
     "see that the Postgres of output.catalog.uri runs and lets this user in, and that the files can be reached; then"
     " repeat the call: it goes on where it stopped"
@@ -296,7 +298,10 @@ class Lake:
                 f"could not {operation} {self}, as another writer came first: {self._reason(error)}",
                 hint="read the progress again, then decide",
             )
-        return StorageError(operation, self, self._reason(error), hint="" if self.place.sqlite_path else _POSTGRES_HINT)
+        hint = "" if self.place.sqlite_path else _POSTGRES_HINT
+        if self.place.sqlite_path and _NO_ROOM.search(str(error)):
+            hint = _NO_ROOM_HINT
+        return StorageError(operation, self, self._reason(error), hint=hint)
 
     def _reason(self, error: duckdb.Error) -> str:
         """What DuckDB says, without the statements it repeats, on one line."""
