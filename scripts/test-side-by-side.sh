@@ -15,7 +15,7 @@ run() {
     bad=0
     for folder in $1; do
         echo "== tests/$folder/$pattern"
-        .venv/bin/python -m unittest discover -s "tests/$folder" -t . -p "$pattern" || bad=1
+        .venv/bin/python -m unittest discover -s "tests/$folder" -t . -p "$pattern" --durations 25 || bad=1
     done
     return $bad
 }
