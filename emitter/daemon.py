@@ -20,6 +20,7 @@ from emitter.clock import SLOT_END, Clock, SimulatedTime, text_of
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
+    EmitterError,
     OvertakenError,
     SliceLockedError,
     StorageError,
@@ -379,12 +380,16 @@ class Daemon:
         if not self._writer.marks_partitions or spec.start(reached) <= self._finished_edge:
             return
         begin = self._clock.monotonic_seconds()
-        progress = {
-            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
-            for table in journal.tables()
-        }
-        complete = complete_slot(journal.epochs, progress)
-        self._writer.finish_partitions(journal.tables(), journal.origin_slot, complete)
+        try:
+            progress = {
+                table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
+                for table in journal.tables()
+            }
+            complete = complete_slot(journal.epochs, progress)
+            self._writer.finish_partitions(journal.tables(), journal.origin_slot, complete)
+        except EmitterError:
+            self._observer.maintenance_failed("finish_partitions")
+            raise
         self._finished_edge = spec.start(complete)
         self._observer.maintained("finish_partitions", self._clock.monotonic_seconds() - begin)
 

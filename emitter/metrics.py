@@ -25,6 +25,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock
+from emitter.errors import EmitterError
 from emitter.model import LANDED, CommitOutcome, CommitReport, StepReport
 from emitter.observer import DaemonStatus, Observer
 
@@ -37,7 +38,8 @@ _LONG_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 class Metrics(Observer):
     """Counts what a daemon does. `page` may be called from any thread."""
 
-    def __init__(self, *, version: str, clock: Clock) -> None:
+    def __init__(self, *, version: str, clock: Clock, memory_limit_bytes: int | None = None) -> None:
+        """`memory_limit_bytes`: what the process may use; None where nothing limits it."""
         self._version = version
         self._clock = clock
         self._registry = registry = CollectorRegistry()
@@ -92,13 +94,28 @@ class Metrics(Observer):
             buckets=_LONG_SECONDS,
             registry=registry,
         )
+        self._maintenance_failures = Counter(
+            "emitter_maintenance_failures",
+            "Maintenance tasks that failed.",
+            ["task"],
+            registry=registry,
+        )
+        self._retries = Counter("emitter_retries", "Steps that failed and were tried again.", registry=registry)
         self._build = Gauge("emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry)
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
+        if memory_limit_bytes is not None:
+            limit = Gauge("emitter_memory_limit_bytes", "Memory that the control group allows.", registry=registry)
+            limit.set(memory_limit_bytes)
 
     def watch(self, status: Callable[[], DaemonStatus]) -> None:
         """From now on each scrape asks for the daemon's status. Once per Metrics."""
         self._registry.register(_StatusCollector(status))
+
+    def watch_health(self, why_not_ready: Callable[[], str]) -> None:
+        """From now on each scrape asks whether the daemon is ready (empty: it is). Once per Metrics."""
+        ready = Gauge("emitter_ready", "1 while steps finish in time or none is due, else 0.", registry=self._registry)
+        ready.set_function(lambda: 0.0 if why_not_ready() else 1.0)
 
     def page(self) -> bytes:
         """The metrics in Prometheus's text format, of the type `CONTENT_TYPE`."""
@@ -108,6 +125,7 @@ class Metrics(Observer):
     def started(self, status: DaemonStatus) -> None:
         self._build.labels(self._version, platform.python_version(), status.format).set(1)
         self._maintenance_seconds.labels("finish_partitions")
+        self._maintenance_failures.labels("finish_partitions")
         for stage in _STAGES:
             self._batch_seconds.labels(stage)
         for table in status.tables:  # from 0 on, so that rate() sees the first event
@@ -138,6 +156,14 @@ class Metrics(Observer):
     @override
     def maintained(self, task: str, seconds: float) -> None:
         self._maintenance_seconds.labels(task).observe(seconds)
+
+    @override
+    def maintenance_failed(self, task: str) -> None:
+        self._maintenance_failures.labels(task).inc()
+
+    @override
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
+        self._retries.inc()
 
 
 class _StatusCollector(Collector):
@@ -172,6 +198,20 @@ class _StatusCollector(Collector):
             if status.speed is not None:
                 target.add_metric([table], per_simulated_second * status.speed)
         yield target
+        speed = GaugeMetricFamily(
+            "emitter_clock_speed", "Simulated seconds per real second. Absent at speed max.", labels=[]
+        )
+        if status.speed is not None:
+            speed.add_metric([], status.speed)
+        yield speed
+        yield GaugeMetricFamily(
+            "emitter_batch_simulated_seconds", "Simulated seconds that a batch covers.", value=status.batch_seconds
+        )
+        shards = GaugeMetricFamily(
+            "emitter_shards", "Into how many shards the run is dealt; this process is one.", labels=["run", "shard"]
+        )
+        shards.add_metric([status.run_id, str(status.slice.index)], status.slice.count)
+        yield shards
 
 
 class _WithoutCreated(Collector):

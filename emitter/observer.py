@@ -57,6 +57,9 @@ class Observer:
     def maintained(self, task: str, seconds: float) -> None:
         """A maintenance task, such as `finish_partitions`, ended after so many real seconds."""
 
+    def maintenance_failed(self, task: str) -> None:
+        """A maintenance task failed. The step that it belongs to fails with it, and is tried again."""
+
     def stopped(self, reason: str) -> None:
         """The daemon ends: `signal`, `batches`, `until`, or `error: ...`."""
 
@@ -98,6 +101,10 @@ class Observers(Observer):
     def maintained(self, task: str, seconds: float) -> None:
         for observer in self._observers:
             observer.maintained(task, seconds)
+
+    def maintenance_failed(self, task: str) -> None:
+        for observer in self._observers:
+            observer.maintenance_failed(task)
 
     def stopped(self, reason: str) -> None:
         for observer in self._observers:

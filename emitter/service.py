@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from emitter import logs
 from emitter.assembly import configured_daemon, reload
+from emitter.cgroup import memory_limit_bytes
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
@@ -30,7 +31,9 @@ def run(
     """Run a daemon until it is done or told to stop. `load` reads the configuration, and again on SIGHUP."""
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
-    metrics, health = Metrics(version=version, clock=clock), Health(clock)
+    metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
+    health = Health(clock)
+    metrics.watch_health(health.why_not_ready)
     observer = Observers(metrics, health)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
     daemon.take()  # first: who starts a slice twice is to hear that, and not that the port is taken

@@ -270,6 +270,28 @@ class LastingTest(FaultsCase):
         self.assert_whole()
 
 
+class MaintenanceTest(FaultsCase):
+    def test_a_mark_that_cannot_be_set_is_counted_each_time_and_set_once_it_can(self):
+        class Count(Observer):
+            failed = 0
+
+            def maintenance_failed(self, task: str) -> None:
+                self.failed += task == "finish_partitions"
+
+        obstacle = self.output / "orders/year=2026/month=01/day=01/_SUCCESS"
+        obstacle.mkdir(parents=True)
+        count = Count()
+        config = self.config(output__retry_attempts_max=2)
+        with self.assertRaises(StorageGaveUpError), shop_daemon(config, until=UNTIL, observer=count) as daemon:
+            finish(daemon)
+        self.assertEqual(count.failed, 3)
+        obstacle.rmdir()
+        with shop_daemon(config, until=UNTIL, observer=count) as daemon:
+            finish(daemon)
+        self.assertEqual(count.failed, 3)
+        self.assertTrue(obstacle.is_file())
+
+
 class OutputTest(FaultsCase):
     """An output that cannot be written to."""
 

@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bounded": BELOW_DAEMON | DAEMON | {"oracle"},
     "inspection": BELOW_DAEMON | DAEMON | {"oracle", "bounded"},
     # What people and machines see of it.
+    "cgroup": set(),
     "metrics": BELOW_SURFACES,
     "logs": BELOW_SURFACES,
     "schedule": BELOW_SURFACES,
@@ -104,7 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "printing": BELOW_SURFACES,
     "preview": BELOW_SURFACES | {"printing"},
     "signals": set(),
-    "service": BELOW_SURFACES | RUN_SURFACES,
+    "service": BELOW_SURFACES | RUN_SURFACES | {"cgroup"},
     "__init__": BELOW_SURFACES | {"connections"},
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
     "__main__": {"cli"},

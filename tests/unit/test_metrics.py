@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from emitter.errors import StorageError
 from emitter.metrics import Metrics
 from emitter.testing import ManualClock
 from tests.unit.scripted_daemon import STATUS, TABLES, commit, step
@@ -27,6 +28,13 @@ NAMES = {
     "emitter_table_data_files": {"table"},
     "emitter_maintenance_duration_seconds_count": {"task"},
     "emitter_build_info": {"version", "python", "format"},
+    # What alerts need besides.
+    "emitter_maintenance_failures_total": {"task"},
+    "emitter_retries_total": set(),
+    "emitter_ready": set(),
+    "emitter_clock_speed": set(),
+    "emitter_batch_simulated_seconds": set(),
+    "emitter_shards": {"run", "shard"},
 }
 OUTCOMES = ("ok", "conflict", "unknown", "deduplicated", "error")
 
@@ -37,6 +45,8 @@ class MetricsTest(unittest.TestCase):
         self.metrics = Metrics(version="1.2.3", clock=self.clock)
         self.status = STATUS
         self.metrics.watch(lambda: self.status)
+        self.not_ready = "starting"
+        self.metrics.watch_health(lambda: self.not_ready)
         self.metrics.started(STATUS)
 
     def samples(self) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -111,6 +121,32 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(self.samples()["emitter_target_events_per_second", ("orders",)], 20.0)
         self.status = replace(STATUS, speed=None)
         self.assertNotIn(("emitter_target_events_per_second", ("orders",)), self.samples())
+
+    def test_the_speed_is_absent_at_speed_max(self) -> None:
+        self.assertEqual(self.samples()["emitter_clock_speed", ()], 2.0)
+        self.status = replace(STATUS, speed=None)
+        self.assertNotIn(("emitter_clock_speed", ()), self.samples())
+
+    def test_the_number_of_shards_tells_which_one_of_which_run_this_is(self) -> None:
+        self.assertEqual(self.samples()["emitter_shards", ("0123456789abcdef", "0")], 2.0)
+
+    def test_readiness_is_that_of_the_scrape(self) -> None:
+        self.assertEqual(self.samples()["emitter_ready", ()], 0.0)
+        self.not_ready = ""
+        self.assertEqual(self.samples()["emitter_ready", ()], 1.0)
+
+    def test_retries_and_failed_maintenance_are_counted_from_zero(self) -> None:
+        before = self.samples()
+        self.metrics.waiting_to_retry(StorageError("write", "x", "full"), 1, 9, 0.5)
+        self.metrics.maintenance_failed("finish_partitions")
+        after = self.samples()
+        for name in (("emitter_retries_total", ()), ("emitter_maintenance_failures_total", ("finish_partitions",))):
+            self.assertEqual((before[name], after[name]), (0.0, 1.0))
+
+    def test_the_memory_limit_is_absent_without_one(self) -> None:
+        self.assertNotIn(("emitter_memory_limit_bytes", ()), self.samples())
+        page = Metrics(version="1", clock=self.clock, memory_limit_bytes=2**30).page()
+        self.assertIn(b"emitter_memory_limit_bytes 1.073741824e+09", page)
 
     def test_before_a_daemon_is_there_the_page_works(self) -> None:
         self.assertIn(b"emitter_rows_committed_total", Metrics(version="1", clock=self.clock).page())

@@ -1,0 +1,25 @@
+"""What a scrape of a running daemon may hold."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from emitter.metrics import Metrics
+from emitter.testing import ManualClock
+from tests.unit.scripted_daemon import STATUS, commit
+
+
+def full_page() -> str:
+    """The page of a daemon that has committed, in a group with a memory limit."""
+    metrics = Metrics(version="1", clock=ManualClock(), memory_limit_bytes=2**30)
+    metrics.watch(lambda: STATUS)
+    metrics.watch_health(lambda: "")
+    metrics.started(STATUS)
+    metrics.committed(commit())
+    return metrics.page().decode()
+
+
+def sample_labels() -> dict[str, set[str]]:
+    """Name of a series, such as `emitter_retries_total` -> its labels."""
+    families = text_string_to_metric_families(full_page())
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
