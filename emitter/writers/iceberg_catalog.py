@@ -163,7 +163,7 @@ class IcebergCatalog:
             return None
         client = self._connected()
         if isinstance(client, SqlCatalog) and not self._has_tables:
-            self._has_tables = inspect(client.engine).has_table(IcebergTables.__tablename__)
+            self._has_tables = _has_tables(client)
             return client if self._has_tables else None
         return client
 
@@ -192,11 +192,16 @@ class IcebergCatalog:
             return self._client
 
 
+def _has_tables(client: SqlCatalog) -> bool:
+    """Whether all are there: who made them may have died, or run out of room, after the first."""
+    names = inspect(client.engine).get_table_names()
+    return {IcebergTables.__tablename__, IcebergNamespaceProperties.__tablename__} <= set(names)
+
+
 def _make_tables(client: SqlCatalog) -> None:
     """Make those tables of the catalogue that are absent: others may do so at the same time, or have died meanwhile."""
     for attempt in range(_MAKERS_MAX):
-        names = set(inspect(client.engine).get_table_names())
-        if {IcebergTables.__tablename__, IcebergNamespaceProperties.__tablename__} <= names:
+        if _has_tables(client):
             return
         try:
             client.create_tables()

@@ -12,6 +12,8 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import IcebergTables
+from sqlalchemy import create_engine
 
 from emitter import arrow
 from emitter.connections import CatalogConfig, S3Config
@@ -36,11 +38,11 @@ class IcebergContractTest(OnSqlite, IcebergOutput, WriterContract, unittest.Test
 
 
 class IcebergOnPostgresAndS3ContractTest(OnPostgresAndS3, IcebergOutput, WriterContract, unittest.TestCase):
-    pass
+    crash_points_step = 3
 
 
 class IcebergOnRestContractTest(OnRest, IcebergOutput, WriterContract, unittest.TestCase):
-    pass
+    crash_points_step = 3
 
 
 class ReadersTest(OnSqlite, IcebergOutput, unittest.TestCase):
@@ -170,6 +172,16 @@ class CatalogueTest(OnSqlite, IcebergOutput, unittest.TestCase):
         (self.root / "iceberg.sqlite").write_bytes(b"not a database at all, " * 100)
         with self.assertRaisesRegex(StorageError, "not a database"):
             self.opened()
+
+    def test_a_catalogue_that_was_begun_is_completed(self):
+        self.root.mkdir()
+        engine = create_engine(f"sqlite:///{self.root / 'iceberg.sqlite'}")
+        IcebergTables.__table__.create(engine)  # whoever made it died before the second table
+        engine.dispose()
+        writer = self.opened()
+        writer.check()
+        write(writer, window(0, 30), None)
+        self.assert_whole(window(0, 30))
 
     def test_lost_metadata_is_an_error_and_not_absence(self):
         write(self.opened(), window(0, 30), None)
