@@ -27,7 +27,7 @@ run: $(STAMP) ## start the daemon on config/emitter.yaml, in the foreground
 	@exec $(BIN)/emitter run -c config/emitter.yaml $(ARGS)
 
 test: $(STAMP) ## all tests that need nothing but Python packages
-	@scripts/test-side-by-side.sh 'test*.py' "unit golden simulation" "contract" "end_to_end"
+	@scripts/test-side-by-side.sh 'test*.py' "unit golden" "simulation" "contract" "end_to_end"
 
 test-long: $(STAMP) ## the long ones: many crashes, many seeds, other library versions
 	@scripts/test-side-by-side.sh 'long_*.py' "end_to_end" "simulation"

@@ -18,6 +18,7 @@ import asyncio
 import os
 import threading
 import weakref
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -47,6 +48,7 @@ class S3Access:
         except ModuleNotFoundError as error:
             raise MissingExtraError("s3", needed_for="an output.uri that begins with s3://") from error
         self._session = botocore.session.get_session()
+        self._session.register_component("data_loader", _api_descriptions())
         self.endpoint_url = config.endpoint_url or self._endpoint_of_chain()
         self.region = config.region or self._region_of_chain()
         self.path_style = self.endpoint_url is not None if config.path_style is None else config.path_style
@@ -239,4 +241,13 @@ class S3Access:
 
         session = AioSession()
         session.register_component("credential_provider", Resolver())
+        session.register_component("data_loader", _api_descriptions())
         return session
+
+
+@cache
+def _api_descriptions() -> Any:
+    """The loader of what botocore knows of AWS's services: every session would read and keep ten megabytes anew."""
+    from botocore.loaders import create_loader
+
+    return create_loader(os.environ.get("AWS_DATA_PATH"))

@@ -137,6 +137,8 @@ class DeltaOnDiskTest(OnDisk, DeltaCase, unittest.TestCase):
 
 
 class DeltaOnS3Test(OnS3, DeltaCase, unittest.TestCase):
+    crash_points_step = 3
+
     def connection(self) -> duckdb.DuckDBPyConnection:
         connection = super().connection()
         found = find_spec("duckdb_extension_httpfs")

@@ -348,7 +348,7 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
 
 
 class OnPostgresAndS3Test(OnPostgresAndS3, DuckLakeCase, unittest.TestCase):
-    pass
+    crash_points_step = 3
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from tests.support.killer import REPOSITORY, emitter
 from tests.support.places import TARGETS, Target
 from tests.support.shop import ORIGIN
 
-UNTIL = 450
-FILE_BYTES_MAX = {"parquet": 3000, "delta": 4100, "iceberg": 21_000, "ducklake": 200_000}
+UNTIL = 300
+FILE_BYTES_MAX = {"parquet": 3000, "delta": 4100, "iceberg": 18_000, "ducklake": 200_000}
 """By format. What does not fit: the first files of customers, the log's first entry of a table in the middle of the
 first batch, the metadata of a table after some batches, a catalogue that has grown."""
 

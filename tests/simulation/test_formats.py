@@ -11,7 +11,7 @@ from emitter.testing import ManualClock
 from tests.support.places import TARGETS, Place, Target, new_place
 from tests.support.shop import ORIGIN, TABLES, crash, finish, run, shop_daemon
 
-BATCHES, BATCH_SECONDS = 8, 15
+BATCHES, BATCH_SECONDS = 4, 15
 UNTIL = BATCHES * BATCH_SECONDS
 CHANGES: dict[str, Any] = {"clock__batch_seconds": BATCH_SECONDS, "ecommerce__orders_per_second": 0.2}
 
@@ -78,8 +78,9 @@ class SameShopTest(FormatCase):
 
 class CrashTest(FormatCase):
     def test_a_crash_at_any_point_leaves_every_table_exact(self):
-        for target in TARGETS[1:4]:  # each format; on S3 and in processes that really end, in `make test-long`
-            for point in self.place(target).crash_points():
+        # Each format, a part of the points; all, on S3 too and in processes that really end, in `make test-long`.
+        for target in TARGETS[1:4]:
+            for point in self.place(target).crash_points()[::3]:
                 with self.subTest(f"{target}: {point}"):
                     place = self.place(target)
                     config = place.config(**CHANGES)

@@ -20,7 +20,7 @@ from tests.support.shop import ORIGIN, finish, shop_daemon
 from tests.support.wire_faults import answer
 
 ON_S3 = {target.format: target for target in TARGETS if target.storage == "s3"}
-MISHAPS = 3
+MISHAPS = 2
 SEED = 11
 
 
