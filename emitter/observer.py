@@ -40,7 +40,7 @@ class Observer:
         """The daemon holds its slice and has recovered; the first step comes next."""
 
     def generated(self, table: str, rows: int) -> None:
-        """A frame was made. It may be made again after a failed commit."""
+        """Rows were made and staged. They may be made again after a failed commit."""
 
     def committed(self, report: CommitReport) -> None:
         """An attempt to commit a table ended, in any outcome."""

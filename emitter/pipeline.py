@@ -24,6 +24,9 @@ ENCODER_THREADS = 2
 FILES_UNDER_WAY_MAX = 4
 FILES_AHEAD_MAX = 2  # of the next window
 
+OnRows = Callable[[str, int], None]
+"""Told of a table, and of how many of its rows were staged."""
+
 
 @dataclass(slots=True)
 class StagedBatch:
@@ -61,9 +64,10 @@ class Stager(ABC):
         """Make rows with this generator from now on."""
 
     @abstractmethod
-    def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
+    def stage(self, request: Request, following: Iterator[Window], on_rows: OnRows) -> StagedBatch:
         """Stage what is asked for; `following` are windows of the same slice and tables that will probably be asked for
-        next, and may be begun. Raises what the writer raises; what was staged then stays for `recover` to drop.
+        next, and may be begun. `on_rows` is called in this thread as rows are staged. Raises what the writer raises;
+        what was staged then stays for `recover` to drop.
         """
 
     @abstractmethod
@@ -85,12 +89,13 @@ class _Making:
         self.batch = StagedBatch(request.window)
         self.under_way: deque[Future[tuple[StagedFile, float, float]]] = deque()
 
-    def take(self) -> None:
+    def take(self, on_rows: OnRows) -> None:
         """Wait for the file that has been under way the longest."""
         staged, encode_seconds, store_seconds = self.under_way.popleft().result()
         self.batch.files.setdefault(staged.table, []).append(staged)
         self.batch.stage_seconds["encode"] += encode_seconds
         self.batch.stage_seconds["store"] += store_seconds
+        on_rows(staged.table, staged.rows)
 
 
 class LocalStager(Stager):
@@ -108,25 +113,23 @@ class LocalStager(Stager):
             self.reset()
             self._generator = generator
 
-    def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
+    def stage(self, request: Request, following: Iterator[Window], on_rows: OnRows) -> StagedBatch:
         if self._ahead is None or self._ahead.request != request:
             self.reset()
         making, self._ahead = self._ahead or self._begin(request), None
         try:
-            self._finish(making, following)
+            self._finish(making, following, on_rows)
         except BaseException:
             # Nothing half-made may be gone on with, and nobody may still write when staged files are dropped.
             self._drop(making)
             self.reset()
             raise
-        for table, rows in making.batch.rows.items():
-            on_frame(table, rows)
         return making.batch
 
-    def _finish(self, making: _Making, following: Iterator[Window]) -> None:
+    def _finish(self, making: _Making, following: Iterator[Window], on_rows: OnRows) -> None:
         while making.frames is not None:
             if len(making.under_way) >= FILES_UNDER_WAY_MAX:
-                making.take()
+                making.take(on_rows)
             self._advance(making)
         next_window = next(following, None)
         if next_window is not None:
@@ -136,7 +139,7 @@ class LocalStager(Stager):
             if ahead and ahead.frames and not making.under_way[0].done() and len(ahead.under_way) < FILES_AHEAD_MAX:
                 self._advance(ahead)
             else:
-                making.take()
+                making.take(on_rows)
 
     def reset(self) -> None:
         if self._ahead is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from emitter.observer import Observers
 from emitter.schedule import run_daemon
 from emitter.server import Health, Server, application
 from emitter.signals import Signals
+from emitter.supervisor import Supervisor
 
 
 def run(
@@ -34,7 +36,8 @@ def run(
     metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
     health = Health(clock)
     metrics.watch_health(health.why_not_ready)
-    observer = Observers(metrics, health)
+    supervisor = Supervisor(os.environ, clock)
+    observer = Observers(metrics, health, supervisor)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
     daemon.take()  # first: who starts a slice twice is to hear that, and not that the port is taken
     server = Server(application(metrics, health), config.server.host, config.server.port)
@@ -46,21 +49,24 @@ def run(
     stop, reload_asked = threading.Event(), threading.Event()
 
     def on_stop() -> None:
+        supervisor.stopping()
         stop.set()
         daemon.request_stop()
 
     def between_steps() -> None:
         nonlocal config
+        supervisor.alive()
         if not reload_asked.is_set():
             return
         reload_asked.clear()
-        try:
-            config, changes = reload(daemon, config, load())
-        except ConfigurationError as error:  # nothing was changed
-            logs.log("error", "reload", error=error.problem, hint="correct it and send SIGHUP again")
-            return
-        logs.configure(config.log.level, config.log.format, clock)
-        observer.reloaded(changes.safe, changes.refused)
+        with supervisor.reloading():
+            try:
+                config, changes = reload(daemon, config, load())
+            except ConfigurationError as error:  # nothing was changed
+                logs.log("error", "reload", error=error.problem, hint="correct it and send SIGHUP again")
+                return
+            logs.configure(config.log.level, config.log.format, clock)
+            observer.reloaded(changes.safe, changes.refused)
 
     with ExitStack() as stack:
         stack.enter_context(Signals(on_stop=on_stop, on_reload=reload_asked.set))

@@ -14,7 +14,7 @@ from emitter.clock import Clock, text_of
 from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Window
-from emitter.pipeline import LocalStager, Request, StagedBatch, Stager
+from emitter.pipeline import LocalStager, OnRows, Request, StagedBatch, Stager
 from emitter.writers.base import TableWriter
 
 _AHEAD_PER_WORKER = 2
@@ -45,7 +45,7 @@ class WorkerStager(Stager):
             self.reset()
             self._inputs = inputs
 
-    def stage(self, request: Request, following: Iterator[Window], on_frame: Callable[[str, int], None]) -> StagedBatch:
+    def stage(self, request: Request, following: Iterator[Window], on_rows: OnRows) -> StagedBatch:
         try:
             batch = self._next_batch(request, following).result()
         except BrokenProcessPool as error:
@@ -57,7 +57,7 @@ class WorkerStager(Stager):
                 hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
             ) from error
         for table, rows in batch.rows.items():
-            on_frame(table, rows)
+            on_rows(table, rows)
         return batch
 
     def _next_batch(self, request: Request, following: Iterator[Window]) -> Future[StagedBatch]:

@@ -23,7 +23,7 @@ STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base",
 BELOW_DAEMON = FOUNDATION | STAGES | {"settings", "observer", "anchor", "plan", "factory"}
 DAEMON = {"pipeline", "ledger", "opening", "daemon", "workers", "assembly"}
 BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
-RUN_SURFACES = {"metrics", "logs", "schedule", "server", "liveview", "signals", "service"}
+RUN_SURFACES = {"metrics", "logs", "schedule", "server", "liveview", "signals", "supervisor", "service"}
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -105,6 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "printing": BELOW_SURFACES,
     "preview": BELOW_SURFACES | {"printing"},
     "signals": set(),
+    "supervisor": BELOW_SURFACES | {"logs"},
     "service": BELOW_SURFACES | RUN_SURFACES | {"cgroup"},
     "__init__": BELOW_SURFACES | {"connections"},
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
