@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from emitter.model import CommitReport, StepReport, Window
@@ -196,6 +197,21 @@ class StatusTest(DaemonCase):
         self.assertEqual(told[-1], ("stepped", Window(ORIGIN, ORIGIN + 60), ORIGIN + 60))
         self.assertEqual(told[1:-1], [("committed", table, "ok", report.rows[table]) for table in TABLES])
         self.assertEqual(report.rows, {table: rows for table, (rows, *_) in figures(self.output).items()})
+
+    def test_a_long_batch_tells_of_each_file_as_it_is_staged(self):
+        told: list[tuple[str, int]] = []
+
+        class Watch(Observer):
+            def generated(self, table: str, rows: int) -> None:
+                told.append((table, rows))
+
+        (report,) = run(self.config(output__file_rows_target=5), 60, observer=Watch())
+        files = {commit.table: commit.files for commit in report.commits}
+        self.assertGreater(files["customers"], 5)
+        self.assertEqual(Counter(table for table, _ in told), files)
+        self.assertEqual(
+            {table: sum(rows for told_of, rows in told if told_of == table) for table in files}, report.rows
+        )
 
     def test_progress_objects_tell_rows_files_and_bytes(self):
         run(self.config(output__file_rows_target=5), 130)
