@@ -5,6 +5,7 @@
 #   scripts/bootstrap.sh             make or refresh .venv
 #   scripts/bootstrap.sh lock        resolve again and write uv.lock
 #   scripts/bootstrap.sh lock-check  fail if uv.lock does not fit pyproject.toml; writes nothing
+#   scripts/bootstrap.sh into DIR    the same in DIR, to run there: without the tools, and without this checkout
 #
 # PYTHON=/path/to/python3 names the interpreter to try first.
 # Exit codes: 0 done, 2 no usable Python, else that of pip or uv.
@@ -96,9 +97,14 @@ PYTHON
 
 find_python
 find_uv
-[ -t 2 ] || set -- "${1:-sync}" --quiet # a person may watch 400 MB arrive
+quiet=--quiet
+[ ! -t 2 ] || quiet="" # a person may watch 400 MB arrive
 case ${1:-sync} in
-    sync) "$uv" sync --locked --all-extras ${2:+"$2"} --python "$python" --default-index "$public_index" ;;
+    sync) "$uv" sync --locked --all-extras $quiet --python "$python" --default-index "$public_index" ;;
+    into)
+        UV_PROJECT_ENVIRONMENT=$2 "$uv" sync --locked --all-extras --no-dev --no-editable --compile-bytecode \
+            $quiet --python "$python" --default-index "$public_index"
+        ;;
     lock) "$uv" lock --python "$python" --default-index "$public_index" ;;
     lock-check) "$uv" lock --check --quiet --python "$python" --default-index "$public_index" ;;
     *) say "unknown: $1" && exit 2 ;;
