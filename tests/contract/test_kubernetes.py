@@ -27,7 +27,17 @@ from emitter.assembly import configured_writer
 from emitter.config import EmitterConfig, load_config
 from emitter.errors import ConfigurationError
 from tests.support import kubernetes_schemas
-from tests.support.kubernetes_tools import KUBERNETES, OVERLAYS, Object, kustomized, like_overlay, templated
+from tests.support.child import REPOSITORY
+from tests.support.kubernetes_tools import (
+    CHART,
+    KUBERNETES,
+    OVERLAYS,
+    Object,
+    call,
+    kustomized,
+    like_overlay,
+    templated,
+)
 
 CHOICES = ("local-disk", "delta-s3", "iceberg-postgres")
 VOLUME = "/var/lib/emitter"
@@ -173,7 +183,7 @@ class SchemaTest(unittest.TestCase):
                     kubernetes_schemas.check(found, release)
 
     def test_unknown_keys_are_refused(self):
-        for kind in ("StatefulSet", "Service", "NetworkPolicy", "ServiceMonitor"):
+        for kind in ("StatefulSet", "Service", "NetworkPolicy", "ServiceMonitor", "PrometheusRule"):
             found = only(renderings()["overlay delta-s3, monitored"], kind)
             with self.subTest(kind), self.assertRaises(jsonschema.ValidationError):
                 kubernetes_schemas.check({**found, "spec": {**found["spec"], "replica": 1}}, "1.37")
@@ -393,8 +403,18 @@ class OneTruthTest(unittest.TestCase):
             with self.subTest(choice):
                 by_helm = templated(*like_overlay(choice), "--set", "monitoring.enabled=true")
                 by_kustomize = self.comparable(renderings()[f"overlay {choice}, monitored"])
-                self.assertIn(("ServiceMonitor", "emitter"), by_kustomize)
+                for kind in kubernetes_schemas.CUSTOM:
+                    self.assertIn((kind, "emitter"), by_kustomize)
                 self.assertEqual(self.comparable(by_helm), by_kustomize)
+
+    def test_the_alerts_are_those_of_prometheus(self):
+        rules = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "emitter.rules.yml").read_text())
+        alone = ("--set", "monitoring.enabled=true", "-s", "templates/prometheusrule.yaml")
+        (rule,) = templated(*alone)
+        self.assertEqual(rule["spec"], rules)
+        made = call("helm", "template", "emitter", CHART, *alone)
+        committed = (KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml").read_text()
+        self.assertEqual(committed, made, "make it again, as its third line says")
 
     def test_without_monitoring_no_object_needs_the_operator(self):
         for choice in CHOICES:
