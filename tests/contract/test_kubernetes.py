@@ -431,6 +431,22 @@ class ReadmeTest(unittest.TestCase):
         self.assertEqual(set(re.findall(r"^\| `overlays/([a-z0-9-]+)`", text, re.MULTILINE)), set(CHOICES))
         self.assertEqual({path.name for path in OVERLAYS.iterdir()}, set(CHOICES))
 
+    def test_what_it_says_to_install_can_be_rendered(self):
+        """As `helm template`, with an overlay's emitter.yaml and values.yaml for those of the reader."""
+        pages = [(REPOSITORY / "README.md").read_text(), (KUBERNETES / "README.md").read_text()]
+        commands = re.findall(r"^\$ helm install (.*)", "".join(pages).replace("\\\n", ""), re.MULTILINE)
+        self.assertEqual(len(commands), 2)
+        own = {"emitter.yaml": "config=emitter.yaml", "values.yaml": "values.yaml"}
+        for command in commands:
+            arguments = command.split()
+            for name, argument in own.items():
+                found = argument.replace(name, str(OVERLAYS / "delta-s3" / name))
+                arguments = [found if each == argument else each for each in arguments]
+            arguments = [str(CHART) if each.endswith("/chart") else each for each in arguments]
+            self.assertIn("kind: StatefulSet", call("helm", "template", *arguments))
+        for folder in re.findall(r"kubectl apply .*-k (\S+)", "".join(pages)):
+            self.assertTrue(kustomized(REPOSITORY / folder))
+
 
 if __name__ == "__main__":
     unittest.main()
