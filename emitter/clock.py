@@ -36,6 +36,20 @@ def text_of(slot: int) -> str:
     return time_of(slot).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def duration_text(seconds: float) -> str:
+    """At most two units: 850 ms are 0 s, 75 s are 1 min 15 s."""
+    whole = int(seconds)
+    for unit, size, smaller, smaller_size in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller_size
+            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
 def parse_time(value: object) -> datetime:
     """A moment in UTC from ISO 8601 text, a date or a datetime; without zone it is UTC. Raises ValueError."""
     if isinstance(value, str):

@@ -17,6 +17,7 @@ from typing import Self
 
 from emitter.anchor import store_anchor
 from emitter.clock import SLOT_END, Clock, SimulatedTime, text_of
+from emitter.daycurve import DAY_SECONDS, day_curve
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -30,7 +31,7 @@ from emitter.generators.base import GeneratorBase
 from emitter.journal import RUN_FOLDER
 from emitter.ledger import Ledger
 from emitter.model import CommitReport, Slice, StepReport, TableProgress, Window
-from emitter.observer import DaemonStatus, Observer
+from emitter.observer import DaemonStatus, DayCurve, Observer
 from emitter.opening import Settings, open_journal, open_tables, start_time
 from emitter.pipeline import LocalStager, Request, Stager
 from emitter.plan import assignments, complete_slot, layouts, tables_at
@@ -73,6 +74,7 @@ class Daemon:
         self._holds: dict[Slice, ExitStack] = {}
         self._progress: defaultdict[Slice, dict[str, TableProgress | None]] = defaultdict(dict)
         self._time: SimulatedTime | None = None
+        self._curve: DayCurve | None = None
         self._finished_edge = 0
         self._is_unsettled = False  # a step has failed, and nobody knows yet what became of it
         self._is_anchor_due = False
@@ -345,6 +347,7 @@ class Daemon:
         epochs = self._journal.epochs
         if epochs != self._generator.epochs:
             self._generator = self._generator.rebuilt(self._journal.origin_slot, epochs)
+            self._curve = None
         open_tables(self._generator, self._writer, self._journal.run_id, self._journal.tables())
         self._stager.follow(self._generator)
         known = {(ledger.slice, ledger.assignment.first): ledger for ledger in self._ledgers}
@@ -404,6 +407,8 @@ class Daemon:
         settings, journal = self._settings, self._journal
         inputs = journal.inputs_at(reached)
         expected = self._generator.expected_rows(Window(reached + 1, reached + 1 + _RATE_WINDOW_SECONDS))
+        if self._curve is None or not 0 <= reached - self._curve.first_slot < DAY_SECONDS:
+            self._curve = day_curve(self._generator, reached)
         if stepped:
             self._last_step_wall_seconds = self._clock.wall_seconds()
         self._status = DaemonStatus(
@@ -423,6 +428,7 @@ class Daemon:
             last_step_wall_seconds=self._last_step_wall_seconds,
             output_uri=self._writer.storage.uri,
             format=self._writer.format_name,
+            curve=self._curve,
         )
 
     def _retry_seconds(self, attempt: int) -> float:

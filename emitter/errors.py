@@ -31,12 +31,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 _URI_USER = re.compile(r"://(?:[^\s:/@]*:\S*|[^\s/@]+)@")
+_URI_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*")
 _KEY_VALUE = re.compile(r"(?i)((?:password|passwd|pwd|secret|token|access_key\w*|credential\w*)\s*=\s*)[^\s&;,]+")
 
 
 def redacted(text: str) -> str:
     """`text` without the user part of URIs and without the values of `password=...` and its like."""
     return _KEY_VALUE.sub(r"\1***", _URI_USER.sub("://***@", text))
+
+
+def publishable(text: str) -> str:
+    """`redacted`, and without the queries of URIs: for what anyone on the network may open."""
+    return _URI_QUERY.sub(r"\1?***", redacted(text))
 
 
 class EmitterError(Exception):

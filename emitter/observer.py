@@ -14,6 +14,14 @@ from emitter.model import CommitReport, Slice, StepReport
 
 
 @dataclass(frozen=True, slots=True)
+class DayCurve:
+    """What the rates ask for over a day (UTC): straight lines through `points`, from the origin on."""
+
+    first_slot: int
+    points: tuple[tuple[int, float], ...]  # (second of the day, rows per simulated second: all tables, this slice)
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """Where a daemon stands at one moment. Holds no credentials."""
 
@@ -31,6 +39,7 @@ class DaemonStatus:
     last_step_wall_seconds: float | None  # unix time when the last step finished; None: none yet
     output_uri: str
     format: str
+    curve: DayCurve  # of the day that `reached_slot` is in
 
 
 class Observer:

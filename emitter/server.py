@@ -1,7 +1,8 @@
-"""The HTTP side of a running daemon: /metrics for Prometheus, /livez and /readyz for who runs it.
+"""The HTTP side of a running daemon: /metrics for Prometheus, /livez and /readyz for who runs it, / for who watches.
 
 A thread of its own serves it, so that it answers while a batch is under way; nothing here can touch the
-daemon.
+daemon. So the name that a request asks for is not looked at: what a page of another origin could get hold of by giving
+its name this address is what anyone on this network may read, and holds no secret.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Self, override
+from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,80 +24,31 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emitter.clock import Clock
-from emitter.errors import EmitterError, UsageError
+from emitter.board import Board
+from emitter.errors import UsageError
+from emitter.health import Health
 from emitter.metrics import CONTENT_TYPE, Metrics
-from emitter.model import StepReport
-from emitter.observer import DaemonStatus, Observer
+from emitter.statuspage import page_files, status_document
 
-READY_SECONDS_MIN = 30.0
-READY_BATCHES = 3
 CONNECTIONS_MAX = 64
 CONNECTION_SECONDS_MAX = 10.0  # one request each: who takes longer to ask, or to read the answer, is cut off
 HEADER_BYTES_MAX = 16 * 1024
 STOP_SECONDS_MAX = 1.0
+# The page is all of this origin, in no frame, and what is shown is of this moment.
+HEADERS = {
+    "connection": "close",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+type Page = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class Health(Observer):
-    """Whether the process lives and whether batches finish.
-
-    Ages are of monotonic time: a clock that is set does not make a daemon unhealthy.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        """Watches the thread that makes it: that one has to be the daemon's."""
-        self._clock = clock
-        self._thread = threading.current_thread()
-        self._status: Callable[[], DaemonStatus] | None = None
-        self._finished_seconds: float | None = None
-        self._trouble = ""
-        self._stopped = ""
-
-    def watch(self, status: Callable[[], DaemonStatus]) -> None:
-        """From now on ask the daemon itself how it stands."""
-        self._status = status
-
-    @override
-    def started(self, status: DaemonStatus) -> None:
-        self._finished_seconds = self._clock.monotonic_seconds()
-
-    @override
-    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
-        self._finished_seconds = self._clock.monotonic_seconds()
-        self._trouble = ""
-
-    @override
-    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
-        self._trouble = f"; retrying: {error.problem}"
-
-    @override
-    def stopped(self, reason: str) -> None:
-        self._stopped = reason
-
-    def why_not_alive(self) -> str:
-        """Empty while the daemon's thread is at work."""
-        if self._stopped:
-            return f"stopped: {self._stopped}"
-        return "" if self._thread.is_alive() else "the daemon's thread has ended"
-
-    def why_not_ready(self) -> str:
-        """Empty while steps finish in time, or none is due."""
-        if dead := self.why_not_alive():
-            return dead
-        if self._status is None or self._finished_seconds is None:
-            return "starting"
-        status = self._status()
-        if status.speed is not None and status.lag_seconds < status.batch_seconds:
-            return ""
-        batch_seconds = status.batch_seconds / status.speed if status.speed else 0.0
-        limit_seconds = max(READY_SECONDS_MIN, READY_BATCHES * batch_seconds)
-        age_seconds = self._clock.monotonic_seconds() - self._finished_seconds
-        if age_seconds <= limit_seconds:
-            return ""
-        return f"no step has finished for {age_seconds:.0f} s, {limit_seconds:.0f} s are allowed{self._trouble}"
-
-
-def application(metrics: Metrics, health: Health) -> Starlette:
+def application(metrics: Metrics, health: Health, board: Board, *, version: str) -> Starlette:
     """The pages. Each answers GET and HEAD."""
 
     async def show_metrics(_request: Request) -> Response:
@@ -106,23 +58,39 @@ def application(metrics: Metrics, health: Health) -> Starlette:
         return _verdict("alive", health.why_not_alive())
 
     async def show_readyz(_request: Request) -> Response:
-        return _verdict("ready", health.why_not_ready())
+        return _verdict("ready", health.why_not_ready(), health.catching_up())
+
+    async def show_status(_request: Request) -> Response:
+        return JSONResponse(status_document(board.picture(), health, version=version))
 
     async def show_error(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
-    pages = {"/metrics": show_metrics, "/livez": show_livez, "/readyz": show_readyz}
+    pages: dict[str, Page] = {
+        "/metrics": show_metrics,
+        "/livez": show_livez,
+        "/readyz": show_readyz,
+        "/api/status": show_status,
+    }
+    pages |= {path: _fixed(content, media_type) for path, (content, media_type) in page_files().items()}
     return Starlette(
         routes=[Route(path, page, methods=["GET"]) for path, page in pages.items()],
         exception_handlers={HTTPException: show_error},
     )
 
 
-def _verdict(what: str, reason: str) -> Response:
+def _verdict(what: str, reason: str, note: str = "") -> Response:
     if reason:
         return JSONResponse({what: False, "reason": reason}, 503)
-    return JSONResponse({what: True})
+    return JSONResponse({what: True, "note": note} if note else {what: True})
+
+
+def _fixed(content: bytes, media_type: str) -> Page:
+    async def show(_request: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return show
 
 
 class Server:
@@ -144,7 +112,7 @@ class Server:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            headers=[("connection", "close")],
+            headers=list(HEADERS.items()),
             limit_concurrency=CONNECTIONS_MAX,
             backlog=CONNECTIONS_MAX,
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,

@@ -9,15 +9,17 @@ from contextlib import ExitStack
 
 from emitter import logs
 from emitter.assembly import configured_daemon, reload
+from emitter.board import Board
 from emitter.cgroup import memory_limit_bytes
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
+from emitter.health import Health
 from emitter.liveview import LiveView, terminal
 from emitter.metrics import Metrics
 from emitter.observer import Observers
 from emitter.schedule import run_daemon
-from emitter.server import Health, Server, application
+from emitter.server import Server, application
 from emitter.signals import Signals
 from emitter.supervisor import Supervisor
 
@@ -34,18 +36,17 @@ def run(
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
     metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
-    health = Health(clock)
+    health, board = Health(clock), Board(clock)
     metrics.watch_health(health.why_not_ready)
     supervisor = Supervisor(os.environ, clock)
-    observer = Observers(metrics, health, supervisor)
+    observer = Observers(metrics, health, board, supervisor)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
     daemon.take()  # first: who starts a slice twice is to hear that, and not that the port is taken
-    server = Server(application(metrics, health), config.server.host, config.server.port)
+    app = application(metrics, health, board, version=version)
+    server = Server(app, config.server.host, config.server.port)
     console = terminal() if live and config.log.format == "auto" else None
-    view = LiveView(clock, console, url=f"{server.url}/metrics") if console else None
+    view = LiveView(board, console, url=server.url) if console else None
     observer.add(logs.LogLines(is_watched=view is not None))
-    if view:
-        observer.add(view)
     stop, reload_asked = threading.Event(), threading.Event()
 
     def on_stop() -> None:
@@ -78,8 +79,7 @@ def run(
             with daemon:
                 metrics.watch(daemon.status)
                 health.watch(daemon.status)
-                if view:
-                    view.watch(daemon.status)
+                board.watch(daemon.status)
                 reason = run_daemon(daemon, clock=clock, stop=stop, batches=batches, between_steps=between_steps)
             observer.stopped(reason)
         except EmitterError as error:

@@ -179,6 +179,21 @@ class StatusTest(DaemonCase):
             self.assertEqual((status.reached_slot, status.lag_seconds, status.debt_rows), (ORIGIN + 30, 0, 0))
             self.assertEqual(status.last_step_wall_seconds, self.clock.wall_seconds())
 
+    def test_the_curve_is_that_of_the_day_and_of_the_inputs_in_force(self):
+        with shop_daemon(self.config(), until=400) as daemon:
+            first = daemon.status().curve
+            self.assertEqual([second for second, _ in first.points], [86_221, 86_400])  # three minutes before midnight
+            while daemon.status().reached_slot < ORIGIN + 180:
+                daemon.step()
+            second = daemon.status().curve
+            self.assertEqual((second.first_slot, second.points[0][0]), (ORIGIN + 180, 0))
+            daemon.step()
+            self.assertIs(daemon.status().curve, second)
+            finish(daemon)
+        with shop_daemon(self.config(ecommerce__orders_per_second=5), until=1000) as daemon:
+            rates = dict(daemon.status().curve.points)
+        self.assertGreater(rates[12 * 3600], 5 * dict(second.points)[12 * 3600])
+
     def test_what_watches_is_told_in_order(self):
         told: list[Any] = []
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from emitter.clock import Clock
 from emitter.errors import EmitterError
 from emitter.model import CommitOutcome, CommitReport, Slice, StepReport, Window
-from emitter.observer import DaemonStatus, Observer
+from emitter.observer import DaemonStatus, DayCurve, Observer
 
 TABLES = ("customers", "orders")
 STATUS = DaemonStatus(
@@ -26,6 +26,7 @@ STATUS = DaemonStatus(
     last_step_wall_seconds=None,
     output_uri="data/shop",
     format="parquet",
+    curve=DayCurve(0, ((0, 5.0), (43_200, 20.0), (86_400, 5.0))),
 )
 
 

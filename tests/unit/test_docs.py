@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import unittest
+from collections.abc import Iterator
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ import typer
 
 import emitter
 from emitter import errors
+from emitter.board import Board
 from emitter.cli import app
 from emitter.config import RELOADABLE, EmitterConfig
+from emitter.health import Health
 from emitter.settings import Key, leaf_keys
+from emitter.statuspage import status_document
+from emitter.testing import ManualClock
 from tests.support.metrics_page import full_page, sample_labels
+from tests.unit.scripted_daemon import STATUS, commit, step
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "REFERENCE.md").read_text("utf-8")
@@ -33,6 +39,18 @@ def default_text(key: Key) -> str:
     if isinstance(default, tuple):
         return "`{" + ", ".join(f"{name}: {value}" for name, value in default) + "}`"
     return f"`{int(default) if isinstance(default, float) and default == int(default) else default}`"
+
+
+def field_names(value: Any, path: str = "") -> Iterator[str]:
+    """`a.b` for what is in a mapping, `a[].b` for what is in a list of mappings."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from field_names(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and isinstance(value[0], dict):
+        for item in value:
+            yield from field_names(item, f"{path}[]")
+    else:
+        yield path
 
 
 class ReferenceTest(unittest.TestCase):
@@ -67,6 +85,16 @@ class ReferenceTest(unittest.TestCase):
         for name, text in re.findall(r"^\| `(emitter_\w+)(?:\{([\w,]+)\})?` \|", REFERENCE, re.MULTILINE):
             labels = found.get(name) if name in found else found[f"{name}_count"]
             self.assertEqual(set(filter(None, text.split(","))), labels, name)
+
+    def test_every_field_of_the_status_is_documented_and_no_other(self):
+        board, health = Board(ManualClock()), Health(ManualClock())
+        board.watch(lambda: STATUS)
+        board.started(STATUS)
+        board.stepped(step(), STATUS)
+        board.committed(commit("orders", 1, "error"))
+        fields = list(dict.fromkeys(field_names(status_document(board.picture(), health, version="1"))))
+        table = REFERENCE.split("| field of `/api/status` |")[1].split("\n\n")[0]
+        self.assertEqual(re.findall(r"^\| `([a-z_.\[\]]+)` \|", table, re.MULTILINE), fields)
 
     def test_every_exit_code_is_documented(self):
         codes = {

@@ -20,10 +20,11 @@ LIGHT_FOUNDATION = {"errors", "model", "clock", "storage", "partitioning"}
 FOUNDATION = LIGHT_FOUNDATION | {"randomness", "arrow"}
 # The bases and names of the stages, never a certain domain, format or storage.
 STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "journal", "config"}
-BELOW_DAEMON = FOUNDATION | STAGES | {"settings", "observer", "anchor", "plan", "factory"}
+BELOW_DAEMON = FOUNDATION | STAGES | {"settings", "observer", "anchor", "plan", "daycurve", "factory"}
 DAEMON = {"pipeline", "ledger", "opening", "daemon", "workers", "assembly"}
 BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
-RUN_SURFACES = {"metrics", "logs", "schedule", "server", "liveview", "signals", "supervisor", "service"}
+OBSERVERS = {"metrics", "logs", "health", "board", "supervisor"}
+RUN_SURFACES = OBSERVERS | {"schedule", "statuspage", "server", "liveview", "signals", "service"}
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -79,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": LIGHT_FOUNDATION,
     "anchor": LIGHT_FOUNDATION,
     "plan": LIGHT_FOUNDATION,
+    "daycurve": LIGHT_FOUNDATION | {"observer", "generators.base"},
     "config_sources": {"errors", "settings", "yaml_text"},
     "config": LIGHT_FOUNDATION
     | {"rules", "settings", "connections", "config_sources", "generators", "generators.*.options", "writers"},
@@ -98,11 +100,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cgroup": set(),
     "metrics": BELOW_SURFACES,
     "logs": BELOW_SURFACES,
+    "health": BELOW_SURFACES,
+    "board": BELOW_SURFACES,
     "schedule": BELOW_SURFACES,
-    "server": BELOW_SURFACES | {"metrics"},
-    "liveview": BELOW_SURFACES,
+    "statuspage": BELOW_SURFACES | {"health", "board"},
+    "server": BELOW_SURFACES | {"metrics", "health", "board", "statuspage"},
     "progress": BELOW_SURFACES | {"logs"},
     "printing": BELOW_SURFACES,
+    "liveview": BELOW_SURFACES | {"board", "printing"},
     "preview": BELOW_SURFACES | {"printing"},
     "signals": set(),
     "supervisor": BELOW_SURFACES | {"logs"},

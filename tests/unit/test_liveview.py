@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from emitter.board import Board
 from emitter.errors import StorageError
 from emitter.liveview import LiveView
 from emitter.testing import ManualClock
@@ -31,9 +32,10 @@ class LiveViewTest(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = ManualClock()
         self.status = STATUS
-        self.view = LiveView(self.clock, Console(file=io.StringIO()), url="http://127.0.0.1:9108/metrics")
-        self.view.watch(lambda: self.status)
-        self.view.started(STATUS)
+        self.board = Board(self.clock)
+        self.view = LiveView(self.board, Console(file=io.StringIO()), url="http://127.0.0.1:9108")
+        self.board.watch(lambda: self.status)
+        self.board.started(STATUS)
 
     def row(self, table: str) -> list[str]:
         line = next(line for line in picture(self.view) if line.startswith(table))
@@ -46,20 +48,20 @@ class LiveViewTest(unittest.TestCase):
             self.assertIn(part, text)
 
     def test_it_shows_what_flows_by_table(self) -> None:
-        self.view.committed(commit("orders", 100))
+        self.board.committed(commit("orders", 100))
         self.clock.advance(5.0)
-        self.view.committed(commit("orders", 100, table_files=9))
+        self.board.committed(commit("orders", 100, table_files=9))
         self.clock.advance(5.0)
         # 200 rows in 10 s, a target of 10 a simulated second at speed 2
         self.assertEqual(self.row("orders"), ["orders", "20.00", "20.00", "200", "5.0 kB", "9", "5 s ago"])
 
     def test_a_rate_forgets_what_was_long_ago(self) -> None:
-        self.view.committed(commit("orders", 100))
+        self.board.committed(commit("orders", 100))
         self.clock.advance(16.0)  # three batches of 10 s at speed 2 are 15 s
         self.assertEqual(self.row("orders")[1], "0.00")
 
     def test_rows_of_a_failed_commit_are_not_shown(self) -> None:
-        self.view.committed(commit("orders", 100, "unknown"))
+        self.board.committed(commit("orders", 100, "unknown"))
         self.assertEqual(self.row("orders")[3], "0")
 
     def test_at_speed_max_there_is_no_target(self) -> None:
@@ -67,15 +69,15 @@ class LiveViewTest(unittest.TestCase):
         self.assertEqual(self.row("orders")[2], "max")
 
     def test_a_retry_is_shown_until_a_step_finishes(self) -> None:
-        self.view.waiting_to_retry(StorageError("write", "x", "no space"), 2, 9, 1.5)
+        self.board.waiting_to_retry(StorageError("write", "x", "no space"), 2, 9, 1.5)
         self.assertIn("Attempt 2 of 9 failed, the next follows in 1.5 s: could not write x: no space",
                       "\n".join(picture(self.view)))  # fmt: skip
-        self.view.stepped(step(), STATUS)
+        self.board.stepped(step(), STATUS)
         self.assertNotIn("Attempt", "\n".join(picture(self.view)))
 
     def test_the_newest_step_is_on_top(self) -> None:
-        self.view.stepped(step(1000, 1010), STATUS)
-        self.view.stepped(step(1010, 1030), STATUS)
+        self.board.stepped(step(1000, 1010), STATUS)
+        self.board.stepped(step(1010, 1030), STATUS)
         lines = [line for line in picture(self.view) if line.startswith("2020-")]
         self.assertEqual(
             [line[:28] for line in lines], ["2020-01-01T00:16:50Z  +20 s ", "2020-01-01T00:16:40Z  +10 s "]
@@ -85,12 +87,12 @@ class LiveViewTest(unittest.TestCase):
         self.status = replace(
             STATUS, tables=tuple(MANY), rows_per_second=MANY, output_uri="/data/" + "long/" * 40, lag_seconds=1e7
         )
-        self.view.started(self.status)
+        self.board.started(self.status)
         for number in range(40):
             for table in MANY:
-                self.view.committed(commit(table, 123_456_789))
-            self.view.stepped(step(number * 10, number * 10 + 10, orders=1_000_000_000), self.status)
-        self.view.waiting_to_retry(StorageError("write", "/data/" + "x" * 500, "no space"), 2, 9, 1.5)
+                self.board.committed(commit(table, 123_456_789))
+            self.board.stepped(step(number * 10, number * 10 + 10, orders=1_000_000_000), self.status)
+        self.board.waiting_to_retry(StorageError("write", "/data/" + "x" * 500, "no space"), 2, 9, 1.5)
         self.assertIn("no space", picture(self.view)[-1])
         for width, height in ((60, 24), (80, 24), (120, 40)):
             with self.subTest(width=width):
@@ -102,28 +104,26 @@ class LiveViewTest(unittest.TestCase):
     def test_columns_stand_still_while_numbers_grow(self) -> None:
         heads = []
         for rows in (1, 1000, 1_000_000):
-            self.view.committed(commit("orders", rows))
+            self.board.committed(commit("orders", rows))
             heads.append(next(line for line in picture(self.view) if line.startswith("table")))
         self.assertEqual(len(set(heads)), 1)
 
     def test_before_the_daemon_runs_it_says_so(self) -> None:
-        view = LiveView(self.clock, Console(file=io.StringIO()))
+        view = LiveView(Board(self.clock), Console(file=io.StringIO()))
         self.assertTrue(picture(view)[0].startswith("Starting"))
 
     def test_the_last_picture_says_how_it_ended(self) -> None:
         for reason, words in (("signal", "Stopped as asked."), ("error: x", "Stopped by an error.")):
-            self.view.stopped(reason)
+            self.board.stopped(reason)
             self.assertEqual(picture(self.view)[-1], words)
 
     def test_it_draws_on_the_terminal_and_leaves_no_thread(self) -> None:
         out = io.StringIO()
         console = Console(file=out, width=80, height=24, force_terminal=True)
-        view = LiveView(self.clock, console)
-        view.watch(lambda: STATUS)
+        view = LiveView(self.board, console)
         before = set(threading.enumerate())
         with view:
-            view.started(STATUS)
-            view.stopped("batches")
+            self.board.stopped("batches")
         self.assertIn("Done: all batches are written.", out.getvalue())
         for thread in set(threading.enumerate()) - before:
             thread.join(10)

@@ -11,21 +11,21 @@ from dataclasses import replace
 from unittest import mock
 
 from emitter import server
-from emitter.errors import StorageError, UsageError
+from emitter.board import Board
+from emitter.errors import UsageError
+from emitter.health import Health
 from emitter.metrics import Metrics
-from emitter.observer import DaemonStatus
-from emitter.server import Health, Server, application
+from emitter.server import Server, application
 from emitter.testing import ManualClock
-from tests.unit.scripted_daemon import STATUS, step
-
-BEHIND = replace(STATUS, lag_seconds=100.0)
+from tests.unit.scripted_daemon import STATUS
 
 
 class ServerTest(unittest.TestCase):
     def setUp(self) -> None:
         clock = ManualClock()
-        self.metrics, self.health = Metrics(version="1", clock=clock), Health(clock)
-        self.server = self.enterContext(Server(application(self.metrics, self.health), "127.0.0.1", 0))
+        self.metrics, self.health, self.board = Metrics(version="1", clock=clock), Health(clock), Board(clock)
+        self.app = application(self.metrics, self.health, self.board, version="1.2.3")
+        self.server = self.enterContext(Server(self.app, "127.0.0.1", 0))
 
     def connection(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
@@ -72,6 +72,43 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(response.status, 503)
         self.assertEqual(json.loads(body), {"alive": False, "reason": "stopped: signal"})
 
+    def test_readiness_tells_of_catching_up(self) -> None:
+        self.health.watch(lambda: replace(STATUS, lag_seconds=10_800.0))
+        self.health.started(STATUS)
+        response, body = self.ask("/readyz")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(json.loads(body), {"ready": True, "note": "catching up: 3 h of simulated time behind"})
+
+    def test_the_status_is_json_of_this_moment(self) -> None:
+        self.board.watch(lambda: STATUS)
+        self.board.started(STATUS)
+        response, body = self.ask("/api/status")
+        self.assertEqual((response.status, response.headers["content-type"]), (200, "application/json"))
+        status = json.loads(body)
+        self.assertEqual((status["version"], status["run_id"]), ("1.2.3", STATUS.run_id))
+
+    def test_the_page_has_its_files_and_no_other_is_served(self) -> None:
+        kinds = {"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript", "/icon.svg": "image/svg+xml"}
+        for path, kind in kinds.items():
+            with self.subTest(path):
+                response, body = self.ask(path)
+                self.assertEqual(response.status, 200)
+                self.assertTrue(response.headers["content-type"].startswith(kind))
+                self.assertTrue(body)
+        for path in ("/index.html", "/../server.py", "/page/page.js", "//page.js/"):
+            self.assertEqual(self.ask(path)[0].status, 404, path)
+
+    def test_every_answer_forbids_what_browsers_could_do_with_it(self) -> None:
+        for path in ("/", "/page.js", "/metrics", "/api/status", "/livez", "/readyz", "/nope"):
+            with self.subTest(path):
+                headers = self.ask(path)[0].headers
+                policy = headers["content-security-policy"]
+                self.assertTrue(policy.startswith("default-src 'none';"))
+                self.assertIn("frame-ancestors 'none'", policy)
+                self.assertNotIn("unsafe", policy)
+                self.assertEqual(headers["x-content-type-options"], "nosniff")
+                self.assertEqual(headers["cache-control"], "no-store")
+
     def test_what_is_no_http_gets_an_answer_and_harms_nobody(self) -> None:
         with (
             self.assertLogs("uvicorn.error", "WARNING"),
@@ -91,7 +128,7 @@ class ServerTest(unittest.TestCase):
 
     def test_the_port_in_use_is_named_with_a_way_out(self) -> None:
         with self.assertRaises(UsageError) as caught:
-            Server(application(self.metrics, self.health), "127.0.0.1", self.server.port)
+            Server(self.app, "127.0.0.1", self.server.port)
         self.assertEqual(caught.exception.exit_code, 2)
         self.assertEqual(
             caught.exception.problem,
@@ -102,14 +139,14 @@ class ServerTest(unittest.TestCase):
     def test_a_host_that_is_not_here_is_refused(self) -> None:
         for host in ("host.invalid", "192.0.2.1"):
             with self.subTest(host), self.assertRaises(UsageError) as caught:
-                Server(application(self.metrics, self.health), host, 0)
+                Server(self.app, host, 0)
             self.assertIn(host, caught.exception.problem)
 
 
 class StoppingTest(unittest.TestCase):
     def test_it_stops_with_a_half_sent_request_open_and_frees_the_port(self) -> None:
         clock = ManualClock()
-        app = application(Metrics(version="1", clock=clock), Health(clock))
+        app = application(Metrics(version="1", clock=clock), Health(clock), Board(clock), version="1")
         with Server(app, "127.0.0.1", 0) as first:
             raw = socket.create_connection(("127.0.0.1", first.port), 10)
             self.addCleanup(raw.close)
@@ -120,7 +157,7 @@ class StoppingTest(unittest.TestCase):
 
     def test_who_connects_and_stays_silent_is_cut_off(self) -> None:
         clock = ManualClock()
-        app = application(Metrics(version="1", clock=clock), Health(clock))
+        app = application(Metrics(version="1", clock=clock), Health(clock), Board(clock), version="1")
         with (
             mock.patch.object(server, "CONNECTION_SECONDS_MAX", 0.05),
             Server(app, "127.0.0.1", 0) as serving,
@@ -131,72 +168,6 @@ class StoppingTest(unittest.TestCase):
             except ConnectionResetError:
                 received = b""
         self.assertEqual(received, b"")
-
-
-class HealthTest(unittest.TestCase):
-    """STATUS: batches of 10 simulated seconds at speed 2, so at least 30 s pass before readiness is lost."""
-
-    def setUp(self) -> None:
-        self.clock = ManualClock()
-        self.health = Health(self.clock)
-        self.status: DaemonStatus = BEHIND
-        self.health.watch(lambda: self.status)
-
-    def test_it_is_not_ready_while_it_starts(self) -> None:
-        self.assertEqual(self.health.why_not_ready(), "starting")
-        self.assertEqual(self.health.why_not_alive(), "")
-
-    def test_it_is_ready_for_so_long_after_a_step(self) -> None:
-        self.health.started(BEHIND)
-        self.clock.advance(29.0)
-        self.health.stepped(step(), BEHIND)
-        self.clock.advance(30.0)
-        self.assertEqual(self.health.why_not_ready(), "")
-        self.clock.advance(1.0)
-        self.assertEqual(self.health.why_not_ready(), "no step has finished for 31 s, 30 s are allowed")
-
-    def test_large_batches_have_three_times_their_length_in_real_time(self) -> None:
-        self.status = replace(BEHIND, batch_seconds=3600, lag_seconds=3600.0)
-        self.health.started(self.status)
-        self.clock.advance(5400.0)
-        self.assertEqual(self.health.why_not_ready(), "")
-        self.clock.advance(1.0)
-        self.assertIn("5400 s are allowed", self.health.why_not_ready())
-
-    def test_it_stays_ready_while_nothing_is_due(self) -> None:
-        self.status = replace(STATUS, lag_seconds=9.0)
-        self.health.started(self.status)
-        self.clock.advance(86_400.0)
-        self.assertEqual(self.health.why_not_ready(), "")
-
-    def test_at_speed_max_something_is_always_due(self) -> None:
-        self.status = replace(STATUS, speed=None, lag_seconds=0.0)
-        self.health.started(self.status)
-        self.clock.advance(31.0)
-        self.assertIn("no step has finished", self.health.why_not_ready())
-
-    def test_the_reason_tells_what_is_being_retried_until_a_step_finishes(self) -> None:
-        self.health.started(BEHIND)
-        self.health.waiting_to_retry(StorageError("write", "x", "no space"), 3, 9, 1.0)
-        self.clock.advance(31.0)
-        self.assertIn("retrying: could not write x: no space", self.health.why_not_ready())
-        self.health.stepped(step(), BEHIND)
-        self.clock.advance(31.0)
-        self.assertNotIn("retrying", self.health.why_not_ready())
-
-    def test_a_wall_clock_that_jumps_changes_nothing(self) -> None:
-        self.health.started(BEHIND)
-        for jump in (3600.0, -7200.0):
-            self.clock.jump_wall(jump)
-            self.assertEqual(self.health.why_not_ready(), "")
-
-    def test_it_is_dead_once_the_daemons_thread_has_ended(self) -> None:
-        made: list[Health] = []
-        thread = threading.Thread(target=lambda: made.append(Health(self.clock)))
-        thread.start()
-        thread.join()
-        self.assertEqual(made[0].why_not_alive(), "the daemon's thread has ended")
-        self.assertEqual(made[0].why_not_ready(), "the daemon's thread has ended")
 
 
 if __name__ == "__main__":

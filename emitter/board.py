@@ -1,0 +1,234 @@
+"""What a running daemon has done lately, counted in one place for all that show it: the live view and the page.
+
+The daemon's thread counts, any other may look: a picture is taken under a lock, and nothing in it changes any more.
+All that is kept has a limit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args, override
+
+from emitter.clock import Clock
+from emitter.errors import EmitterError, publishable
+from emitter.model import LANDED, CommitReport, StepReport, Window
+from emitter.observer import DaemonStatus, Observer
+
+RATE_SECONDS_MIN = 10  # a rate is a mean over so long, or over three batches
+RATE_SECONDS_MAX = 600
+STEPS_MAX = 12
+TROUBLE_SECONDS = 3600
+TROUBLES_MAX = 20
+TROUBLE_LENGTH_MAX = 300
+_MINUTE_SECONDS = 60
+
+TroubleKind = Literal["conflict", "unknown", "deduplicated", "error", "retry", "stop"]
+"""How a commit ended if not at once and well; `retry`: an attempt failed; `stop`: the daemon gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableLine:
+    """What this process did to a table. None: nothing yet."""
+
+    name: str
+    rows: int = 0
+    bytes: int = 0
+    files: int | None = None  # of this slice, those of earlier processes included
+    slot: int | None = None  # the last commit holds the rows before it
+    commit_seconds: float | None = None  # what the last commit took
+    committed_wall_seconds: float | None = None
+    committed_age_seconds: float | None = None
+    rows_per_second: float = 0.0  # real ones, as below
+    target_rows_per_second: float | None = None  # None: at speed max nothing is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """A step that finished."""
+
+    window: Window
+    rows: int
+    bytes: int
+    seconds: float
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that went wrong, once or several times; `wall_seconds` is when it last did."""
+
+    kind: TroubleKind
+    table: str  # empty where it was none in particular
+    text: str
+    count: int
+    seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All of it at one moment."""
+
+    status: DaemonStatus | None  # None: not yet at work
+    wall_seconds: float
+    started_wall_seconds: float
+    running_seconds: float
+    tables: tuple[TableLine, ...]
+    steps: tuple[StepLine, ...]  # the newest first
+    troubles: tuple[Trouble, ...]  # of the last hour, the newest first
+    trouble_counts: dict[TroubleKind, int]  # of the last hour, to the minute
+    retrying: str  # empty while the last attempt went well
+    ended: str  # as in `Observer.stopped`; empty while it runs
+
+
+class Recent:
+    """Counts of the last while by key, in buckets of so many seconds."""
+
+    def __init__(self, bucket_seconds: int, seconds_max: int) -> None:
+        self._bucket_seconds = bucket_seconds
+        self._buckets: deque[tuple[int, Counter[str]]] = deque(maxlen=seconds_max // bucket_seconds)
+
+    def add(self, now: float, key: str, count: int = 1) -> None:
+        bucket = int(now // self._bucket_seconds)
+        if not self._buckets or self._buckets[-1][0] != bucket:
+            self._buckets.append((bucket, Counter()))
+        self._buckets[-1][1][key] += count
+
+    def since(self, moment: float) -> Counter[str]:
+        """What came in the buckets that begin after a moment."""
+        counts: Counter[str] = Counter()
+        for bucket, found in self._buckets:
+            if bucket * self._bucket_seconds > moment:
+                counts.update(found)
+        return counts
+
+
+class Board(Observer):
+    """Keeps it. `picture` may be called from any thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._status: Callable[[], DaemonStatus] | None = None
+        self._started_seconds = clock.monotonic_seconds()
+        self._started_wall_seconds = clock.wall_seconds()
+        self._tables: dict[str, TableLine] = {}
+        self._committed_seconds: dict[str, float] = {}
+        self._rows = Recent(1, RATE_SECONDS_MAX)
+        self._steps: deque[StepLine] = deque(maxlen=STEPS_MAX)
+        self._troubles: deque[Trouble] = deque(maxlen=TROUBLES_MAX)
+        self._trouble_counts = Recent(_MINUTE_SECONDS, TROUBLE_SECONDS)
+        self._retrying = ""
+        self._ended = ""
+
+    def watch(self, status: Callable[[], DaemonStatus]) -> None:
+        """From now on ask the daemon itself how it stands."""
+        self._status = status
+
+    @override
+    def started(self, status: DaemonStatus) -> None:
+        with self._lock:
+            self._tables = {table: self._tables.get(table, TableLine(table)) for table in status.tables}
+            self._started_seconds = self._clock.monotonic_seconds()
+            self._started_wall_seconds = self._clock.wall_seconds()
+
+    @override
+    def committed(self, report: CommitReport) -> None:
+        now = self._clock.monotonic_seconds()
+        with self._lock:
+            if report.outcome != "ok":
+                self._note(report.outcome, report.table, "")
+            if report.outcome not in LANDED:
+                return
+            line = self._tables.get(report.table, TableLine(report.table))
+            self._tables[report.table] = replace(
+                line,
+                rows=line.rows + report.rows,
+                bytes=line.bytes + report.bytes,
+                files=report.table_files,
+                slot=report.slot,
+                commit_seconds=report.seconds,
+                committed_wall_seconds=self._clock.wall_seconds(),
+            )
+            self._committed_seconds[report.table] = now
+            self._rows.add(now, report.table, report.rows)
+
+    @override
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        rows, size = sum(report.rows.values()), sum(commit.bytes for commit in report.commits)
+        line = StepLine(report.window, rows, size, report.stage_seconds.get("total", 0.0), report.lag_seconds)
+        with self._lock:
+            self._steps.appendleft(line)
+            self._retrying = ""
+
+    @override
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
+        with self._lock:
+            self._note("retry", "", f"{error.problem}. Try: {error.hint}")
+            self._retrying = (
+                f"Attempt {attempt} of {attempts_max} failed, the next follows in {wait_seconds:.1f} s: {error.problem}"
+            )
+
+    @override
+    def stopped(self, reason: str) -> None:
+        with self._lock:
+            self._ended = reason
+            if reason.startswith("error"):
+                self._note("stop", "", reason.removeprefix("error: "))
+
+    def _note(self, kind: TroubleKind, table: str, text: str) -> None:
+        """What comes again is counted, so that a storm of one kind leaves room for others."""
+        now, text = self._clock.monotonic_seconds(), shortened(publishable(text), TROUBLE_LENGTH_MAX)
+        count = 1
+        for old in self._troubles:
+            if (old.kind, old.table, old.text) == (kind, table, text) and old.seconds > now - TROUBLE_SECONDS:
+                count += old.count
+                self._troubles.remove(old)
+                break
+        self._troubles.appendleft(Trouble(kind, table, text, count, now, self._clock.wall_seconds()))
+        self._trouble_counts.add(now, kind)
+
+    def picture(self) -> Picture:
+        """How it stands now."""
+        status = self._status() if self._status else None
+        now = self._clock.monotonic_seconds()
+        with self._lock:
+            counts = self._trouble_counts.since(now - TROUBLE_SECONDS)
+            return Picture(
+                status=status,
+                wall_seconds=self._clock.wall_seconds(),
+                started_wall_seconds=self._started_wall_seconds,
+                running_seconds=now - self._started_seconds,
+                tables=self._table_lines(status, now) if status else (),
+                steps=tuple(self._steps),
+                troubles=tuple(one for one in self._troubles if one.seconds > now - TROUBLE_SECONDS),
+                trouble_counts={kind: counts[kind] for kind in get_args(TroubleKind)},
+                retrying=self._retrying,
+                ended=self._ended,
+            )
+
+    def _table_lines(self, status: DaemonStatus, now: float) -> tuple[TableLine, ...]:
+        batch_seconds = status.batch_seconds / status.speed if status.speed else 0.0
+        span_seconds = min(max(RATE_SECONDS_MIN, 3 * batch_seconds), RATE_SECONDS_MAX)
+        rows = self._rows.since(now - span_seconds)
+        elapsed_seconds = max(1.0, min(span_seconds, now - self._started_seconds))
+        return tuple(
+            replace(
+                line,
+                committed_age_seconds=now - self._committed_seconds[table] if line.slot is not None else None,
+                rows_per_second=rows[table] / elapsed_seconds,
+                target_rows_per_second=status.rows_per_second.get(table, 0.0) * status.speed if status.speed else None,
+            )
+            for table, line in self._tables.items()
+        )
+
+
+def shortened(text: str, length_max: int) -> str:
+    """Both ends of a text that is too long: paths are long, and the reason stands at the end."""
+    if len(text) <= length_max:
+        return text
+    half = (length_max - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"

@@ -1,0 +1,85 @@
+"""Whether a running daemon is well, for who runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import override
+
+from emitter.clock import Clock, duration_text
+from emitter.errors import EmitterError
+from emitter.model import StepReport
+from emitter.observer import DaemonStatus, Observer
+
+READY_SECONDS_MIN = 30.0
+READY_BATCHES = 3
+BEHIND_SECONDS_MIN = 10.0  # real time; less comes and goes, and is no news
+
+
+class Health(Observer):
+    """Whether the process lives and whether batches finish.
+
+    Ages are of monotonic time: a clock that is set does not make a daemon unhealthy.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Watches the thread that makes it: that one has to be the daemon's."""
+        self._clock = clock
+        self._thread = threading.current_thread()
+        self._status: Callable[[], DaemonStatus] | None = None
+        self._finished_seconds: float | None = None
+        self._trouble = ""
+        self._stopped = ""
+
+    def watch(self, status: Callable[[], DaemonStatus]) -> None:
+        """From now on ask the daemon itself how it stands."""
+        self._status = status
+
+    @override
+    def started(self, status: DaemonStatus) -> None:
+        self._finished_seconds = self._clock.monotonic_seconds()
+
+    @override
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        self._finished_seconds = self._clock.monotonic_seconds()
+        self._trouble = ""
+
+    @override
+    def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
+        self._trouble = f"; retrying: {error.problem}"
+
+    @override
+    def stopped(self, reason: str) -> None:
+        self._stopped = reason
+
+    def why_not_alive(self) -> str:
+        """Empty while the daemon's thread is at work."""
+        if self._stopped:
+            return f"stopped: {self._stopped}"
+        return "" if self._thread.is_alive() else "the daemon's thread has ended"
+
+    def why_not_ready(self) -> str:
+        """Empty while steps finish in time, or none is due."""
+        if dead := self.why_not_alive():
+            return dead
+        if self._status is None or self._finished_seconds is None:
+            return "starting"
+        status = self._status()
+        if status.speed is not None and status.lag_seconds < status.batch_seconds:
+            return ""
+        batch_seconds = status.batch_seconds / status.speed if status.speed else 0.0
+        limit_seconds = max(READY_SECONDS_MIN, READY_BATCHES * batch_seconds)
+        age_seconds = self._clock.monotonic_seconds() - self._finished_seconds
+        if age_seconds <= limit_seconds:
+            return ""
+        return f"no step has finished for {age_seconds:.0f} s, {limit_seconds:.0f} s are allowed{self._trouble}"
+
+    def catching_up(self) -> str:
+        """How far simulated time is ahead of what is done; empty while that is no more than usual."""
+        status = self._status() if self._status else None
+        if status is None or status.speed is None:
+            return ""
+        usual_seconds = max(READY_BATCHES * status.batch_seconds, BEHIND_SECONDS_MIN * status.speed)
+        if status.lag_seconds <= usual_seconds:
+            return ""
+        return f"catching up: {duration_text(status.lag_seconds)} of simulated time behind"

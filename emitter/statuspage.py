@@ -1,0 +1,132 @@
+"""The page at / and the JSON behind it. The page is a few fixed files, and asks for the JSON again and again."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from emitter.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trouble, shortened
+from emitter.clock import EPOCH_UNIX_SECONDS, text_of
+from emitter.errors import publishable
+from emitter.health import Health
+from emitter.observer import DaemonStatus
+
+_TEXT_LENGTH_MAX = TROUBLE_LENGTH_MAX
+_FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+
+def page_files() -> dict[str, tuple[bytes, str]]:
+    """Path -> (content, media type)."""
+    folder = resources.files("emitter") / "page"
+    return {path: ((folder / name).read_bytes(), media_type) for path, (name, media_type) in _FILES.items()}
+
+
+def status_document(picture: Picture, health: Health, *, version: str) -> dict[str, Any]:
+    """What /api/status gives (docs/REFERENCE.md). Its fields are always all there, null where nothing is known; its
+    size has a limit, and it holds no secret, no user and no query of a URI.
+    """
+    reason = health.why_not_ready()
+    return {
+        "version": version,
+        **_of_run(picture.status),
+        "ready": not reason,
+        "reason": _text(reason or health.catching_up()),
+        "retrying": _text(picture.retrying),
+        "started_time": _wall_text(picture.started_wall_seconds),
+        "running_seconds": round(picture.running_seconds, 1),
+        "wall_time": _wall_text(picture.wall_seconds),
+        **_of_time(picture.status),
+        **_of_rows(picture),
+        "last_step": _of_step(picture.steps[0]) if picture.steps else None,
+        "tables": [_of_table(line) for line in picture.tables],
+        "faults": {
+            "counts": dict(picture.trouble_counts),
+            "recent": [_of_trouble(trouble) for trouble in picture.troubles],
+        },
+    }
+
+
+def _of_run(status: DaemonStatus | None) -> dict[str, Any]:
+    if status is None:
+        return dict.fromkeys(("run_id", "domain", "format", "output", "slice", "speed", "batch_seconds"))
+    return {
+        "run_id": status.run_id,
+        "domain": status.domain,
+        "format": status.format,
+        "output": _text(status.output_uri),
+        "slice": str(status.slice),
+        "speed": "max" if status.speed is None else status.speed,
+        "batch_seconds": status.batch_seconds,
+    }
+
+
+def _of_time(status: DaemonStatus | None) -> dict[str, Any]:
+    if status is None:
+        return dict.fromkeys(("simulated_time", "reached_time", "lag_seconds", "debt_rows", "curve"))
+    return {
+        "simulated_time": text_of(int(status.simulated_slot)),
+        "reached_time": text_of(status.reached_slot),
+        "lag_seconds": round(status.lag_seconds, 1),
+        "debt_rows": round(status.debt_rows),
+        "curve": {
+            "from_time": text_of(status.curve.first_slot),
+            "points": [[second, round(rate, 4)] for second, rate in status.curve.points],
+        },
+    }
+
+
+def _of_rows(picture: Picture) -> dict[str, Any]:
+    targets = [line.target_rows_per_second for line in picture.tables]
+    known = [target for target in targets if target is not None]
+    return {
+        "rows_per_second": round(sum(line.rows_per_second for line in picture.tables), 2),
+        "target_rows_per_second": round(sum(known), 2) if known else None,
+    }
+
+
+def _of_step(step: StepLine) -> dict[str, Any]:
+    return {
+        "from_time": text_of(step.window.first),
+        "to_time": text_of(step.window.end),
+        "rows": step.rows,
+        "bytes": step.bytes,
+        "seconds": round(step.seconds, 4),
+    }
+
+
+def _of_table(line: TableLine) -> dict[str, Any]:
+    target, wall_seconds = line.target_rows_per_second, line.committed_wall_seconds
+    return {
+        "name": line.name,
+        "rows_per_second": round(line.rows_per_second, 4),
+        "target_rows_per_second": None if target is None else round(target, 4),
+        "rows": line.rows,
+        "bytes": line.bytes,
+        "files": line.files,
+        "commit_time": None if wall_seconds is None else _wall_text(wall_seconds),
+        "commit_seconds": None if line.commit_seconds is None else round(line.commit_seconds, 4),
+        "commit_to_time": None if line.slot is None else text_of(line.slot),
+    }
+
+
+def _of_trouble(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "time": _wall_text(trouble.wall_seconds),
+        "kind": trouble.kind,
+        "table": trouble.table or None,
+        "text": _text(trouble.text),
+        "count": trouble.count,
+    }
+
+
+def _text(text: str) -> str:
+    return shortened(publishable(text), _TEXT_LENGTH_MAX)
+
+
+def _wall_text(unix_seconds: float) -> str:
+    return text_of(int(unix_seconds) - EPOCH_UNIX_SECONDS)

@@ -1,0 +1,122 @@
+"""What /api/status tells: everything, within bounds, as strict JSON, and nothing that is not for all."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from dataclasses import replace
+from typing import Any
+
+from emitter.board import Board
+from emitter.errors import StorageError
+from emitter.health import Health
+from emitter.observer import DaemonStatus
+from emitter.statuspage import page_files, status_document
+from emitter.testing import ManualClock
+from tests.unit.scripted_daemon import STATUS, commit, step
+
+SIZE_MAX = 32_000
+
+
+class StatusDocumentTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock = ManualClock()
+        self.health, self.board = Health(self.clock), Board(self.clock)
+
+    def begin(self, status: DaemonStatus = STATUS) -> None:
+        for observer in (self.health, self.board):
+            observer.watch(lambda: status)
+            observer.started(status)
+
+    def document(self) -> dict[str, Any]:
+        document = status_document(self.board.picture(), self.health, version="1.2.3")
+        text = json.dumps(document, allow_nan=False)
+        self.assertLess(len(text), SIZE_MAX)
+        read: dict[str, Any] = json.loads(text)
+        return read
+
+    def test_it_has_all_its_fields_from_the_start(self) -> None:
+        before = self.document()
+        self.assertEqual((before["ready"], before["reason"], before["run_id"]), (False, "starting", None))
+        self.begin()
+        self.assertEqual(list(self.document()), list(before))
+
+    def test_it_tells_how_the_daemon_stands(self) -> None:
+        self.begin(replace(STATUS, simulated_slot=90_000.7, lag_seconds=10_800.0, debt_rows=4567.8))
+        self.board.committed(commit("orders", 100))
+        self.board.stepped(step(), STATUS)
+        found = self.document()
+        for field, value in {
+            "version": "1.2.3",
+            "domain": "ecommerce",
+            "format": "parquet",
+            "output": "data/shop",
+            "slice": "0-of-2",
+            "speed": 2.0,
+            "batch_seconds": 10,
+            "ready": True,
+            "reason": "catching up: 3 h of simulated time behind",
+            "retrying": "",
+            "simulated_time": "2020-01-02T01:00:00Z",
+            "reached_time": "2020-01-01T00:16:40Z",
+            "lag_seconds": 10_800.0,
+            "debt_rows": 4568,
+            "target_rows_per_second": 21.0,
+            "curve": {
+                "from_time": "2020-01-01T00:00:00Z",
+                "points": [[0, 5.0], [43_200, 20.0], [86_400, 5.0]],
+            },
+        }.items():
+            self.assertEqual(found[field], value, field)
+        self.assertEqual(found["tables"][1]["commit_to_time"], "2020-01-01T00:16:50Z")
+        self.assertEqual(found["last_step"]["rows"], 105)
+
+    def test_at_speed_max_nothing_is_asked_for(self) -> None:
+        self.begin(replace(STATUS, speed=None))
+        found = self.document()
+        self.assertEqual((found["speed"], found["target_rows_per_second"]), ("max", None))
+
+    def test_the_worst_that_can_be_told_has_a_limit(self) -> None:
+        tables = tuple(f"table_{number}" for number in range(12))
+        points = tuple((second * 1000, 123.456789) for second in range(86))
+        curve = replace(STATUS.curve, points=points)
+        self.begin(replace(STATUS, tables=tables, output_uri="/x" * 5000, curve=curve))
+        for number in range(1000):
+            self.board.waiting_to_retry(StorageError("write", f"{number}/{'x' * 5000}", "no space"), 1, 9, 1.0)
+            self.health.waiting_to_retry(StorageError("write", "x" * 5000, "no space"), 1, 9, 1.0)
+        self.clock.advance(1e6)
+        self.board.waiting_to_retry(StorageError("write", "x" * 5000, "no space"), 1, 9, 1.0)
+        self.document()
+
+    def test_it_holds_no_user_no_secret_and_no_query(self) -> None:
+        uri = "https://usercanary:passcanary@store.example/shop?sig=querycanary#fragmentcanary"
+        self.begin(replace(STATUS, output_uri=uri, lag_seconds=1e6))
+        for observer in (self.health, self.board):
+            observer.waiting_to_retry(StorageError("write", uri, f"{uri}: no; secret=keycanary"), 1, 9, 1.0)
+        self.clock.advance(100.0)
+        found = self.document()
+        self.assertNotIn("canary", json.dumps(found))
+        self.assertEqual(found["output"], "https://***@store.example/shop?***")
+        for text in (found["reason"], found["retrying"], found["faults"]["recent"][0]["text"]):
+            self.assertIn("store.example/shop", text)
+
+
+class PageTest(unittest.TestCase):
+    def test_it_puts_in_no_markup_and_loads_nothing_from_elsewhere(self) -> None:
+        files = {path: content.decode() for path, (content, _) in page_files().items()}
+        for path, text in files.items():
+            with self.subTest(path):
+                for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "https://"):
+                    self.assertNotIn(word, text)
+        self.assertNotRegex(files["/"], r"<style|style=|\son\w+=|<script>")
+        self.assertLess(sum(map(len, files.values())), 40_000)
+
+    def test_without_javascript_it_says_what_it_is_and_where_to_look(self) -> None:
+        page = page_files()["/"][0].decode()
+        words = page[page.index("<noscript>") : page.index("</noscript>")]
+        self.assertIn('href="/api/status"', words)
+        self.assertIn("simulated shop", page)
+
+
+if __name__ == "__main__":
+    unittest.main()
