@@ -58,7 +58,7 @@ ALL_VALUES: Mapping[str, Any] = {
 def renderings() -> dict[str, list[Object]]:
     """By name, the objects of every choice, made in both ways."""
     made = {f"overlay {choice}": kustomized(OVERLAYS / choice) for choice in CHOICES}
-    made |= {f"overlay {choice}, monitored": changed_overlay(choice, monitored) for choice in CHOICES}
+    made |= {f"overlay {choice}, monitored": changed_overlay(choice, kustomization=monitored) for choice in CHOICES}
     made |= {f"chart as {choice}": templated(*like_overlay(choice)) for choice in CHOICES}
     made["chart by default"] = templated()
     made["chart, all values"] = templated(
@@ -68,16 +68,17 @@ def renderings() -> dict[str, list[Object]]:
     return made
 
 
-def changed_overlay(choice: str, change: Any, name: str = "kustomization.yaml") -> list[Object]:
-    """What an overlay gives once a file of it is changed, in a copy."""
+def changed_overlay(choice: str, **changes: Callable[[str], str]) -> list[Object]:
+    """What a copy of an overlay gives once files of it are changed, named without what follows the dot, or made."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "kubernetes"
         shutil.copytree(KUBERNETES, copy, ignore=shutil.ignore_patterns("chart"))
-        file = copy / "overlays" / choice / name
-        content = change(file.read_text())
-        assert content != file.read_text()
-        file.write_text(content)
-        return kustomized(file.parent)
+        for name, change in changes.items():
+            file = copy / "overlays" / choice / f"{name}.yaml"
+            before = file.read_text() if file.exists() else ""
+            file.write_text(change(before))
+            assert file.read_text() != before
+        return kustomized(copy / "overlays" / choice)
 
 
 def monitored(kustomization: str) -> str:
@@ -85,7 +86,7 @@ def monitored(kustomization: str) -> str:
     return kustomization.replace("#components:", "components:").replace("#  - ../../components", "  - ../../components")
 
 
-def with_replicas(count: int) -> Any:
+def with_replicas(count: int) -> Callable[[str], str]:
     def change(kustomization: str) -> str:
         if "count:" in kustomization:
             return re.sub(r"count: \d+", f"count: {count}", kustomization)
@@ -263,13 +264,31 @@ class WholeTest(unittest.TestCase):
 
         for choice in CHOICES:
             before = only(renderings()[f"overlay {choice}"], "StatefulSet")["spec"]["template"]
-            after = only(changed_overlay(choice, faster, "emitter.yaml"), "StatefulSet")["spec"]["template"]
+            after = only(changed_overlay(choice, emitter=faster), "StatefulSet")["spec"]["template"]
             self.assertNotEqual(before, after)
             changed = {"config": faster((OVERLAYS / choice / "emitter.yaml").read_text())}
             _, values, *_ = like_overlay(choice)
             before = only(renderings()[f"chart as {choice}"], "StatefulSet")["spec"]["template"]
             after = only(templated("--values", values, values=changed), "StatefulSet")["spec"]["template"]
             self.assertNotEqual(before, after)
+
+    def test_authorities_are_where_the_configuration_names_them(self):
+        pem = "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"
+
+        def add(kustomization: str) -> str:
+            return kustomization.replace("files: [emitter.yaml]", "files: [emitter.yaml, ca.pem=ca.yaml]")
+
+        ways = {
+            "overlay delta-s3": changed_overlay("delta-s3", kustomization=add, ca=lambda _: pem),
+            "chart as delta-s3": templated(*like_overlay("delta-s3"), values={"authorities": pem}),
+        }
+        for way, objects in ways.items():
+            with self.subTest(way):
+                self.assertEqual(only(objects, "ConfigMap")["data"]["ca.pem"], pem)
+                (mount,) = (each for each in container_of(objects)["volumeMounts"] if each["name"] == "configuration")
+                self.assertEqual(mount["mountPath"], "/etc/emitter")
+                before, after = (only(each, "StatefulSet")["spec"]["template"] for each in (renderings()[way], objects))
+                self.assertNotEqual(before, after)
 
 
 class ShardsTest(unittest.TestCase):
@@ -289,11 +308,11 @@ class ShardsTest(unittest.TestCase):
 
     def test_one_number_changes_both(self):
         for choice in ("delta-s3", "iceberg-postgres"):
-            self.assert_shards(changed_overlay(choice, with_replicas(12)), 12)
+            self.assert_shards(changed_overlay(choice, kustomization=with_replicas(12)), 12)
             self.assert_shards(templated(*like_overlay(choice), "--set", "shards=12"), 12)
 
     def test_a_second_pod_with_a_volume_of_its_own_refuses_to_start(self):
-        objects = changed_overlay("local-disk", with_replicas(2))
+        objects = changed_overlay("local-disk", kustomization=with_replicas(2))
         self.assertEqual(only(objects, "StatefulSet")["spec"]["replicas"], 2)
         self.assertEqual(configuration(objects, 0).shard.count, 1)
         with self.assertRaisesRegex(ConfigurationError, "shard.index"):
