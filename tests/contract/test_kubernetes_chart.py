@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 import emitter
+from tests.support import kubernetes_schemas
 from tests.support.kubernetes_tools import CHART, OVERLAYS, ToolError, call, like_overlay, templated
 
 ON_S3 = "output: {uri: 's3://shop/tables'}"
@@ -47,6 +48,7 @@ class ChartTest(unittest.TestCase):
         self.assert_refused("config is no YAML mapping", config="output: [")
         self.assert_refused("config is no YAML mapping", config="emitter.yaml")
         self.assert_refused("config has no output.uri: give a whole configuration file", config="clock: {speed: 1}")
+        self.assert_refused("config has no output.uri", config="output: s3://shop/tables")
         self.assert_refused("/config': got object, want string", config={"output": {"uri": "s3://shop/tables"}})
 
     def test_wrong_values_are_refused(self):
@@ -74,6 +76,15 @@ class ChartTest(unittest.TestCase):
     def test_names_follow_the_release_and_are_not_too_long(self):
         for release, name in (("shop", "shop-emitter"), ("emitter-2", "emitter-2"), ("a" * 53, "a" * 44 + "-emitter")):
             self.assertEqual({each["metadata"]["name"] for each in templated(release=release)}, {name})
+
+    def test_what_looks_like_a_number_stays_a_text(self):
+        numbers = {
+            "secretName": "12",
+            "networkPolicy": {"metricsNamespace": "34"},
+            "volume": {"storageClassName": "56"},
+        }
+        for found in templated(values=numbers, release="78"):
+            kubernetes_schemas.check(found, kubernetes_schemas.RELEASES[-1])
 
     def test_the_text_of_a_configuration_arrives_as_it_is(self):
         text = "# ${HOME} {{ .Values }} 20000000\n\necommerce: {customers: 20000000} # \"'\n" + ON_S3 + "\n"

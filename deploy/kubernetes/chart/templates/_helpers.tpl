@@ -4,7 +4,7 @@
 
 {{- define "emitter.labels" -}}
 app.kubernetes.io/name: emitter
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "emitter.image" -}}
@@ -27,10 +27,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "emitter.isOnDisk" -}}
 {{- $config := include "emitter.config" . | fromYaml }}
 {{- with $config.Error }}{{ fail (printf "config is no YAML mapping: %s" .) }}{{ end }}
-{{- $output := $config.output | default dict }}
-{{- $uri := $output.uri | default "" }}
+{{- $output := kindIs "map" $config.output | ternary $config.output dict }}
+{{- $uri := $output.uri | default "" | toString }}
 {{- if not $uri }}{{ fail "config has no output.uri: give a whole configuration file, --set-file config=emitter.yaml" }}{{ end }}
-{{- $catalog := ($output.catalog | default dict).uri | default "" }}
+{{- $catalog := (kindIs "map" $output.catalog | ternary $output.catalog dict).uri | default "" | toString }}
 {{- $paths := list }}
 {{- if not (hasPrefix "s3://" $uri) }}{{ $paths = append $paths (trimPrefix "file://" $uri) }}{{ end }}
 {{- if hasPrefix "sqlite:" $catalog }}{{ $paths = append $paths (trimPrefix "sqlite://" $catalog | replace "//" "/") }}{{ end }}
