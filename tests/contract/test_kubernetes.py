@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import unittest
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,19 @@ import yaml
 import emitter
 from emitter import s3
 from emitter.assembly import configured_writer
-from emitter.config import EmitterConfig, load_config
 from emitter.errors import ConfigurationError
 from tests.support import kubernetes_schemas
 from tests.support.child import REPOSITORY
+from tests.support.kubernetes_objects import (
+    configuration,
+    container_of,
+    environment,
+    of_kind,
+    only,
+    pod_of,
+    secret_keys,
+    texts,
+)
 from tests.support.kubernetes_tools import (
     CHART,
     KUBERNETES,
@@ -93,72 +102,6 @@ def with_replicas(count: int) -> Callable[[str], str]:
         return f"{kustomization}\nreplicas: [{{name: emitter, count: {count}}}]\n"
 
     return change
-
-
-def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:
-    return [each for each in objects if each["kind"] == kind]
-
-
-def only(objects: Sequence[Object], kind: str) -> Object:
-    (found,) = of_kind(objects, kind)
-    return found
-
-
-def pod_of(objects: Sequence[Object]) -> Object:
-    spec: Object = only(objects, "StatefulSet")["spec"]["template"]["spec"]
-    return spec
-
-
-def container_of(objects: Sequence[Object]) -> Object:
-    (container,) = pod_of(objects)["containers"]
-    found: Object = container
-    return found
-
-
-def secret_keys(choice: str) -> dict[str, str]:
-    file = OVERLAYS / choice / "secret.example.yaml"
-    return dict(yaml.safe_load(file.read_text())["stringData"]) if file.exists() else {}
-
-
-def environment(objects: Sequence[Object], ordinal: int) -> dict[str, str]:
-    """The variables of a pod: those of its Secret, and over them those of its container."""
-    set_, container = only(objects, "StatefulSet"), container_of(objects)
-    labels = {**set_["spec"]["template"]["metadata"]["labels"], "apps.kubernetes.io/pod-index": str(ordinal)}
-    found = secret_keys("iceberg-postgres") if "envFrom" in container else {}
-    for variable in container["env"]:
-        if "value" in variable:
-            found[variable["name"]] = variable["value"]
-        else:
-            (label,) = re.findall(r"metadata\.labels\['(.+)'\]", variable["valueFrom"]["fieldRef"]["fieldPath"])
-            found[variable["name"]] = labels[label]
-    return found
-
-
-def configuration(objects: Sequence[Object], ordinal: int, **more: str) -> EmitterConfig:
-    """What the daemon of a pod reads."""
-    data = only(objects, "ConfigMap")["data"]
-    container = container_of(objects)
-    (mount,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "configuration")
-    verb, option, path = container["args"]
-    assert (verb, option) == ("run", "--config")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in data.items():
-            (Path(folder) / name).write_text(text)
-        return load_config(
-            Path(folder) / Path(path).relative_to(mount), environ={**environment(objects, ordinal), **more}
-        )
-
-
-def texts(value: Any) -> Iterator[str]:
-    """Every text in an object."""
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from texts(each)
-    elif isinstance(value, str):
-        yield value
 
 
 def in_every_rendering(test: Callable[[Any, list[Object]], None]) -> Callable[[Any], None]:
