@@ -1,14 +1,21 @@
 #!/bin/sh
-# Install what `make test-system` runs against: Prometheus, whose package brings promtool.
+# Install what `make test-system` runs against: Prometheus, whose package brings promtool, and a browser.
 # As root on Debian it does so itself; elsewhere it says what to install and exits 1.
 set -eu
 
-if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+commands="prometheus promtool chromium"
+packages="prometheus chromium"
+
+missing=""
+for command in $commands; do
+    command -v "$command" >/dev/null || missing="$missing $command"
+done
+if [ -z "$missing" ]; then
     exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "The system tests need prometheus and promtool on PATH." >&2
-    echo "Try: as root on Debian or Ubuntu run this again; elsewhere install both from prometheus.io." >&2
+    echo "The system tests need these on PATH, and they are not there:$missing." >&2
+    echo "Try: as root on Debian run this again; elsewhere install them by other means." >&2
     exit 1
 fi
 
@@ -21,4 +28,5 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -qq --yes --no-install-recommends prometheus
+# shellcheck disable=SC2086 # words, not one name
+apt-get install -qq --yes --no-install-recommends $packages

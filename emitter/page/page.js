@@ -146,7 +146,8 @@ function showDay(status) {
   const rate = rateAt(points, here);
   byId("now").style.left = `${(100 * here) / DAY_SECONDS}%`;
   byId("now").style.height = `${(100 * rate) / top}%`;
-  const timeText = (second) => clockOf(new Date(second * 1000).toISOString()).slice(0, 5);
+  const timeText = (second) =>
+    second === DAY_SECONDS ? "24:00" : clockOf(new Date(second * 1000).toISOString()).slice(0, 5);
   const timeOf = (value) => timeText(points[rates.indexOf(value)][0]);
   show("day-text",
     `${dateOf(status.curve.from_time, { weekday: "long", month: "long" })} (UTC): from ${rateText(lowest)} ${unit} at ` +
@@ -192,6 +193,7 @@ function showFaults(status) {
   const said = Object.entries(counts).filter(([, count]) => count).map(([kind, count]) => `${KINDS[kind][1]}: ${whole(count)}`);
   show("faults-text", said.join(" · ") || "None.");
   const list = document.querySelector("#faults ol");
+  list.hidden = !recent.length;
   while (list.children.length > recent.length) list.lastChild.remove();
   recent.forEach((fault, place) => {
     const item = list.children[place] ?? newFault(list);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unittest
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,18 @@ from emitter.testing import ManualClock
 from tests.unit.scripted_daemon import STATUS, commit, step
 
 SIZE_MAX = 32_000
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of two colours such as #16202a, as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 class StatusDocumentTest(unittest.TestCase):
@@ -110,6 +123,18 @@ class PageTest(unittest.TestCase):
                     self.assertNotIn(word, text)
         self.assertNotRegex(files["/"], r"<style|style=|\son\w+=|<script>")
         self.assertLess(sum(map(len, files.values())), 40_000)
+
+    def test_its_colours_can_be_told_apart_in_light_and_dark(self) -> None:
+        """As WCAG's level AA asks: 4.5 to 1 for text."""
+        css = page_files()["/page.css"][0].decode()
+        for scheme, block in zip(("light", "dark"), re.findall(r":root \{(.*?)\}", css, re.DOTALL), strict=True):
+            colours = dict(re.findall(r"--([\w-]+): (#\w{6});", block))
+            for text in ("ink", "quiet", "accent", "amber", "red"):
+                grounds = ["panel", "paper", *([f"{text}-soft"] if f"{text}-soft" in colours else [])]
+                grounds += ["amber-soft", "red-soft"] if text == "ink" else []
+                for ground in grounds:
+                    with self.subTest(scheme, text=text, ground=ground):
+                        self.assertGreaterEqual(contrast(colours[text], colours[ground]), 4.5)
 
     def test_without_javascript_it_says_what_it_is_and_where_to_look(self) -> None:
         page = page_files()["/"][0].decode()
