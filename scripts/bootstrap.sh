@@ -6,13 +6,13 @@
 #   scripts/bootstrap.sh lock        resolve again and write uv.lock
 #   scripts/bootstrap.sh lock-check  fail if uv.lock does not fit pyproject.toml; writes nothing
 #   scripts/bootstrap.sh into DIR    the same in DIR, to run there: without the tools, and without this checkout
+#   scripts/bootstrap.sh uv          print the path of a uv that works here, installed if need be (scripts/uv.txt)
 #
 # PYTHON=/path/to/python3 names the interpreter to try first.
 # Exit codes: 0 done, 2 no usable Python, else that of pip or uv.
 set -eu
 cd "$(dirname "$0")/.."
 
-uv_version=0.13.9
 public_index=https://pypi.org/simple
 # For a Python without ensurepip: Debian and Ubuntu keep that in a package of its own.
 pip_wheel=https://files.pythonhosted.org/packages/f3/6e/1736e5b4ae2b778ef2f81c47d797de9f891d4d8acb047a24ca37a60294dd/pip-26.2.1-py3-none-any.whl
@@ -66,16 +66,16 @@ find_uv() {
             return
         fi
     done
-    say "no uv on PATH that works here; installing uv $uv_version into .uv/"
+    say "no uv on PATH that works here; installing one into .uv/"
     rm -rf .uv
     if "$python" -c 'import ensurepip' 2>/dev/null; then
         "$python" -m venv .uv
-        .uv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+        .uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/uv.txt
     else
         mkdir .uv
         fetch_pip_wheel ".uv/${pip_wheel##*/}"
         "$python" ".uv/${pip_wheel##*/}/pip" install --quiet --disable-pip-version-check --root-user-action ignore \
-            --target .uv "uv==$uv_version"
+            --target .uv --require-hashes -r scripts/uv.txt
     fi
     uv=.uv/bin/uv
 }
@@ -106,6 +106,7 @@ case ${1:-sync} in
             $quiet --python "$python" --default-index "$public_index"
         ;;
     lock) "$uv" lock --python "$python" --default-index "$public_index" ;;
+    uv) command -v "$uv" ;;
     lock-check) "$uv" lock --check --quiet --python "$python" --default-index "$public_index" ;;
     *) say "unknown: $1" && exit 2 ;;
 esac

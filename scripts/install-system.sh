@@ -1,10 +1,11 @@
 #!/bin/sh
-# Install what `make test-system` runs against: Prometheus, whose package brings promtool, and a browser.
+# Install what `make test-system` runs against: Prometheus, whose package brings promtool, a browser, and what builds and
+# runs the image.
 # As root on Debian it does so itself; elsewhere it says what to install and exits 1.
 set -eu
 
-commands="prometheus promtool chromium"
-packages="prometheus chromium"
+commands="prometheus promtool chromium podman runc debootstrap"
+packages="prometheus chromium podman runc containernetworking-plugins debootstrap debian-archive-keyring"
 
 missing=""
 for command in $commands; do

@@ -41,6 +41,19 @@ class LockTest(unittest.TestCase):
             for file in files:
                 self.assertRegex(file["hash"], r"^sha256:[0-9a-f]{64}$", file["url"])
 
+    def test_every_package_comes_as_a_wheel(self) -> None:
+        """Nothing has to be built when it is installed: what a build fetches, no hash would hold."""
+        for name, package in self.packages.items():
+            self.assertTrue(package.get("wheels"), name)
+
+    def test_uv_itself_is_held_to_hashes(self) -> None:
+        lines = (PROJECT / "scripts" / "uv.txt").read_text(encoding="utf-8").splitlines()
+        pinned, *hashes = [line for line in lines if not line.startswith("#")]
+        self.assertRegex(pinned, r"^uv==\d+\.\d+\.\d+ \\$")
+        self.assertGreater(len(hashes), 10)
+        for line in hashes:
+            self.assertRegex(line, r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
+
     def test_the_lock_has_the_requirements_of_the_project(self) -> None:
         project = PYPROJECT["project"]
         extras = project["optional-dependencies"]
