@@ -51,6 +51,7 @@ def configured_settings(config: EmitterConfig) -> Settings:
         catch_up=clock.on_restart_resolved == "catch_up",
         retry_attempts_max=config.output.retry_attempts_max,
         retry_wait_seconds_max=config.output.retry_wait_seconds_max,
+        revision=config.revision,
     )
 
 

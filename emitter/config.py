@@ -218,6 +218,14 @@ class EmitterConfig:
         optional(checked("a list of at least one table, such as [customers, orders]", _read_tables)),
         Field(description="Only these tables, parents included; not given: all of the domain."),
     ] = None
+    revision: Annotated[
+        int | None,
+        optional(whole(0, 2**63 - 1)),
+        Field(
+            description="A number that grows with every change of inputs: a process that starts with a lower one goes"
+            " on with the inputs that are in force. Not given: the last one to start changes them."
+        ),
+    ] = None
     clock: ClockConfig = field(default_factory=ClockConfig)
     shard: ShardConfig = field(default_factory=ShardConfig)
     partition: Annotated[

@@ -41,6 +41,7 @@ from emitter.writers.base import TableWriter
 SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written
 SEAL_AHEAD_BATCHES = 9
 SEAL_AHEAD_SHARE = 20
+LEAVE_SECONDS = 30  # for how long an older slice that others have moved is left to them
 RETRYABLE = (StorageError, CommitConflictError, CommitUnknownError)
 _FIRST_RETRY_SECONDS = 0.25
 _RATE_WINDOW_SECONDS = 60
@@ -72,6 +73,7 @@ class Daemon:
         self._stop = threading.Event()
         self._ledgers: list[Ledger] = []
         self._holds: dict[Slice, ExitStack] = {}
+        self._left_until_seconds: dict[Slice, float] = {}
         self._progress: defaultdict[Slice, dict[str, TableProgress | None]] = defaultdict(dict)
         self._time: SimulatedTime | None = None
         self._curve: DayCurve | None = None
@@ -188,9 +190,15 @@ class Daemon:
         staged.check()
         staged_seconds = self._clock.monotonic_seconds()
         reports: list[CommitReport] = []
-        for report in ledger.commit(ledger.commits(staged, tables)):
-            reports.append(report)
-            self._observer.committed(report)
+        try:
+            for report in ledger.commit(ledger.commits(staged, tables)):
+                reports.append(report)
+                self._observer.committed(report)
+        except OvertakenError as error:
+            if ledger.assignment.is_own:
+                raise
+            self._leave(ledger)
+            raise CommitConflictError(error.problem, hint=error.hint) from error
         is_news = ledger.done(window, tables)
         commit_seconds = self._clock.monotonic_seconds() - staged_seconds
         self._settle()
@@ -240,7 +248,7 @@ class Daemon:
             raise OvertakenError(
                 f"slice {self._settings.slice} is done: from {text_of(in_force.first)} on"
                 f" {in_force.shard_count} shards are in force",
-                hint="start with the shard.count that is in force, or change it back by starting with another",
+                hint="start with the shard.count that is in force; with another, and a higher revision, to change it",
             )
         for ledger in unfinished:
             window, tables = ledger.next_work()
@@ -250,13 +258,14 @@ class Daemon:
         return None
 
     def _take_over(self, ledger: Ledger) -> bool:
+        if self._clock.monotonic_seconds() < self._left_until_seconds.get(ledger.slice, -math.inf):
+            return False
         if ledger.slice not in self._holds:
             try:
                 self._hold(ledger.slice)
             except SliceLockedError:
                 return False
-        self._recover(ledger)
-        return True
+        return self._recover(ledger)
 
     def _hold(self, slice: Slice) -> None:
         hold = self._stack.enter_context(ExitStack())
@@ -269,9 +278,23 @@ class Daemon:
             if ledger.is_open and ledger.slice in self._holds:
                 self._recover(ledger)
 
-    def _recover(self, ledger: Ledger) -> None:
-        for report in ledger.recover():
-            self._observer.committed(report)
+    def _recover(self, ledger: Ledger) -> bool:
+        """Whether it is ours to bring, as it still or now is."""
+        try:
+            for report in ledger.recover():
+                self._observer.committed(report)
+        except OvertakenError:
+            if ledger.assignment.is_own:
+                raise
+            self._leave(ledger)
+            return False
+        return True
+
+    def _leave(self, ledger: Ledger) -> None:
+        """Let others have an older slice for a while: where storage has no locks, its shard may still be at work."""
+        ledger.is_open = False
+        self._left_until_seconds[ledger.slice] = self._clock.monotonic_seconds() + LEAVE_SECONDS
+        self._holds.pop(ledger.slice).close()
 
     def _is_taken(self, ledger: Ledger) -> bool:
         """Whether its work is ours; an old slice that was done may have work again, where a table joins."""
@@ -329,7 +352,9 @@ class Daemon:
         self._stack.callback(self._stager.close)
         self._writer.check()
         self._take_own()
-        self._journal, self._generator = open_journal(self._generator, self._writer, settings, self._clock, self._until)
+        self._journal, self._generator = open_journal(
+            self._generator, self._writer, settings, self._clock, self._until, self._observer
+        )
         self._follow_journal()
         self._last_step_wall_seconds: float | None = None
         for ledger in self._ledgers:

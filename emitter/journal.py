@@ -4,6 +4,9 @@ A numbered log of small objects, each put only if absent, so that the log's orde
 identity; its digest is the run's id. Every later entry is either a change of inputs, in force from a slot on, or a
 seal up to a slot. A slot may be generated only once it is sealed, and a change is valid only beyond the last seal:
 what was generated once can never become untrue.
+
+A change may carry a revision. The highest one keeps out the lower, and a change without any: a process that starts
+again with an older configuration does not bring its inputs back.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emitter.clock import parse_time, slot_of, text_of
-from emitter.errors import DamagedStateError, IdentityMismatchError, StorageNotFoundError
+from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageNotFoundError
 from emitter.model import Epoch, Inputs, Slice
 from emitter.storage import Storage
 
@@ -53,6 +56,7 @@ class Journal:
         self.identity = identity
         self.origin_slot = slot_of(parse_time(identity["origin"]))
         self.epochs: tuple[Epoch, ...] = ()
+        self.revision: int | None = None
         self.sealed_slot = self.origin_slot
 
     @property
@@ -93,14 +97,18 @@ class Journal:
 
     def check_identity(self, asked: Mapping[str, Any]) -> None:
         """Refuse a configuration that contradicts the identity, with the difference."""
-        stored, wanted = _flatten(self.identity), _flatten(asked)
-        differences = tuple(
-            (_key_of(key, self.identity), canonical_json(stored.get(key)), canonical_json(wanted.get(key)))
-            for key in sorted(stored.keys() | wanted.keys())
-            if stored.get(key) != wanted.get(key)
-        )
+        differences = self._differences(self.identity, asked)
         if differences:
             raise IdentityMismatchError("the output", differences)
+
+    def _differences(self, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+        """By key of the configuration: what is stored, and what is asked for."""
+        before, after = _flatten(stored), _flatten(asked)
+        return tuple(
+            (_key_of(key, self.identity), canonical_json(before.get(key)), canonical_json(after.get(key)))
+            for key in sorted(before.keys() | after.keys())
+            if before.get(key) != after.get(key)
+        )
 
     def check_progress(self, progress: Mapping[str, Mapping[Slice, int]]) -> None:
         """See that no table (table -> slice -> slot) is further than what is sealed. Raises DamagedStateError."""
@@ -135,26 +143,44 @@ class Journal:
         """Every table that was ever in force."""
         return tuple(dict.fromkeys(table for epoch in self.epochs for table in epoch.inputs.tables))
 
-    def change(self, inputs: Inputs) -> int:
-        """Put other inputs in force, beyond the last seal; from which slot on. Does nothing where they are already."""
+    def change(self, inputs: Inputs, revision: int | None = None) -> int:
+        """Put other inputs in force, beyond the last seal; from which slot on. Does nothing where they are already, and
+        where a higher revision keeps them out. Raises StateError where the same revision stands for others.
+        """
         self.refresh()
         for _ in range(APPEND_ATTEMPTS_MAX):
-            if self.latest_inputs == inputs:
+            if not self._is_due(inputs, revision):
                 return self.epochs[-1].from_slot
             from_slot = self.sealed_slot
             entry = {
                 "kind": "change",
                 "from_slot": from_slot,
                 "from": text_of(from_slot),
-                "inputs": {
-                    "options": dict(inputs.options),
-                    "shard_count": inputs.shard_count,
-                    "tables": list(inputs.tables),
-                },
+                "inputs": _inputs_json(inputs),
             }
+            if revision is not None:
+                entry["revision"] = revision
             if self._append(entry):
                 return from_slot  # others may have sealed further since
         raise self._busy()
+
+    def _is_due(self, inputs: Inputs, revision: int | None) -> bool:
+        """Whether a change is to be written. A higher revision is, also with the inputs that are in force: it keeps out
+        what came between.
+        """
+        latest = self.latest_inputs
+        if latest is None or self.revision is None:
+            return latest != inputs or revision is not None
+        if revision == self.revision and latest != inputs:
+            lines = (
+                f"\n  {key}: stored {stored}, asked for {asked}"
+                for key, stored, asked in self._differences(_inputs_json(latest), _inputs_json(inputs))
+            )
+            raise StateError(
+                f"revision {revision} has other inputs in the journal than in this configuration:{''.join(lines)}",
+                hint="give a configuration whose inputs have changed a higher revision",
+            )
+        return revision is not None and revision > self.revision
 
     def seal(self, slot: int) -> None:
         """See to it that everything before a slot is sealed."""
@@ -184,14 +210,23 @@ class Journal:
                 raise ValueError(f"its kind is {entry['kind']!r}")
             raw, from_slot = entry["inputs"], int(entry["from_slot"])
             inputs = Inputs(dict(raw["options"]), int(raw["shard_count"]), tuple(raw["tables"]))
+            revision = entry.get("revision", self.revision)
+            if revision is not None:
+                self.revision = int(revision)
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(number, f"it cannot be understood ({error})") from error
         if from_slot < self.sealed_slot:
             raise _damaged(number, "it changes what was sealed before it")
+        if inputs == self.latest_inputs:
+            return
         self.epochs = (*(epoch for epoch in self.epochs if epoch.from_slot < from_slot), Epoch(from_slot, inputs))
 
     def _busy(self) -> DamagedStateError:
         return _damaged(self._next_number, f"others came first {APPEND_ATTEMPTS_MAX} times")
+
+
+def _inputs_json(inputs: Inputs) -> dict[str, Any]:
+    return {"options": dict(inputs.options), "shard_count": inputs.shard_count, "tables": list(inputs.tables)}
 
 
 def _path(number: int) -> str:
@@ -237,5 +272,6 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _key_of(name: str, identity: Mapping[str, Any]) -> str:
-    """The configuration's key of a part of the identity."""
-    return {"origin": "clock.start"}.get(name) or name.replace("options.", f"{identity.get('domain')}.", 1)
+    """The configuration's key of a part of the identity, or of the inputs."""
+    keys = {"origin": "clock.start", "shard_count": "shard.count"}
+    return keys.get(name) or name.replace("options.", f"{identity.get('domain')}.", 1)

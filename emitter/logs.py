@@ -79,6 +79,10 @@ class LogLines(Observer):
         self._seconds = 0.0
 
     @override
+    def outdated(self, revision: int | None, newest: int) -> None:
+        _log.warning("outdated", revision=revision, newest=newest, hint="the inputs of the newest revision hold")
+
+    @override
     def started(self, status: DaemonStatus) -> None:
         if self._is_watched:
             return

@@ -45,6 +45,9 @@ class DaemonStatus:
 class Observer:
     """Watches a daemon. Every method does nothing here: override those of interest."""
 
+    def outdated(self, revision: int | None, newest: int) -> None:
+        """The journal knows a newer configuration, of that revision: its inputs hold, not those of this one."""
+
     def started(self, status: DaemonStatus) -> None:
         """The daemon holds its slice and has recovered; the first step comes next."""
 
@@ -82,6 +85,10 @@ class Observers(Observer):
     def add(self, observer: Observer) -> None:
         """Tell this one too, from now on."""
         self._observers.append(observer)
+
+    def outdated(self, revision: int | None, newest: int) -> None:
+        for observer in self._observers:
+            observer.outdated(revision, newest)
 
     def started(self, status: DaemonStatus) -> None:
         for observer in self._observers:

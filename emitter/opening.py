@@ -12,6 +12,7 @@ from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.model import Inputs, Slice
+from emitter.observer import Observer
 from emitter.writers.base import TableWriter
 
 
@@ -28,10 +29,16 @@ class Settings:
     catch_up: bool = True
     retry_attempts_max: int = 8
     retry_wait_seconds_max: float = 30.0
+    revision: int | None = None
 
 
 def open_journal(
-    generator: GeneratorBase, writer: TableWriter, settings: Settings, clock: Clock, until_slot: int
+    generator: GeneratorBase,
+    writer: TableWriter,
+    settings: Settings,
+    clock: Clock,
+    until_slot: int,
+    observer: Observer,
 ) -> tuple[Journal, GeneratorBase]:
     """The output's journal, begun if there is none, with the inputs of the settings in it; and the generator, with the
     run's origin. Raises StateError where the output contradicts the generator.
@@ -61,7 +68,10 @@ def open_journal(
         generator = generator.rebuilt(journal.origin_slot)
     journal.check_identity(identity_of(generator))
     check_inputs(generator, journal)
-    journal.change(Inputs(input_options(generator.options), settings.slice.count, settings.tables))
+    inputs = Inputs(input_options(generator.options), settings.slice.count, settings.tables)
+    journal.change(inputs, settings.revision)
+    if journal.latest_inputs != inputs and journal.revision is not None:
+        observer.outdated(settings.revision, journal.revision)
     return journal, generator
 
 

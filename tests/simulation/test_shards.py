@@ -16,14 +16,14 @@ from emitter import oracle
 from emitter.bounded import generate
 from emitter.config import EmitterConfig
 from emitter.daemon import Daemon
-from emitter.errors import OvertakenError, SliceLockedError
+from emitter.errors import OvertakenError, SliceLockedError, StateError
 from emitter.journal import Journal
 from emitter.local_storage import LocalStorage
 from emitter.model import Slice, StepReport
 from emitter.observer import DaemonStatus, Observer
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.writers.parquet import ParquetWriter
-from tests.support.case import new_folder
+from tests.support.case import new_folder, tree
 from tests.support.reader import contents, figures
 from tests.support.shop import ORIGIN, TABLES, crash, due, finish, run, shop, shop_daemon, shop_writer
 
@@ -214,6 +214,47 @@ class ChangedCountTest(ShardsCase):
             self.assertIn("2 shards are in force", caught.exception.problem)
         self.assertEqual(self.positions()["0-of-1"], self.counts()[-1][0])
         self.assert_whole()
+
+    def test_an_old_shard_that_starts_again_does_not_bring_its_count_back(self):
+        told: list[tuple[int | None, int]] = []
+
+        class Watch(Observer):
+            def outdated(self, revision: int | None, newest: int) -> None:
+                told.append((revision, newest))
+
+        for index in range(2):
+            with shop_daemon(self.shard(index, 2, revision=1)) as old:
+                old.step()
+        with shop_daemon(self.shard(1, 4, revision=2), until=UNTIL):
+            edge = self.counts()[-1][0]
+            for revision in (1, None):
+                with (
+                    shop_daemon(self.shard(0, 2, revision=revision), until=UNTIL, observer=Watch()) as again,
+                    self.assertRaises(OvertakenError),
+                ):
+                    finish(again)
+                self.assertEqual(self.positions()["0-of-2"], edge)
+        self.assertEqual((self.counts(), told), ([(0, 2), (edge, 4)], [(1, 2), (None, 2)]))
+        for index in range(4):
+            run(self.shard(index, 4, revision=2), UNTIL)
+        self.assert_whole()
+
+    def test_an_older_configuration_goes_on_with_the_newer_rates(self):
+        run(self.shard(0, 1, revision=1), 60)
+        run(self.shard(0, 1, **{"revision": 2, "ecommerce.orders_per_second": 1.0}), 120)
+        run(self.shard(0, 1, revision=1), 600)
+        self.assertEqual(self.counts(), [(0, 1), (60, 1)])
+        verification = oracle.verify(self.shard(0, 1), None, ORIGIN + 600)
+        self.assertTrue(verification.ok, verification)
+        self.assertGreater(contents(self.output)["orders"].num_rows, self.truth["orders"].num_rows)
+
+    def test_a_revision_that_stands_for_other_inputs_is_refused(self):
+        run(self.shard(0, 1, revision=1), 60)
+        before = tree(self.output)
+        with self.assertRaises(StateError) as caught:
+            run(self.shard(0, 1, **{"revision": 1, "ecommerce.orders_per_second": 1.0}), 120)
+        self.assertIn("ecommerce.orders_per_second: stored 0.5, asked for 1.0", caught.exception.problem)
+        self.assertEqual(tree(self.output), before)
 
     def test_what_was_handed_back_is_left_alone(self):
         """A shard that has finished an old slice must not touch it any more: its owner may be at work again."""

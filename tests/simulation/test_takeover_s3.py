@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import unittest
 
-from emitter.daemon import Daemon
+from emitter.assembly import configured_writer
+from emitter.daemon import LEAVE_SECONDS, Daemon
 from emitter.errors import OvertakenError
+from emitter.model import Slice
 from emitter.testing import ManualClock
 from tests.simulation.test_formats import CHANGES, FormatCase
 from tests.support.places import Place, Target
@@ -55,6 +57,29 @@ class TakeoverTest(FormatCase):
             with self.assertRaises(OvertakenError):
                 finish(old)
         self.assert_exact(self.output, UNTIL)
+
+    def test_an_old_shard_that_starts_again_beside_the_new_one_does_not_end_it(self):
+        until = 180
+        for name in ("parquet", "delta"):
+            with self.subTest(name):
+                output, clock = self.place(Target(name, "s3")), ManualClock()
+                with self.daemon(output, revision=1, shard__count=2) as old:
+                    old.step()  # seals ahead, so that much is left of its slice
+                with (
+                    shop_daemon(output.config(**CHANGES, revision=2), until=until, clock=clock) as new,
+                    self.assertRaises(OvertakenError),
+                    self.daemon(output, revision=1, shard__count=2) as old,
+                ):
+                    old.step()
+                    finish(new)  # without the old slice, which is left to the old shard
+                    self.assertLess(self.stands(output, Slice(0, 2)), self.stands(output, Slice()))
+                    clock.advance(LEAVE_SECONDS)
+                    finish(new)
+                    finish(old)
+                self.assert_exact(output, until)
+
+    def stands(self, output: Place, slice: Slice) -> int:
+        return configured_writer(output.config()).progress("orders")[slice].slot
 
     def test_shards_start_at_the_same_time(self):
         with (

@@ -76,6 +76,7 @@ class RightValues(ConfigTest):
                 "domain": "ecommerce",
                 "seed": 42,
                 "tables": None,
+                "revision": None,
                 "clock.start": "now",
                 "clock.speed": 1,
                 "clock.batch_seconds": 10,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitter.errors import DamagedStateError, IdentityMismatchError, StorageError
+from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageError
 from emitter.journal import FOLDER, Journal, make_identity
 from emitter.model import Epoch, Inputs
 from emitter.testing import MemoryStorage
@@ -146,6 +146,7 @@ class DamageTest(unittest.TestCase):
             (0, "identity", {**IDENTITY, "journal_format": 2}),
             (1, "from_slot", "x"),
             (1, "inputs", None),
+            (1, "revision", "x"),
             (1, "inputs", {"options": {}, "shard_count": 1}),
             (2, "to_slot", None),
             (2, "to_slot", "x"),
@@ -305,10 +306,72 @@ class LogTest(unittest.TestCase):
         self.assertEqual([entry["kind"] for entry in self.entries()], ["identity", "change", "seal", "change"])
 
 
+class RevisionTest(unittest.TestCase):
+    """A change with a revision: older configurations do not come back."""
+
+    def setUp(self):
+        self.storage = InterruptedStorage()
+        self.journal = Journal.create(self.storage, IDENTITY)
+        self.journal.change(inputs(shard_count=2), 1)
+        self.journal.seal(ORIGIN + 100)
+
+    def in_force(self) -> tuple[int, int | None]:
+        journal = loaded(self.storage)
+        assert journal.latest_inputs is not None
+        self.assertEqual((journal.epochs, journal.revision), (self.journal.epochs, self.journal.revision))
+        return journal.latest_inputs.shard_count, journal.revision
+
+    def test_a_higher_one_changes_and_a_lower_one_or_none_changes_nothing(self):
+        self.assertEqual(self.journal.change(inputs(shard_count=4), 2), ORIGIN + 100)
+        entries = len(self.storage.objects)
+        for revision in (1, 0, None):
+            self.assertEqual(self.journal.change(inputs(shard_count=2), revision), ORIGIN + 100)
+        self.assertEqual((self.in_force(), len(self.storage.objects)), ((4, 2), entries))
+        self.journal.change(inputs(shard_count=2), 3)
+        self.assertEqual(self.in_force(), (2, 3))
+
+    def test_the_same_again_is_not_written_again(self):
+        entries = len(self.storage.objects)
+        self.journal.change(inputs(shard_count=2), 1)
+        self.assertEqual(len(self.storage.objects), entries)
+
+    def test_a_higher_one_with_the_same_inputs_keeps_out_what_came_between(self):
+        self.journal.change(inputs(shard_count=2), 3)
+        self.journal.change(inputs(shard_count=4), 2)
+        self.assertEqual(self.in_force(), (2, 3))
+        self.assertEqual(self.journal.epochs, (Epoch(ORIGIN, inputs(shard_count=2)),))
+
+    def test_the_same_one_with_other_inputs_is_refused_with_the_difference(self):
+        before = dict(self.storage.objects)
+        with self.assertRaises(StateError) as caught:
+            self.journal.change(inputs(2.0, 4), 1)
+        self.assertEqual(caught.exception.exit_code, 2)
+        self.assertIn("\n  shard.count: stored 2, asked for 4", caught.exception.problem)
+        self.assertIn("\n  ecommerce.orders_per_second: stored 1.0, asked for 2.0", caught.exception.problem)
+        self.assertIn("a higher revision", caught.exception.hint)
+        self.assertEqual(self.storage.objects, before)
+
+    def test_one_that_came_first_keeps_out_a_lower_one(self):
+        other = loaded(self.storage)
+        self.storage.before = [lambda: other.change(inputs(shard_count=8), 3)]
+        self.journal.change(inputs(shard_count=4), 2)
+        self.assertEqual(self.in_force(), (8, 3))
+
+    def test_a_run_without_revisions_takes_them_up(self):
+        storage = self.storage = InterruptedStorage()
+        self.journal = begun(storage)
+        self.journal.seal(ORIGIN + 100)
+        self.journal.change(inputs(shard_count=4))
+        self.assertEqual(self.in_force(), (4, None))
+        self.journal.change(inputs(shard_count=2), 0)
+        self.journal.change(inputs(shard_count=4))
+        self.assertEqual(self.in_force(), (2, 0))
+
+
 _WHO = st.integers(0, 2)
 _SEAL = st.tuples(_WHO, st.just("seal"), st.integers(0, 400))
 _INPUTS = st.builds(inputs, st.sampled_from([1.0, 2.0, 3.0]), st.sampled_from([1, 2]))
-_CHANGE = st.tuples(_WHO, st.just("change"), _INPUTS)
+_CHANGE = st.tuples(_WHO, st.just("change"), st.tuples(_INPUTS, st.none() | st.integers(0, 3)))
 _ACT = st.one_of(_SEAL, _CHANGE)
 
 
@@ -350,15 +413,24 @@ class AnyInterleavingTest(unittest.TestCase):
         if kind == "seal":
             journal.seal(ORIGIN + what)
             self.assertGreaterEqual(journal.sealed_slot, ORIGIN + what)
+            return
+        wanted, revision = what
+        try:
+            self.assertGreaterEqual(journal.change(wanted, revision), ORIGIN)
+        except StateError:
+            self.assertNotEqual(journal.latest_inputs, wanted)
+            self.assertEqual(journal.revision, revision)
         else:
-            sealed = journal.sealed_slot
-            self.assertGreaterEqual(journal.change(what), sealed if journal.latest_inputs != what else ORIGIN)
+            if revision is not None and revision == journal.revision:
+                self.assertEqual(journal.latest_inputs, wanted)
+            elif revision is not None:
+                self.assertGreater(journal.revision, revision)
 
     def _check_log(self, storage: MemoryStorage) -> None:
         """Read without the code that wrote it."""
         paths = sorted(storage.objects)
         self.assertEqual(paths, [entry_path(number) for number in range(len(paths))])
-        sealed = ORIGIN
+        sealed, revisions = ORIGIN, list[int]()
         for path in paths[1:]:
             entry = json.loads(storage.objects[path])
             if entry["kind"] == "seal":
@@ -366,3 +438,6 @@ class AnyInterleavingTest(unittest.TestCase):
                 sealed = entry["to_slot"]
             else:
                 self.assertGreaterEqual(entry["from_slot"], sealed)
+                revisions += [entry["revision"]] if "revision" in entry else []
+                self.assertEqual("revision" in entry, bool(revisions))
+        self.assertEqual(revisions, sorted(set(revisions)))
