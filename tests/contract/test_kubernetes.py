@@ -201,6 +201,18 @@ class WholeTest(unittest.TestCase):
         self.assertEqual(repository.rpartition("/")[2], "emitter")
         self.assertEqual(tag.partition("@")[0], emitter.__version__)
 
+    @in_every_rendering
+    def test_a_pod_is_as_the_image_expects(self, objects):
+        dockerfile = (REPOSITORY / "deploy" / "container" / "Dockerfile").read_text()
+        ((user, group),) = re.findall(r"^USER (\d+):(\d+)$", dockerfile, re.MULTILINE)
+        self.assertGreater(int(user), 0)
+        self.assertEqual(pod_of(objects)["securityContext"]["fsGroup"], int(group))
+        for line in ('ENTRYPOINT ["emitter"]', f"EXPOSE {container_of(objects)['ports'][0]['containerPort']}"):
+            self.assertIn(f"{line}\n", dockerfile)
+        for mount in container_of(objects)["volumeMounts"]:
+            if mount["name"] == "data":
+                self.assertIn(f"VOLUME {mount['mountPath']}\n", dockerfile)
+
     def test_a_changed_configuration_rolls_out(self):
         def faster(text: str) -> str:
             return text.replace("orders_per_second: ", "orders_per_second: 1")
