@@ -266,6 +266,10 @@ class ShardsTest(unittest.TestCase):
             self.assert_shards(changed_overlay(choice, kustomization=with_replicas(12)), 12)
             self.assert_shards(templated(*like_overlay(choice), "--set", "shards=12"), 12)
 
+    def test_an_older_configuration_cannot_put_its_number_of_shards_back(self):
+        for choice in ("delta-s3", "iceberg-postgres"):
+            self.assertIsNotNone(configuration(renderings()[f"overlay {choice}"], 0).revision)
+
     def test_a_second_pod_with_a_volume_of_its_own_refuses_to_start(self):
         objects = changed_overlay("local-disk", kustomization=with_replicas(2))
         self.assertEqual(only(objects, "StatefulSet")["spec"]["replicas"], 2)
