@@ -6,6 +6,7 @@ All that is kept has a limit.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from emitter.model import LANDED, CommitReport, StepReport, Window
 from emitter.observer import DaemonStatus, Observer
 
 RATE_SECONDS_MIN = 10  # a rate is a mean over so long, or over three batches
-RATE_SECONDS_MAX = 600
+RATE_BUCKETS_MAX = 600
 STEPS_MAX = 12
 TROUBLE_SECONDS = 3600
 TROUBLES_MAX = 20
@@ -85,17 +86,23 @@ class Picture:
 
 
 class Recent:
-    """Counts of the last while by key, in buckets of so many seconds."""
+    """Counts of the last while by key, in so many buckets of so many seconds in which anything came."""
 
-    def __init__(self, bucket_seconds: int, seconds_max: int) -> None:
+    def __init__(self, bucket_seconds: int, buckets_max: int) -> None:
         self._bucket_seconds = bucket_seconds
-        self._buckets: deque[tuple[int, Counter[str]]] = deque(maxlen=seconds_max // bucket_seconds)
+        self._buckets: deque[tuple[int, Counter[str]]] = deque(maxlen=buckets_max)
 
     def add(self, now: float, key: str, count: int = 1) -> None:
         bucket = int(now // self._bucket_seconds)
         if not self._buckets or self._buckets[-1][0] != bucket:
             self._buckets.append((bucket, Counter()))
         self._buckets[-1][1][key] += count
+
+    @property
+    def begin(self) -> float:
+        """What came since then is all in it."""
+        is_full = len(self._buckets) == self._buckets.maxlen
+        return self._buckets[0][0] * self._bucket_seconds if is_full else -math.inf
 
     def since(self, moment: float) -> Counter[str]:
         """What came in the buckets that begin after a moment."""
@@ -117,10 +124,10 @@ class Board(Observer):
         self._started_wall_seconds = clock.wall_seconds()
         self._tables: dict[str, TableLine] = {}
         self._committed_seconds: dict[str, float] = {}
-        self._rows = Recent(1, RATE_SECONDS_MAX)
+        self._rows = Recent(1, RATE_BUCKETS_MAX)
         self._steps: deque[StepLine] = deque(maxlen=STEPS_MAX)
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES_MAX)
-        self._trouble_counts = Recent(_MINUTE_SECONDS, TROUBLE_SECONDS)
+        self._trouble_counts = Recent(_MINUTE_SECONDS, TROUBLE_SECONDS // _MINUTE_SECONDS)
         self._retrying = ""
         self._ended = ""
 
@@ -212,9 +219,9 @@ class Board(Observer):
 
     def _table_lines(self, status: DaemonStatus, now: float) -> tuple[TableLine, ...]:
         batch_seconds = status.batch_seconds / status.speed if status.speed else 0.0
-        span_seconds = min(max(RATE_SECONDS_MIN, 3 * batch_seconds), RATE_SECONDS_MAX)
+        span_seconds = max(RATE_SECONDS_MIN, 3 * batch_seconds)
         rows = self._rows.since(now - span_seconds)
-        elapsed_seconds = max(1.0, min(span_seconds, now - self._started_seconds))
+        elapsed_seconds = max(1.0, min(span_seconds, now - self._started_seconds, now - self._rows.begin))
         return tuple(
             replace(
                 line,

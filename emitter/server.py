@@ -74,10 +74,12 @@ def application(metrics: Metrics, health: Health, board: Board, *, version: str)
         "/api/status": show_status,
     }
     pages |= {path: _fixed(content, media_type) for path, (content, media_type) in page_files().items()}
-    return Starlette(
+    app = Starlette(
         routes=[Route(path, page, methods=["GET"]) for path, page in pages.items()],
         exception_handlers={HTTPException: show_error},
     )
+    app.router.redirect_slashes = False  # it would send people to whatever name the request gave
+    return app
 
 
 def _verdict(what: str, reason: str, note: str = "") -> Response:

@@ -231,25 +231,30 @@ function showGone() {
 
 // Asking
 
+// The status, or null where there is no answer.
+async function ask() {
+  try {
+    const response = await fetch("/api/status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
 async function poll() {
   clearTimeout(timer);
   if (document.hidden) return; // and go on when somebody looks again
-  let wait = RETRY_MS;
-  try {
-    const response = await fetch("/api/status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    const status = await response.json();
-    if (version && version !== status.version) location.reload(); // another release came in its place
-    version = status.version;
-    lastAnswer = status.wall_time;
-    showStatus(status);
-    wait = POLL_MS - (Date.now() % POLL_MS); // in step with the clock that is shown
-  } catch (error) {
-    console.debug(error);
-    showGone();
-  }
+  const status = await ask();
   clearTimeout(timer);
-  timer = setTimeout(poll, wait);
+  timer = setTimeout(poll, status ? POLL_MS - (Date.now() % POLL_MS) : RETRY_MS); // in step with the clock that is shown
+  if (status === null) {
+    showGone();
+    return;
+  }
+  if (version && version !== status.version) location.reload(); // another release came in its place
+  version = status.version;
+  lastAnswer = status.wall_time;
+  showStatus(status);
 }
 
 document.addEventListener("visibilitychange", poll);

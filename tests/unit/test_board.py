@@ -59,6 +59,20 @@ class BoardTest(unittest.TestCase):
         self.clock.advance(2.0)
         self.assertEqual(self.line().rows_per_second, 0.0)
 
+    def test_a_rate_of_long_batches_is_right_too(self) -> None:
+        self.status = replace(STATUS, batch_seconds=7200)  # an hour each
+        for _ in range(4):
+            self.clock.advance(3600.0)
+            self.board.committed(commit("orders", 3600))
+        self.assertEqual(self.line().rows_per_second, 1.0)
+
+    def test_a_rate_is_right_where_more_happened_than_is_kept(self) -> None:
+        self.status = replace(STATUS, batch_seconds=7200)
+        for _ in range(2000):
+            self.clock.advance(1.0)
+            self.board.committed(commit("orders", 50))
+        self.assertAlmostEqual(self.line().rows_per_second, 50.0, delta=0.1)
+
     def test_at_speed_max_nothing_is_asked_for(self) -> None:
         self.status = replace(STATUS, speed=None)
         self.assertIsNone(self.line().target_rows_per_second)
@@ -137,7 +151,7 @@ class BoardTest(unittest.TestCase):
 
 class RecentTest(unittest.TestCase):
     def test_it_keeps_so_many_buckets(self) -> None:
-        recent = Recent(60, 3600)
+        recent = Recent(60, 60)
         for second in range(0, 100_000, 7):
             recent.add(float(second), "a")
         self.assertLessEqual(len(recent._buckets), 60)

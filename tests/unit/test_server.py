@@ -95,7 +95,7 @@ class ServerTest(unittest.TestCase):
                 self.assertEqual(response.status, 200)
                 self.assertTrue(response.headers["content-type"].startswith(kind))
                 self.assertTrue(body)
-        for path in ("/index.html", "/../server.py", "/page/page.js", "//page.js/"):
+        for path in ("/index.html", "/../server.py", "/page/page.js", "//page.js", "/livez/"):
             self.assertEqual(self.ask(path)[0].status, 404, path)
 
     def test_every_answer_forbids_what_browsers_could_do_with_it(self) -> None:
