@@ -23,8 +23,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.end_to_end.system_prometheus import PROJECT, free_port
 from tests.support.browser import TIMEOUT_MS, Watch, chromium
+from tests.support.child import REPOSITORY
+from tests.support.prometheus import free_port
 
 CANARY = "querycanary"
 CONFIG = """
@@ -86,7 +87,7 @@ class Run:
     def start(self) -> None:
         command = [sys.executable, "-m", "emitter", "run", "-c", str(self.folder / "emitter.yaml")]
         with (self.folder / "emitter.log").open("a", encoding="utf-8") as log:
-            self.process = subprocess.Popen(command, stderr=log, cwd=PROJECT)
+            self.process = subprocess.Popen(command, stderr=log, cwd=REPOSITORY)
         deadline = time.monotonic() + TIMEOUT_MS / 1000
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -194,6 +194,18 @@ class StatusTest(DaemonCase):
             rates = dict(daemon.status().curve.points)
         self.assertGreater(rates[12 * 3600], 5 * dict(second.points)[12 * 3600])
 
+    def test_the_curve_follows_what_another_shard_changes(self):
+        with shop_daemon(self.config(shard__count=2), until=4000) as first:
+            while first.status().reached_slot < ORIGIN + 180:
+                first.step()
+            before = dict(first.status().curve.points)
+            with shop_daemon(self.config(shard__count=2, shard__index=1, ecommerce__orders_per_second=5)):
+                pass
+            finish(first)
+            after = dict(first.status().curve.points)
+        self.assertEqual(after[0], before[0])
+        self.assertGreater(after[12 * 3600], 5 * before[12 * 3600])
+
     def test_what_watches_is_told_in_order(self):
         told: list[Any] = []
 
