@@ -70,6 +70,8 @@ class Health(Observer):
         batch_seconds = status.batch_seconds / status.speed if status.speed else 0.0
         limit_seconds = max(READY_SECONDS_MIN, READY_BATCHES * batch_seconds)
         age_seconds = self._clock.monotonic_seconds() - self._finished_seconds
+        if status.speed:  # before that nothing was due: the slices of a new shard count may begin minutes ahead
+            age_seconds = min(age_seconds, (status.lag_seconds - status.batch_seconds) / status.speed)
         if age_seconds <= limit_seconds:
             return ""
         return f"no step has finished for {age_seconds:.0f} s, {limit_seconds:.0f} s are allowed{self._trouble}"

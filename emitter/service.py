@@ -41,12 +41,6 @@ def run(
     supervisor = Supervisor(os.environ, clock)
     observer = Observers(metrics, health, board, supervisor)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
-    daemon.take()  # first: who starts a slice twice is to hear that, and not that the port is taken
-    app = application(metrics, health, board, version=version)
-    server = Server(app, config.server.host, config.server.port)
-    console = terminal() if live and config.log.format == "auto" else None
-    view = LiveView(board, console, url=server.url) if console else None
-    observer.add(logs.LogLines(is_watched=view is not None))
     stop, reload_asked = threading.Event(), threading.Event()
 
     def on_stop() -> None:
@@ -70,10 +64,14 @@ def run(
             observer.reloaded(changes.safe, changes.refused)
 
     with ExitStack() as stack:
+        # First, as storage may take long, and a container's first process does not end by a signal without a handler.
         stack.enter_context(Signals(on_stop=on_stop, on_reload=reload_asked.set))
-        stack.enter_context(server)
-        if view:
-            stack.enter_context(view)
+        daemon.take()  # ahead of the port: who starts a slice twice is to hear that, and not that the port is taken
+        app = application(metrics, health, board, version=version)
+        server = stack.enter_context(Server(app, config.server.host, config.server.port))
+        console = terminal() if live and config.log.format == "auto" else None
+        view = stack.enter_context(LiveView(board, console, url=server.url)) if console else None
+        observer.add(logs.LogLines(is_watched=view is not None))
         logs.log("info", "serve", url=server.url)
         try:
             with daemon:

@@ -393,6 +393,22 @@ class ProcessTest(unittest.TestCase):
         self.assertIn("generate", drawn)
         self.assertIn("100%", drawn)
 
+    def test_a_signal_that_comes_while_storage_is_asked_for_the_run_ends_it_in_0(self) -> None:
+        program = (
+            "import os, signal\n"
+            "from emitter.cli import main\n"
+            "from emitter.daemon import Daemon\n"
+            "def take(self, take=Daemon.take):\n"
+            "    os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    take(self)\n"
+            "Daemon.take = take\n"
+            "main()\n"
+        )
+        command = [sys.executable, "-c", program, "run", "--no-live", "-c", self.config]
+        ended = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True, timeout=60)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertEqual(json.loads(ended.stderr.splitlines()[-1])["reason"], "signal")
+
     def test_a_second_signal_ends_at_once_whatever_the_main_thread_does(self) -> None:
         program = (
             "import threading\n"

@@ -38,7 +38,7 @@ class HealthTest(unittest.TestCase):
         self.assertEqual(self.health.why_not_ready(), "no step has finished for 31 s, 30 s are allowed")
 
     def test_large_batches_have_three_times_their_length_in_real_time(self) -> None:
-        self.status = replace(BEHIND, batch_seconds=3600, lag_seconds=3600.0)
+        self.status = replace(BEHIND, batch_seconds=3600, lag_seconds=86_400.0)
         self.health.started(self.status)
         self.clock.advance(5400.0)
         self.assertEqual(self.health.why_not_ready(), "")
@@ -50,6 +50,13 @@ class HealthTest(unittest.TestCase):
         self.health.started(self.status)
         self.clock.advance(86_400.0)
         self.assertEqual(self.health.why_not_ready(), "")
+
+    def test_what_has_not_been_due_for_long_may_still_take_its_time(self) -> None:
+        self.health.started(STATUS)
+        self.clock.advance(86_400.0)
+        for seconds_due, ready in ((0.0, True), (30.0, True), (31.0, False)):
+            self.status = replace(STATUS, lag_seconds=10.0 + 2 * seconds_due)
+            self.assertEqual(not self.health.why_not_ready(), ready)
 
     def test_at_speed_max_something_is_always_due(self) -> None:
         self.status = replace(STATUS, speed=None, lag_seconds=0.0)
