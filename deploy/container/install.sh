@@ -37,6 +37,9 @@ project() {
     uv=$(scripts/bootstrap.sh uv)
     "$uv" build --quiet --offline --wheel --out-dir /tmp/wheel # by the build backend that is inside uv
     "$uv" pip install --quiet --offline --no-deps --python /opt/emitter --prefix /project /tmp/wheel/*.whl
+    # uv notes when it was installed, and in a list of files the hash of that note: the only bytes that would differ.
+    rm /project/lib/python3.*/site-packages/emitter-*.dist-info/uv_cache.json
+    sed -i /uv_cache.json/d /project/lib/python3.*/site-packages/emitter-*.dist-info/RECORD
     compiled /project
 }
 

@@ -42,6 +42,7 @@ CONFINED = (
     *("--cap-drop=ALL", "--security-opt=no-new-privileges"),
 )
 SMALL = ("clock.start=2026-01-01", "clock.speed=max", "ecommerce.customers=100", "ecommerce.products=50")
+AS_RELEASED = ("--build-arg=REVISION=c0ffee", "--timestamp=1767225600")
 PASSWORD = "not-to-be-seen-81d7"
 
 
@@ -97,6 +98,9 @@ class IndexPage(BaseHTTPRequestHandler):
 
 class ImageTest(unittest.TestCase):
     podman: Podman
+    index: Index
+    build_parquet: list[str]
+    commands: list[list[str]]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -106,12 +110,12 @@ class ImageTest(unittest.TestCase):
         cls.podman = Podman()
         cls.addClassCleanup(cls.podman.close)
         cls.podman.make_base()
-        build_all, build_parquet, *cls.commands = readme_commands()
+        build_all, cls.build_parquet, *cls.commands = readme_commands()
         cls.build(build_all)
         with Index() as cls.index:
             url = cls.podman.folder / "index"
             url.write_text(cls.index.url, "utf-8")
-            cls.build(build_parquet, "--build-arg=REVISION=c0ffee", f"--secret=id=index,src={url}")
+            cls.build(cls.build_parquet, *AS_RELEASED, f"--secret=id=index,src={url}")
             cls.index.shutdown()
 
     @classmethod
@@ -270,6 +274,13 @@ class ImageTest(unittest.TestCase):
         self.assertTrue(Path(layers[0], "opt/emitter").is_dir())
         found = subprocess.run(["grep", "-rlF", PASSWORD, *layers], check=False, capture_output=True, text=True)
         self.assertEqual((found.stdout, found.stderr), ("", ""))
+
+    def test_built_again_it_is_the_same_byte_by_byte(self) -> None:
+        """Also without that index: nothing of it is inside."""
+        first = self.podman.inspect("emitter:parquet")["Digest"]
+        again = [word.replace("emitter:parquet", "emitter:again") for word in self.build_parquet]
+        self.build(again, *AS_RELEASED)
+        self.assertEqual(self.podman.inspect("emitter:again")["Digest"], first)
 
     def test_a_package_with_another_hash_is_refused(self) -> None:
         context = self.podman.folder / "context"
