@@ -8,7 +8,7 @@ const DAY_SECONDS = 86400;
 const KINDS = { // [of one, of all]
   conflict: ["Another writer came first: looked again", "conflicts"],
   unknown: ["The reply to a commit was lost: read back what became of it", "unknown commits"],
-  deduplicated: ["A commit had landed already: not done twice", "commits not done twice"],
+  deduplicated: ["A commit had landed already: not done twice", "commits that had landed"],
   error: ["A commit failed", "failed commits"],
   retry: ["An attempt failed", "failed attempts"],
   stop: ["The daemon gave up", "ends"],
@@ -74,9 +74,10 @@ function showState(kind, text, message = "") {
 }
 
 function showHead(status) {
-  if (!status.ready) {
-    showState("broken", status.reason === "starting" ? "Starting" : "Not ready", status.retrying || status.reason);
-    if (status.reason === "starting") document.body.className = "is-waiting";
+  if (status.reason === "starting") {
+    showState("waiting", "Starting", "Taking the lock, reading the journal, recovering.");
+  } else if (!status.ready) {
+    showState("broken", "Not ready", status.retrying || status.reason);
   } else if (status.retrying) {
     showState("waiting", "Retrying", status.retrying);
   } else if (status.reason) {
@@ -99,7 +100,7 @@ function showNumbers(status) {
   show("rate", rateText(status.rows_per_second));
   const target = status.target_rows_per_second;
   show("rate-more", target === null ? "no limit asked for" : `asked for: ${rateText(target)}`);
-  document.body.classList.toggle("is-behind", status.ready && Boolean(status.reason));
+  document.body.classList.toggle("is-behind", Boolean(status.reason));
   const isOnTime = !status.reason && status.lag_seconds <= 2 * status.batch_seconds; // a batch is made once it is over
   show("lag", isOnTime ? "on time" : durationText(status.lag_seconds));
   const step = status.last_step;

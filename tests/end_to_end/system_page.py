@@ -30,7 +30,7 @@ from tests.support.prometheus import free_port
 CANARY = "querycanary"
 CONFIG = """
 clock: {{start: 2026-01-01T09:00:00Z, speed: 60, batch_seconds: 60, on_restart: catch_up, batch_rows_max: 2000}}
-output: {{uri: "file://{folder}/shop?canary={canary}"}}
+output: {{uri: "file://{folder}/shop<i>?canary={canary}"}}
 server: {{port: {port}}}
 ecommerce: {{customers: 100, products: 50, orders_per_second: 5}}
 """
@@ -120,7 +120,7 @@ class Run:
 
     def sleep_through(self, seconds: float) -> None:
         """As if the machine had been off for so long. Only while nothing runs."""
-        path = self.folder / "shop/_emitter/anchor.json"
+        path = self.folder / "shop<i>/_emitter/anchor.json"
         anchor = json.loads(path.read_text("utf-8"))
         path.write_text(json.dumps({**anchor, "wall_seconds": anchor["wall_seconds"] - seconds}), encoding="utf-8")
 
@@ -218,9 +218,9 @@ class LookingTest(PageCase):
         self.wait_for_change(page, "#wall")
         self.assertGreater(len(watch.urls), asked)
 
-    def test_it_tells_no_query_of_the_output(self) -> None:
+    def test_it_tells_the_output_as_text_without_its_query(self) -> None:
         page, _ = self.open()
-        expect(page.locator("#what")).to_have_text(f"ecommerce as parquet into file://{self.run_.folder}/shop?***")
+        expect(page.locator("#what")).to_have_text(f"ecommerce as parquet into file://{self.run_.folder}/shop<i>?***")
         for path in ("/", "/api/status", "/metrics", "/readyz"):
             with urllib.request.urlopen(self.run_.url + path, timeout=10) as response:
                 self.assertNotIn(CANARY, response.read().decode())
@@ -248,7 +248,7 @@ class TroubleTest(PageCase):
         page, watch = self.open()
         expect(page.get_by_role("status")).to_have_text("Running")
         self.wait_for_change(page, ORDERS)
-        orders = self.run_.folder / "shop/orders"
+        orders = self.run_.folder / "shop<i>/orders"
         with self.run_.frozen():
             orders.rename(orders.with_name("elsewhere"))
             orders.touch()
