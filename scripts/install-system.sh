@@ -1,11 +1,12 @@
 #!/bin/sh
 # Install what `make test-system` runs against: Prometheus, whose package brings promtool, a browser, and what builds and
-# runs the image.
+# runs the image, or boots a machine.
 # As root on Debian it does so itself; elsewhere it says what to install and exits 1.
 set -eu
 
-commands="prometheus promtool chromium podman runc debootstrap"
-packages="prometheus chromium podman runc containernetworking-plugins debootstrap debian-archive-keyring"
+commands="prometheus promtool chromium podman runc debootstrap systemd-nspawn"
+packages="prometheus chromium podman runc containernetworking-plugins debootstrap debian-archive-keyring \
+    systemd-container"
 
 missing=""
 for command in $commands; do
