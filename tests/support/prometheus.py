@@ -19,10 +19,10 @@ from typing import Any
 
 PROJECT = Path(__file__).parents[2]
 RULES = PROJECT / "deploy" / "prometheus" / "emitter.rules.yml"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 CONFIG = """
 clock: {{start: 2026-01-01, speed: 600, batch_seconds: 60}}
-output: {{uri: {folder}/shop}}
+output: {{uri: {folder}/shop, retry_attempts_max: 100, retry_wait_seconds_max: 2}}
 server: {{port: 0}}
 ecommerce: {{customers: 100, products: 50, orders_per_second: 5}}
 """
@@ -43,6 +43,12 @@ def free_port() -> int:
 
 class PrometheusCase(unittest.TestCase):
     """Each test begins with a daemon at `target`, and a Prometheus whose API is at `api`."""
+
+    exit_code: int | None = None  # of the daemon, while a test polls: None where it must not end
+
+    def rules(self) -> str:
+        """The alerts to evaluate."""
+        return RULES.read_text("utf-8")
 
     def setUp(self) -> None:
         for binary in ("prometheus", "promtool"):
@@ -78,8 +84,9 @@ class PrometheusCase(unittest.TestCase):
 
     def start_prometheus(self) -> str:
         address = f"127.0.0.1:{free_port()}"
-        config = self.folder / "prometheus.yml"
-        config.write_text(PROMETHEUS.format(target=self.target, rules=RULES), encoding="utf-8")
+        config, rules = self.folder / "prometheus.yml", self.folder / "emitter.rules.yml"
+        config.write_text(PROMETHEUS.format(target=self.target, rules=rules), encoding="utf-8")
+        rules.write_text(self.rules(), encoding="utf-8")
         self.start(
             "prometheus",
             f"--config.file={config}",
@@ -105,7 +112,7 @@ class PrometheusCase(unittest.TestCase):
         while time.monotonic() < deadline:
             if found := look():
                 return found
-            self.assertIsNone(self.emitter.poll(), "the daemon has ended")
+            self.assertEqual(self.emitter.poll(), self.exit_code, "the daemon has ended")
             time.sleep(0.2)
         return self.fail(f"in {PATIENCE_SECONDS} s there was no {what}")
 
