@@ -19,7 +19,7 @@ def load_anchor(storage: Storage) -> Anchor | None:
         return None
     try:
         return Anchor.from_json(json.loads(data))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DamagedStateError(
             f"{PATH} cannot be understood ({error})",
             hint="delete it: simulated time then goes on from what the tables hold, and no row is lost",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -15,13 +16,17 @@ import typer
 from typer.core import TyperGroup
 
 from emitter import __version__
-from emitter.errors import EmitterError, MissingExtraError, UsageError
+from emitter.errors import EmitterError, MissingExtraError, UsageError, conceal, redacted
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
 
 EXIT_DIFFERENCE = 1
 INTERNAL_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+_SECRET_VARIABLES = (
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"),
+    *(f"PYICEBERG_CATALOG__EMITTER__{name}" for name in ("TOKEN", "CREDENTIAL")),
+)
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")]
 Sets = Annotated[
@@ -73,10 +78,12 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point of the command `emitter`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # memory holds secrets
+    conceal(*(value for name, value in os.environ.items() if name.startswith(_SECRET_VARIABLES)))
     try:
         app()
     except Exception:  # noqa: BLE001 (a fault of ours is told as such, not by a code that means something else)
-        traceback.print_exc()
+        typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
         typer.echo("This is a fault in emitter, not in what you asked for. No row is lost: start it again.", err=True)
         sys.exit(INTERNAL_EXIT_CODE)
 

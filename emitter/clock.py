@@ -117,8 +117,8 @@ class Anchor:
     def from_json(cls, value: Any) -> Anchor:
         """Raises KeyError, TypeError or ValueError for anything but what `to_json` made."""
         anchor = cls(float(value["slot"]), float(value["wall_seconds"]), float(value["speed"]))
-        if not (all(map(math.isfinite, asdict(anchor).values())) and anchor.speed > 0):
-            raise ValueError(f"no time goes on from {value}")
+        if not (0 <= anchor.slot <= SLOT_END and math.isfinite(anchor.wall_seconds) and 0 < anchor.speed < math.inf):
+            raise ValueError(f"no time goes on from {value!r:.80}")
         return anchor
 
 

@@ -137,7 +137,9 @@ class OutputConfig:
         str,
         text(
             "a folder such as ./data/shop, or a URI such as file:///data/shop or s3://bucket/shop",
-            r"file:///.{1,4000}|s3://[A-Za-z0-9._-]{3,63}(/[A-Za-z0-9._=-]+)*/?|(?![\w+.-]{2,}:).{1,4000}",
+            # Some library takes ? and # for the end of a path, and . and .. in a key for a step, out of the bucket too.
+            r"file:///[^?#]{1,4000}|s3://[A-Za-z0-9._-]{3,63}(/(?!\.\.?(/|$))[A-Za-z0-9._=-]+)*/?"
+            r"|(?![\w+.-]{2,}:).{1,4000}",
         ),
         Field(description="The folder of the output: a path from the working directory, a file:// or an s3:// URI."),
     ]

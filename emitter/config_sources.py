@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emitter.errors import Fault, redacted
+from emitter.errors import Fault, without_passwords
 from emitter.settings import SECRET_HINT, joined, looks_secret, nearest, shown
 from emitter.yaml_text import NotPlainYamlError, read_document, read_value
 
@@ -66,6 +66,7 @@ def read_sources(path: Path | None, sets: Sequence[str], environ: Mapping[str, s
         match = _SET.fullmatch(flag)
         if match:
             _read_text(f"--set {match[1]}", match[1], match[2], f"--set {match[1]}", sources)
+            sources.faults += _passwords(joined("", match[1]), match[2])  # a process's flags are no secret
         else:
             allowed = "KEY=VALUE, such as --set clock.speed=60"
             sources.faults.append(Fault("--set", shown(flag, flag), allowed))
@@ -128,7 +129,7 @@ def _file_text(path: Path, faults: list[Fault]) -> str | None:
 def _passwords(path: str, value: Any) -> list[Fault]:
     if isinstance(value, dict):
         return [fault for name, inner in value.items() for fault in _passwords(joined(path, name), inner)]
-    if isinstance(value, str) and redacted(value) != value:
+    if isinstance(value, str) and without_passwords(value) != value:
         variable = ENVIRONMENT_PREFIX + path.upper().replace(".", "__")
         hint = f"secrets come from the environment: put the whole value into {variable}"
         return [Fault(path, "a value that is not shown", "a value without a password", hint)]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated
+from urllib.parse import unquote
 
 from pydantic import Field
 
+from emitter.errors import conceal
 from emitter.rules import optional, text, yes_or_no
+
+ENDPOINT_ALLOWED = "a URL such as http://127.0.0.1:9000, without a user or a query"
+ENDPOINT_PATTERN = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
+_PASSWORD = re.compile(r"://[^:/@]*:(.*)@|[?&](?:ssl)?password=([^&]+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +23,7 @@ class S3Config:
 
     endpoint_url: Annotated[
         str | None,
-        optional(text("a URL such as http://127.0.0.1:9000, without a user", r"https?://[^\s/@]+(/[^\s@]*)?")),
+        optional(text(ENDPOINT_ALLOWED, ENDPOINT_PATTERN)),
         Field(description="The URL of an S3-compatible server; not given: AWS."),
     ] = None
     region: Annotated[
@@ -63,3 +70,8 @@ class CatalogConfig:
         optional(text("a name of letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]{0,127}")),
         Field(description="The namespace or schema that the tables are in."),
     ] = None
+
+    def __post_init__(self) -> None:
+        """From now on the password shows nowhere, however a library quotes it."""
+        for user, parameter in _PASSWORD.findall(self.uri or ""):
+            conceal(user or parameter, unquote(user or parameter))

@@ -29,15 +29,40 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 _URI_USER = re.compile(r"://(?:[^\s:/@]*:\S*|[^\s/@]+)@")
 _URI_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*")
-_KEY_VALUE = re.compile(r"(?i)((?:password|passwd|pwd|secret|token|access_key\w*|credential\w*)\s*=\s*)[^\s&;,]+")
+_KEY_VALUE = re.compile(
+    r"(?i)((?:password|passwd|pwd|secret|token|access_key\w*|credential\w*)\s*=\s*)"
+    r"(?:'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|[^\s&]+)"
+)
+_TEXT_LENGTH_MAX = 10_000  # what a server or a file has said may be of any length
+_FAULTS_SHOWN_MAX = 20
+_SECRETS_MAX = 64
+_SECRET_LENGTH_MIN = 8  # a shorter one may be a word of any text
+_secrets: dict[str, None] = {}  # in the order they came: those of hours ago have expired
+
+
+def conceal(*secrets: str | None) -> None:
+    """From now on show none of these in any text. For what patterns can't tell: a library may quote a secret bare."""
+    for secret in secrets:
+        if secret and len(secret) >= _SECRET_LENGTH_MIN:
+            _secrets[secret] = _secrets[quote(secret, safe="")] = None
+    for oldest in list(_secrets)[:-_SECRETS_MAX]:
+        _secrets.pop(oldest, None)
+
+
+def without_passwords(text: str) -> str:
+    """`text` without the user part of URIs and without the values of `password=...` and its like."""
+    return _KEY_VALUE.sub(r"\1***", _URI_USER.sub("://***@", text))
 
 
 def redacted(text: str) -> str:
-    """`text` without the user part of URIs and without the values of `password=...` and its like."""
-    return _KEY_VALUE.sub(r"\1***", _URI_USER.sub("://***@", text))
+    """`text` without what looks like a password, and without the secrets that are known."""
+    for secret in tuple(_secrets):
+        text = text.replace(secret, "***")
+    return without_passwords(text)
 
 
 def publishable(text: str) -> str:
@@ -52,8 +77,8 @@ class EmitterError(Exception):
 
     def __init__(self, problem: str, *, hint: str) -> None:
         """`problem`: what was tried, on what, and what happened. `hint`: what the reader can do now."""
-        self.problem = redacted(problem)
-        self.hint = redacted(hint)
+        self.problem = _harmless(redacted(problem))
+        self.hint = _harmless(redacted(hint))
         super().__init__(self.problem)
         self.add_note(f"Try: {self.hint}")  # so that a plain traceback shows the way out too
 
@@ -100,8 +125,9 @@ class ConfigurationError(EmitterError):
         """`faults`: at least one, in the order of the configuration."""
         self.faults = tuple(faults)
         count = "a fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        lines = "".join(f"\n  {fault}" for fault in self.faults)
-        super().__init__(f"the configuration has {count}:{lines}", hint=hint)
+        lines = "".join(f"\n  {fault}" for fault in self.faults[:_FAULTS_SHOWN_MAX])
+        more = f"\n  and {len(self.faults) - _FAULTS_SHOWN_MAX} more" if len(self.faults) > _FAULTS_SHOWN_MAX else ""
+        super().__init__(f"the configuration has {count}:{lines}{more}", hint=hint)
 
 
 class UsageError(EmitterError):
@@ -222,6 +248,12 @@ class CommitUnknownError(EmitterError):
     """The reply to a commit was lost: it may have landed. Read the progress back before anything else."""
 
     exit_code: ClassVar[int] = 4
+
+
+def _harmless(text: str) -> str:
+    """Not too long, and nothing that a terminal would obey."""
+    short = text if len(text) <= _TEXT_LENGTH_MAX else f"{text[:_TEXT_LENGTH_MAX]}..."
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in short)
 
 
 def _reason(cause: BaseException | str) -> str:

@@ -119,7 +119,7 @@ def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
                 problem = "; ".join(map(str, error.faults))
         if unknown := set(epoch.inputs.tables) - set(generator.tables()):
             problem = f"there are no tables {', '.join(sorted(map(str, unknown)))}"
-        if epoch.inputs.shard_count < 1 or not epoch.inputs.tables:
+        if not 1 <= epoch.inputs.shard_count <= 1024 or not epoch.inputs.tables:
             problem = f"{epoch.inputs.shard_count} shards, tables {epoch.inputs.tables}"
         if problem:
             raise DamagedStateError(

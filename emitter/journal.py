@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from emitter.clock import parse_time, slot_of, text_of
+from emitter.clock import SLOT_END, parse_time, slot_of, text_of
 from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageNotFoundError
 from emitter.model import Epoch, Inputs, Slice
 from emitter.storage import Storage
@@ -204,25 +204,35 @@ class Journal:
     def _apply(self, number: int, entry: Mapping[str, Any]) -> None:
         try:
             if entry["kind"] == "seal":
-                self.sealed_slot = max(self.sealed_slot, int(entry["to_slot"]))
+                self.sealed_slot = max(self.sealed_slot, _slot(entry["to_slot"]))
                 return
             if entry["kind"] != "change":
                 raise ValueError(f"its kind is {entry['kind']!r}")
-            raw, from_slot = entry["inputs"], int(entry["from_slot"])
+            raw, from_slot = entry["inputs"], _slot(entry["from_slot"])
             inputs = Inputs(dict(raw["options"]), int(raw["shard_count"]), tuple(raw["tables"]))
+            if not all(isinstance(table, str) for table in inputs.tables):
+                raise TypeError("a table without a name")
             revision = entry.get("revision", self.revision)
             if revision is not None:
                 self.revision = int(revision)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _damaged(number, f"it cannot be understood ({error})") from error
         if from_slot < self.sealed_slot:
             raise _damaged(number, "it changes what was sealed before it")
+        if not self.epochs and from_slot > self.origin_slot:
+            raise _damaged(number, "nothing says what is in force before it")
         if inputs == self.latest_inputs:
             return
         self.epochs = (*(epoch for epoch in self.epochs if epoch.from_slot < from_slot), Epoch(from_slot, inputs))
 
     def _busy(self) -> DamagedStateError:
         return _damaged(self._next_number, f"others came first {APPEND_ATTEMPTS_MAX} times")
+
+
+def _slot(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= SLOT_END:
+        raise ValueError(f"{value!r:.40} is no slot")
+    return value
 
 
 def _inputs_json(inputs: Inputs) -> dict[str, Any]:
@@ -250,7 +260,7 @@ def _read_entry(storage: Storage, number: int) -> dict[str, Any] | None:
         return None
     try:
         entry = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(number, "it is not JSON") from error
     if not isinstance(entry, dict):
         raise _damaged(number, "it is not a JSON object")

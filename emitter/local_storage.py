@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
 from emitter.storage import Entry, Storage, moved
@@ -176,7 +176,7 @@ class LocalStorage(Storage):
         with suppress(FileNotFoundError):
             if _held.get(_key(os.stat(target))) == os.getpid():
                 raise _locked(target, f"{os.getpid()} (this very one)")
-        descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -299,13 +299,10 @@ def _upwards(folder: str) -> Iterator[str]:
 
 
 def _local_path(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if "://" not in uri:
-        path = uri
-    elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        path = unquote(parts.path)
-    else:
-        raise UsageError(f"{uri} is not on a local disk", hint="give a path, or a URI like file:///data/shop")
+    is_uri = uri.startswith(("file:///", "file://localhost/"))
+    path = unquote(uri.removeprefix("file://").removeprefix("localhost")) if is_uri else uri
+    if ("://" in uri and not is_uri) or "\0" in path:
+        raise UsageError(f"{uri!r} is not on a local disk", hint="give a path, or a URI like file:///data/shop")
     return Path(path).absolute()
 
 

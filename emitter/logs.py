@@ -188,13 +188,11 @@ def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
     if isinstance(value, Mapping):
         return {key: _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
-    return value
+    return value if value is None or isinstance(value, bool | int | float) else redacted(str(value))
 
 
 def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -206,7 +204,7 @@ def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 _JSON: list[Processor] = [
     structlog.processors.EventRenamer("action"),
     _in_order,
-    structlog.processors.JSONRenderer(default=str),
+    structlog.processors.JSONRenderer(),
 ]
 
 

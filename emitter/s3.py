@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from emitter.connections import S3Config
-from emitter.errors import ConfigurationError, Fault, MissingExtraError, StorageError
+from emitter.connections import ENDPOINT_ALLOWED, ENDPOINT_PATTERN, S3Config
+from emitter.errors import ConfigurationError, Fault, MissingExtraError, StorageError, conceal
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
@@ -76,6 +77,7 @@ class S3Access:
                     self._credentials = self._find_credentials()
                 found = self._credentials
             frozen: ReadOnlyCredentials = found.get_frozen_credentials()
+            conceal(frozen.secret_key, frozen.token)
             return frozen
         # botocore raises a RuntimeError where what it was given anew has expired already. Only the kind of error is
         # told: its text may be what a credential process has printed.
@@ -179,6 +181,11 @@ class S3Access:
         """As the AWS tools look for it, so that every library is told the same."""
         environ = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         found: str | None = environ or self._session.get_scoped_config().get("endpoint_url")
+        if found and not re.fullmatch(ENDPOINT_PATTERN, found):
+            hint = "it comes from AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the AWS profile"
+            raise ConfigurationError(
+                [Fault("output.s3.endpoint_url", "a value that is not shown", ENDPOINT_ALLOWED, hint)]
+            )
         return found
 
     def _region_of_chain(self) -> str:

@@ -110,7 +110,7 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            log_level="error",  # whoever reaches the port could otherwise fill the log
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -143,7 +143,13 @@ class _OneRequest(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(CONNECTION_SECONDS_MAX, transport.abort)
+        self._end = self.loop.call_later(CONNECTION_SECONDS_MAX, transport.abort)
+        if len(self.connections) > 2 * CONNECTIONS_MAX:  # who is silent cannot be told 503, and costs a descriptor
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from emitter.errors import ConfigurationError, Fault, redacted
+from emitter.errors import ConfigurationError, Fault, publishable
 from emitter.rules import Rule, one_of
 
 _TEXT_LENGTH_MAX = 80  # of a value or a name shown in a fault
@@ -149,7 +149,7 @@ def joined(path: str, name: object) -> str:
 
 def shown(path: str, value: Any) -> str:
     """A value for a fault: short, printable, and hidden where the name tells of a secret."""
-    return "a value that is not shown" if looks_secret(path) else shortened(redacted(_quoted(value)))
+    return "a value that is not shown" if looks_secret(path) else shortened(publishable(_quoted(value)))
 
 
 def shortened(long_text: str) -> str:

@@ -104,6 +104,9 @@ class DuckLakeWriter(RegisteringWriter):
             raise ConfigurationError(
                 [Fault("output.uri", self._root, "no folder like year=2026: DuckLake takes it for the partition")]
             )
+        # DuckLake fills such brackets in its own SQL ({METADATA_CATALOG}), and takes \ for the end of a folder's name.
+        if set("{}\\") & set(self._root):
+            raise ConfigurationError([Fault("output.uri", repr(self._root), "a name without {, } and \\")])
 
     def check(self) -> None:
         super().check()

@@ -136,7 +136,7 @@ def inlined_names(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]
     """What DuckDB calls the files of a table's rows that are in the catalogue itself, if there are any."""
     counts = f"SELECT count(*) FROM {CATALOG}.{{}} WHERE end_snapshot IS NULL"
     names = _inlined_tables(cursor, table_id)
-    return [name for name in names if cursor.execute(counts.format(name)).fetchone() != (0,)]
+    return [name for name in names if cursor.execute(counts.format(identifier(name))).fetchone() != (0,)]
 
 
 def _inlined_tables(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
@@ -237,7 +237,7 @@ def prune_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> None:
     name = _progress_name(slice)
     for known in tables(cursor, PROGRESS_SCHEMA, [name]).values():
         for inlined in _inlined_tables(cursor, known.table_id):
-            cursor.execute(f"DELETE FROM {CATALOG}.{inlined} WHERE end_snapshot IS NOT NULL")
+            cursor.execute(f"DELETE FROM {CATALOG}.{identifier(inlined)} WHERE end_snapshot IS NOT NULL")
 
 
 def _progress_name(slice: Slice) -> str:

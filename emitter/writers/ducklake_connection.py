@@ -306,6 +306,7 @@ class Lake:
     def _reason(self, error: duckdb.Error) -> str:
         """What DuckDB says, without the statements it repeats, on one line."""
         text = " ".join(_STATEMENT.sub(r"\1:", str(error)).split())
+        text = text.replace(self.place.metadata.removeprefix("postgres:"), "...")  # twice, before what went wrong
         if self.place.password:
             text = text.replace(self.place.password, "***")
         return text if len(text) <= _REASON_LENGTH_MAX else f"{text[: _REASON_LENGTH_MAX - 3]}..."

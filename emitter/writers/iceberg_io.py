@@ -61,7 +61,7 @@ class Place:
         """
         below = f"{_plain(self.location)}/"
         plain = _plain(location)
-        if not plain.startswith(below):
+        if not plain.startswith(below) or ".." in plain.split("/"):
             raise ForeignTableError(
                 f"the catalogue has a table of this name with {location}, which is not in {self.location}",
                 hint="set output.uri to where the tables are, or choose another output.catalog.namespace",

@@ -83,7 +83,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _AT_ONCE_MAX = 8
-_STAGING = "_staging"
 
 
 class ParquetWriter(TableWriter):
@@ -130,7 +129,9 @@ class ParquetWriter(TableWriter):
 
     def open(self, run_id: str, table: Table) -> None:
         self._objects.run_id, self._parents[table.name] = run_id, table.parents
-        own = frozenset({progress_objects.FOLDER, _STAGING})  # what a crash before the first commit leaves
+        own = frozenset(
+            {progress_objects.FOLDER, progress_objects.STAGING}
+        )  # what a crash before the first commit leaves
         if not self._objects.are_there(table.name):
             try:
                 parquet_folder.check_folder(self.storage, table, run_id, self.options, own)
@@ -302,7 +303,7 @@ WRITER = ParquetWriter
 
 
 def _staging(table: str, slice: Slice) -> str:
-    return f"{table}/{_STAGING}/{slice}"
+    return f"{table}/{progress_objects.STAGING}/{slice}"
 
 
 def _parent(path: str) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emitter.clock import text_of
+from emitter.clock import SLOT_END, text_of
 from emitter.errors import DamagedStateError, StorageNotFoundError
 from emitter.model import Slice, TableProgress
 from emitter.storage import Storage
 
 FOLDER = "_progress"
+STAGING = "_staging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,10 @@ def decode(data: bytes, path: str, slice: Slice) -> ProgressObject:
             str(value["run_id"]),
             slice,
             None if value["slot"] is None else _progress(value),
-            intent and Intent(_progress(intent), tuple(_move(move) for move in intent["moves"])),
+            intent and Intent(_progress(intent), tuple(_move(move, path, slice) for move in intent["moves"])),
             _holder(value.get("holder")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"it cannot be understood ({type(error).__name__}: {error})") from error
     if value.get("slice") != str(slice):
         raise _damaged(path, f"it is about slice {value.get('slice')}, as if it had been copied")
@@ -119,20 +120,32 @@ def _numbers(progress: TableProgress | None) -> dict[str, int | None]:
 
 
 def _progress(value: Mapping[str, Any]) -> TableProgress:
-    return TableProgress(*(_count(value[key]) for key in ("slot", "rows", "files", "bytes")))
+    slot, *counts = (_count(value[key]) for key in ("slot", "rows", "files", "bytes"))
+    if slot > SLOT_END:
+        raise ValueError(f"{slot} is no slot")
+    return TableProgress(slot, *counts)
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no count")
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r:.40} is no count")
     return value
 
 
-def _move(value: Any) -> tuple[str, str]:
+def _move(value: Any, path: str, slice: Slice) -> tuple[str, str]:
+    """A pair of paths, from where the slice's files are staged to somewhere in the table: recovery moves what these
+    say, so whoever may write a progress object must not reach beyond the table by it.
+    """
     staged, final = value
-    if not (isinstance(staged, str) and isinstance(final, str)):
-        raise ValueError(f"{value!r} is no pair of paths")
+    table = path.partition("/")[0]
+    if not (_is_below(f"{table}/{STAGING}/{slice}", staged) and _is_below(table, final)):
+        raise ValueError(f"{value!r} leads out of the table")
     return staged, final
+
+
+def _is_below(folder: str, path: Any) -> bool:
+    below = path.removeprefix(f"{folder}/") if isinstance(path, str) else path
+    return below != path and "\0" not in below and not {"", ".", ".."} & set(below.split("/"))
 
 
 def _holder(value: Any) -> str | None:

@@ -234,7 +234,7 @@ class WrongValues(ConfigTest):
             ("output.uri", "s3://user:word@bucket/shop", "'s3://***@bucket/shop'", folder),
             ("output.uri", "a\x00b", "'a\\x00b'", folder),
             ("output.compression", "zip", "'zip'", "one of: zstd, snappy, lz4, gzip, none"),
-            ("output.s3.endpoint_url", "x", "'x'", "a URL such as http://127.0.0.1:9000, without a user"),
+            ("output.s3.endpoint_url", "x", "'x'", "a URL such as http://127.0.0.1:9000, without a user or a query"),
             ("server.port", 65536, "65536", "a whole number from 0 to 65535"),
             ("server.host", "a b", "'a b'", "a host name or an IP address"),
             ("log.level", "loud", "'loud'", "one of: debug, info, warning, error"),
