@@ -10,12 +10,12 @@ import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args, override
 
 from emitter.clock import Clock
 from emitter.errors import EmitterError, publishable
-from emitter.model import LANDED, CommitReport, StepReport, Window
+from emitter.model import LANDED, CommitReport, StepReport, TableProgress, Window
 from emitter.observer import DaemonStatus, Observer
 
 RATE_SECONDS_MIN = 10  # a rate is a mean over so long, or over three batches
@@ -31,19 +31,23 @@ TroubleKind = Literal["conflict", "unknown", "deduplicated", "error", "retry", "
 
 
 @dataclass(frozen=True, slots=True)
+class LastCommit:
+    """A commit of this process that landed: what it took, and when it was done."""
+
+    seconds: float
+    monotonic_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TableLine:
-    """What this process did to a table. None: nothing yet."""
+    """How a table stands. None: nothing yet."""
 
     name: str
-    rows: int = 0
-    bytes: int = 0
-    files: int | None = None  # of this slice, those of earlier processes included
-    slot: int | None = None  # the last commit holds the rows before it
-    commit_seconds: float | None = None  # what the last commit took
-    committed_wall_seconds: float | None = None
-    committed_age_seconds: float | None = None
-    rows_per_second: float = 0.0  # real ones, as below
-    target_rows_per_second: float | None = None  # None: at speed max nothing is asked for
+    written: TableProgress | None  # what this shard has in it
+    last_commit: LastCommit | None
+    rows_per_second: float  # real ones, as below
+    target_rows_per_second: float | None  # None: at speed max nothing is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Picture:
     status: DaemonStatus | None  # None: not yet at work
     wall_seconds: float
     started_wall_seconds: float
+    monotonic_seconds: float
     running_seconds: float
     tables: tuple[TableLine, ...]
     steps: tuple[StepLine, ...]  # the newest first
@@ -122,8 +127,7 @@ class Board(Observer):
         self._status: Callable[[], DaemonStatus] | None = None
         self._started_seconds = clock.monotonic_seconds()
         self._started_wall_seconds = clock.wall_seconds()
-        self._tables: dict[str, TableLine] = {}
-        self._committed_seconds: dict[str, float] = {}
+        self._last_commits: dict[str, LastCommit] = {}
         self._rows = Recent(1, RATE_BUCKETS_MAX)
         self._steps: deque[StepLine] = deque(maxlen=STEPS_MAX)
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES_MAX)
@@ -138,7 +142,6 @@ class Board(Observer):
     @override
     def started(self, status: DaemonStatus) -> None:
         with self._lock:
-            self._tables = {table: self._tables.get(table, TableLine(table)) for table in status.tables}
             self._started_seconds = self._clock.monotonic_seconds()
             self._started_wall_seconds = self._clock.wall_seconds()
 
@@ -150,17 +153,7 @@ class Board(Observer):
                 self._note(report.outcome, report.table, "")
             if report.outcome not in LANDED:
                 return
-            line = self._tables.get(report.table, TableLine(report.table))
-            self._tables[report.table] = replace(
-                line,
-                rows=line.rows + report.rows,
-                bytes=line.bytes + report.bytes,
-                files=report.table_files,
-                slot=report.slot,
-                commit_seconds=report.seconds,
-                committed_wall_seconds=self._clock.wall_seconds(),
-            )
-            self._committed_seconds[report.table] = now
+            self._last_commits[report.table] = LastCommit(report.seconds, now, self._clock.wall_seconds())
             self._rows.add(now, report.table, report.rows)
 
     @override
@@ -208,6 +201,7 @@ class Board(Observer):
                 status=status,
                 wall_seconds=self._clock.wall_seconds(),
                 started_wall_seconds=self._started_wall_seconds,
+                monotonic_seconds=now,
                 running_seconds=now - self._started_seconds,
                 tables=self._table_lines(status, now) if status else (),
                 steps=tuple(self._steps),
@@ -223,13 +217,14 @@ class Board(Observer):
         rows = self._rows.since(now - span_seconds)
         elapsed_seconds = max(1.0, min(span_seconds, now - self._started_seconds, now - self._rows.begin))
         return tuple(
-            replace(
-                line,
-                committed_age_seconds=now - self._committed_seconds[table] if line.slot is not None else None,
+            TableLine(
+                table,
+                written=status.written.get(table),
+                last_commit=self._last_commits.get(table),
                 rows_per_second=rows[table] / elapsed_seconds,
                 target_rows_per_second=status.rows_per_second.get(table, 0.0) * status.speed if status.speed else None,
             )
-            for table, line in self._tables.items()
+            for table in status.tables
         )
 
 

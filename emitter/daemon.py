@@ -454,7 +454,19 @@ class Daemon:
             output_uri=self._writer.storage.uri,
             format=self._writer.format_name,
             curve=self._curve,
+            written=self._written(),
         )
+
+    def _written(self) -> dict[str, TableProgress]:
+        """By table what this shard has in it, older slices that fell to it included."""
+        found: dict[str, TableProgress] = {}
+        for progress in self._progress.values():
+            for table, now in progress.items():
+                if now is not None:
+                    before = found.get(table, TableProgress(0))
+                    rows, files, size = before.rows + now.rows, before.files + now.files, before.bytes + now.bytes
+                    found[table] = TableProgress(max(before.slot, now.slot), rows, files, size)
+        return found
 
     def _retry_seconds(self, attempt: int) -> float:
         """Twice as long each time, up to the limit, less a part of it that differs from shard to shard."""

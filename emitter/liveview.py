@@ -16,6 +16,7 @@ from rich.text import Text
 
 from emitter.board import STEPS_MAX, Board, Picture, shortened
 from emitter.clock import duration_text, text_of
+from emitter.model import TableProgress
 from emitter.observer import DaemonStatus
 from emitter.printing import size_text
 
@@ -111,15 +112,15 @@ def _notice(picture: Picture) -> Text:
 def _table_of_tables(picture: Picture) -> Table:
     table = _table({"table": 0, "rows/s": 9, "target/s": 9, "rows": 12, "bytes": 8, "files": 6, "last commit": 14})
     for line in picture.tables:
-        target, age_seconds = line.target_rows_per_second, line.committed_age_seconds
+        target, written, last = line.target_rows_per_second, line.written or TableProgress(0), line.last_commit
         table.add_row(
             line.name,
             _rate(line.rows_per_second),
             "max" if target is None else _rate(target),
-            f"{line.rows:,}",
-            size_text(line.bytes),
-            "" if line.files is None else f"{line.files:,}",
-            "" if age_seconds is None else f"{duration_text(age_seconds)} ago",
+            f"{written.rows:,}",
+            size_text(written.bytes),
+            f"{written.files:,}",
+            f"{duration_text(picture.monotonic_seconds - last.monotonic_seconds)} ago" if last else "",
         )
     return table
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emitter.errors import EmitterError
-from emitter.model import CommitReport, Slice, StepReport
+from emitter.model import CommitReport, Slice, StepReport, TableProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class DaemonStatus:
     output_uri: str
     format: str
     curve: DayCurve  # of the day that `reached_slot` is in
+    written: Mapping[str, TableProgress]  # what this shard has in each table that it has anything in
 
 
 class Observer:

@@ -9,6 +9,7 @@ from emitter.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trou
 from emitter.clock import EPOCH_UNIX_SECONDS, text_of
 from emitter.errors import publishable
 from emitter.health import Health
+from emitter.model import TableProgress
 from emitter.observer import DaemonStatus
 
 _TEXT_LENGTH_MAX = TROUBLE_LENGTH_MAX
@@ -100,17 +101,17 @@ def _of_step(step: StepLine) -> dict[str, Any]:
 
 
 def _of_table(line: TableLine) -> dict[str, Any]:
-    target, wall_seconds = line.target_rows_per_second, line.committed_wall_seconds
+    target, written, last = line.target_rows_per_second, line.written or TableProgress(0), line.last_commit
     return {
         "name": line.name,
         "rows_per_second": round(line.rows_per_second, 4),
         "target_rows_per_second": None if target is None else round(target, 4),
-        "rows": line.rows,
-        "bytes": line.bytes,
-        "files": line.files,
-        "commit_time": None if wall_seconds is None else _wall_text(wall_seconds),
-        "commit_seconds": None if line.commit_seconds is None else round(line.commit_seconds, 4),
-        "commit_to_time": None if line.slot is None else text_of(line.slot),
+        "rows": written.rows,
+        "bytes": written.bytes,
+        "files": written.files,
+        "commit_to_time": text_of(written.slot) if line.written else None,
+        "commit_time": _wall_text(last.wall_seconds) if last else None,
+        "commit_seconds": round(last.seconds, 4) if last else None,
     }
 
 

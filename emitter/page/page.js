@@ -101,8 +101,8 @@ function showNumbers(status) {
   const target = status.target_rows_per_second;
   show("rate-more", target === null ? "no limit asked for" : `asked for: ${rateText(target)}`);
   document.body.classList.toggle("is-behind", Boolean(status.reason));
-  const isOnTime = !status.reason && status.lag_seconds <= 2 * status.batch_seconds; // a batch is made once it is over
-  show("lag", isOnTime ? "on time" : durationText(status.lag_seconds));
+  const usualSeconds = Math.max(2 * status.batch_seconds, status.speed === "max" ? 0 : 10 * status.speed);
+  show("lag", !status.reason && status.lag_seconds <= usualSeconds ? "on time" : durationText(status.lag_seconds));
   const step = status.last_step;
   show("lag-more", status.reason ? `about ${short(status.debt_rows)} rows due`
     : step ? `latest: ${whole(step.rows)} rows in ${tookText(step.seconds)}` : "no batch yet");
@@ -168,7 +168,7 @@ function showTables(status) {
       table.target_rows_per_second === null ? "max" : rateText(table.target_rows_per_second),
       whole(table.rows),
       sizeText(table.bytes),
-      table.files === null ? "–" : whole(table.files),
+      whole(table.files),
       age === null ? "–" : `${durationText(age)} ago`,
       table.commit_seconds === null ? "–" : tookText(table.commit_seconds),
       table.commit_to_time === null ? "–" : momentText(table.commit_to_time, status.simulated_time),

@@ -178,6 +178,17 @@ class StatusTest(DaemonCase):
             status = daemon.status()
             self.assertEqual((status.reached_slot, status.lag_seconds, status.debt_rows), (ORIGIN + 30, 0, 0))
             self.assertEqual(status.last_step_wall_seconds, self.clock.wall_seconds())
+            self.assertEqual({table: found.rows for table, found in status.written.items()}, report.rows)
+
+    def test_what_is_written_is_told_over_restarts_and_of_older_slices_too(self):
+        for index in (0, 1):
+            run(self.config(shard__count=2, shard__index=index), 120)
+        run(self.config(), 3000)
+        with shop_daemon(self.config(), until=4000) as daemon:
+            written = daemon.status().written
+            self.assertEqual({table: (found.rows, found.files) for table, found in written.items()},
+                             {table: (rows_of(table, self.output).num_rows, len(paths(self.output, table)))
+                              for table in TABLES})  # fmt: skip
 
     def test_the_curve_is_that_of_the_day_and_of_the_inputs_in_force(self):
         with shop_daemon(self.config(), until=400) as daemon:

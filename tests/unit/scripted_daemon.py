@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from emitter.clock import Clock
 from emitter.errors import EmitterError
-from emitter.model import CommitOutcome, CommitReport, Slice, StepReport, Window
+from emitter.model import CommitOutcome, CommitReport, Slice, StepReport, TableProgress, Window
 from emitter.observer import DaemonStatus, DayCurve, Observer
 
 TABLES = ("customers", "orders")
@@ -27,6 +27,7 @@ STATUS = DaemonStatus(
     output_uri="data/shop",
     format="parquet",
     curve=DayCurve(0, ((0, 5.0), (43_200, 20.0), (86_400, 5.0))),
+    written={"orders": TableProgress(1000, rows=12_345, files=7, bytes=30_000)},
 )
 
 

@@ -6,7 +6,7 @@ import threading
 import unittest
 from dataclasses import replace
 
-from emitter.board import STEPS_MAX, TROUBLE_LENGTH_MAX, TROUBLES_MAX, Board, Picture, Recent, TableLine
+from emitter.board import STEPS_MAX, TROUBLE_LENGTH_MAX, TROUBLES_MAX, Board, LastCommit, Picture, Recent, TableLine
 from emitter.errors import StorageError
 from emitter.testing import ManualClock
 from tests.unit.scripted_daemon import STATUS, commit, step
@@ -29,24 +29,19 @@ class BoardTest(unittest.TestCase):
         picture = Board(self.clock).picture()
         self.assertEqual((picture.status, picture.tables, picture.steps, picture.troubles), (None, (), (), ()))
 
-    def test_what_landed_is_counted_by_table(self) -> None:
+    def test_what_landed_makes_the_rate_and_is_the_last_commit(self) -> None:
         self.board.committed(commit("orders", 100))
         self.clock.advance(5.0)
-        at = self.clock.wall_seconds()
-        self.board.committed(commit("orders", 50, "deduplicated", slot=1020, table_files=9, seconds=0.25))
+        last = LastCommit(0.25, self.clock.monotonic_seconds(), self.clock.wall_seconds())
+        self.board.committed(commit("orders", 50, "deduplicated", seconds=0.25))
         self.clock.advance(5.0)
-        line = self.line()
-        self.assertEqual((line.rows, line.bytes, line.files, line.slot), (150, 3750, 9, 1020))
-        self.assertEqual(
-            (line.commit_seconds, line.committed_wall_seconds, line.committed_age_seconds), (0.25, at, 5.0)
-        )
-        self.assertEqual((line.rows_per_second, line.target_rows_per_second), (15.0, 20.0))
-        self.assertEqual(self.line("customers"), TableLine("customers", target_rows_per_second=1.0))
+        self.assertEqual(self.line(), TableLine("orders", STATUS.written["orders"], last, 15.0, 20.0))
+        self.assertEqual(self.line("customers"), TableLine("customers", None, None, 0.0, 1.0))
 
     def test_what_did_not_land_is_trouble_and_no_rows(self) -> None:
         for outcome in ("conflict", "unknown", "error"):
             self.board.committed(commit("orders", 100, outcome))
-        self.assertEqual((self.line().rows, self.line().slot), (0, None))
+        self.assertEqual((self.line().rows_per_second, self.line().last_commit), (0.0, None))
         found = self.board.picture()
         self.assertEqual([(one.kind, one.table) for one in found.troubles],
                          [("error", "orders"), ("unknown", "orders"), ("conflict", "orders")])  # fmt: skip
@@ -129,7 +124,7 @@ class BoardTest(unittest.TestCase):
         self.assertEqual((found.ended, found.troubles[0].kind), ("error: could not write x", "stop"))
 
     def test_a_picture_stays_as_it_is_while_the_daemon_goes_on(self) -> None:
-        """Two threads at once: no picture may have rows of a commit and not its slot."""
+        """Two threads at once: each commit takes as long as there are steps, and a step follows it."""
         pictures: list[Picture] = []
         done = threading.Event()
 
@@ -140,13 +135,20 @@ class BoardTest(unittest.TestCase):
         thread = threading.Thread(target=look)
         thread.start()
         for number in range(1, 2001):
-            self.board.committed(commit("orders", 1, slot=number))
+            self.board.committed(commit("orders", 1, seconds=number))
             self.board.committed(commit("orders", 0, "conflict"))
-            self.board.stepped(step(number, number + 1), STATUS)
+            self.board.stepped(step(number, number + 1, orders=number), STATUS)
         done.set()
         thread.join()
-        lines = [line for picture in pictures for line in picture.tables if line.name == "orders" and line.rows]
-        self.assertEqual({line.rows - (line.slot or 0) for line in lines} - {0}, set())
+        self.assertGreater(len(pictures), 1)
+        for found in pictures:
+            self.assertEqual(len(found.troubles), min(1, found.trouble_counts["conflict"]))
+            rows = [line.rows for line in found.steps]
+            self.assertEqual(rows, sorted(rows, reverse=True))
+            lines = [line for line in found.tables if line.last_commit]
+            for line in lines:
+                assert line.last_commit is not None
+                self.assertIn(line.last_commit.seconds - max(rows, default=0), (0, 1))
 
 
 class RecentTest(unittest.TestCase):

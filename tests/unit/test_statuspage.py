@@ -81,7 +81,9 @@ class StatusDocumentTest(unittest.TestCase):
             },
         }.items():
             self.assertEqual(found[field], value, field)
-        self.assertEqual(found["tables"][1]["commit_to_time"], "2020-01-01T00:16:50Z")
+        orders = found["tables"][1]
+        self.assertEqual((orders["rows"], orders["bytes"], orders["files"]), (12_345, 30_000, 7))
+        self.assertEqual((orders["commit_to_time"], orders["commit_seconds"]), ("2020-01-01T00:16:40Z", 0.004))
         self.assertEqual(found["last_step"]["rows"], 105)
 
     def test_at_speed_max_nothing_is_asked_for(self) -> None:
