@@ -17,7 +17,7 @@ from emitter.errors import (
     IdentityMismatchError,
     MissingJournalError,
 )
-from tests.support.case import DaemonCase
+from tests.support.case import DaemonCase, tree
 from tests.support.shop import ORIGIN, finish, run, shop, shop_daemon
 
 FIRST, LATER = 600, 1200  # seconds from the origin; a partition ends at 180
@@ -36,6 +36,10 @@ class OperationsTest(DaemonCase):
         run(config, until)
         self.assert_verified(config, until)
 
+    def parquet_and_delta(self) -> list[EmitterConfig]:
+        """New outputs."""
+        return [shop(self.new_folder(), {"output.format": name}) for name in ("parquet", "delta")]
+
     def restored(self) -> Path:
         """An output of its own, with nothing but the journal."""
         new = self.new_folder()
@@ -50,13 +54,13 @@ class OperationsTest(DaemonCase):
             self.assertEqual(truths[0], truths[1])
 
     def test_a_moved_output_goes_on(self):
-        for changes in ({}, {"output.format": "delta"}):
-            first, new = self.new_folder(), self.new_folder()
-            run(shop(first, changes), FIRST)
+        for config in self.parquet_and_delta():
+            run(config, FIRST)
+            first, new = Path(config.output.uri), self.new_folder()
             self.copy(first, new)
             shutil.rmtree(first)
             first.mkdir()
-            self.assert_goes_on(shop(new, changes))
+            self.assert_goes_on(shop(new, {"output.format": config.output.format}))
             self.assertEqual(list(first.iterdir()), [])
 
     def test_what_names_its_whole_path_is_refused_where_it_was_moved_to(self):
@@ -64,16 +68,20 @@ class OperationsTest(DaemonCase):
             first, new = self.new_folder(), self.new_folder()
             run(shop(first, {"output.format": name}), 60)
             self.copy(first, new)
+            before = tree(new)
             with self.assertRaises(EmitterError) as caught:
                 run(shop(new, {"output.format": name}), 120)
             self.assertEqual(caught.exception.exit_code, 2)
+            self.assertEqual(tree(new), before)
 
     def test_an_older_copy_of_a_table_is_brought_up_to_the_others(self):
-        old = self.new_folder()
-        self.copy(self.output, old)
-        run(self.config(), LATER)
-        self.copy(old / "orders", self.output / "orders")
-        self.assert_goes_on(self.config())
+        for config in self.parquet_and_delta():
+            run(config, FIRST)
+            orders, old = Path(config.output.uri) / "orders", self.new_folder()
+            self.copy(orders, old)
+            run(config, LATER)
+            self.copy(old, orders)
+            self.assert_goes_on(config)
 
     def test_an_older_journal_is_refused(self):
         old = self.new_folder()
@@ -89,8 +97,10 @@ class OperationsTest(DaemonCase):
             run(self.config(), LATER)
 
     def test_a_table_that_is_gone_with_its_progress_is_made_again(self):
-        shutil.rmtree(self.output / "payments")
-        self.assert_goes_on(self.config())
+        for config in self.parquet_and_delta():
+            run(config, FIRST)
+            shutil.rmtree(Path(config.output.uri) / "payments")
+            self.assert_goes_on(config)
 
     def test_progress_that_is_gone_alone_is_refused(self):
         shutil.rmtree(self.output / "payments/_progress")
