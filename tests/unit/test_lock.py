@@ -60,8 +60,6 @@ class LockTest(unittest.TestCase):
         locked = self.emitter["metadata"]
         self.assertEqual(self.emitter["version"], project["version"])
         self.assertEqual(emitter.__version__, project["version"])
-        dockerfile = (PROJECT / "deploy" / "container" / "Dockerfile").read_text(encoding="utf-8")
-        self.assertIn(f'org.opencontainers.image.version="{project["version"]}"', dockerfile)
         self.assertEqual(LOCK["requires-python"], project["requires-python"])
         self.assertEqual(
             {requirement["name"] for requirement in locked["requires-dist"]},
