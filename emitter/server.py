@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -146,6 +147,14 @@ class _OneRequest(H11Protocol):
         self._end = self.loop.call_later(CONNECTION_SECONDS_MAX, transport.abort)
         if len(self.connections) > 2 * CONNECTIONS_MAX:  # who is silent cannot be told 503, and costs a descriptor
             transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is wrong may come after the head: then its answer is under way, and there is no second one."""
+        if self.conn.our_state is h11.IDLE:
+            super().send_400_response(msg)
+        else:
+            self.cycle.disconnected = True
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()
