@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import struct
@@ -26,7 +28,7 @@ from unittest import mock
 from typer.testing import CliRunner, Result
 
 from emitter import __version__
-from emitter.cli import app
+from emitter.cli import app, main
 from emitter.errors import OvertakenError, StorageError
 from emitter.writers import FORMATS
 from tests.unit.test_logs import restore_logging
@@ -139,6 +141,28 @@ class ErrorsTest(_Case):
                 self.assert_exit(code, result)
                 self.assertEqual(result.stderr, f"Error: {error.problem}\nTry: {error.hint}\n")
                 self.assertEqual(result.stdout, "")
+
+    def test_what_a_library_warns_of_comes_as_a_line_without_secrets(self) -> None:
+        def check(*_: object) -> list[str]:
+            try:
+                raise ValueError("postgresql://u:hunter2@h/d")
+            except ValueError:
+                logging.getLogger("library").warning("password=%s", "hunter2", exc_info=True)
+            return []
+
+        with tempfile.TemporaryDirectory() as folder, mock.patch("emitter.inspection.check", check):
+            result = invoke("check", "-c", config_file(folder))
+        self.assert_exit(0, result)
+        self.assertIn("password=***", result.stderr)
+        self.assertIn("ValueError", result.stderr)
+        self.assertNotIn("hunter2", result.stderr)
+
+    def test_a_crash_leaves_no_image_of_the_memory(self) -> None:
+        before = resource.getrlimit(resource.RLIMIT_CORE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_CORE, before)
+        with mock.patch("emitter.cli.app"):
+            main()
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_CORE), (0, before[1]))
 
     def test_ctrl_c_ends_quietly(self) -> None:
         with (

@@ -7,6 +7,7 @@ import inspect
 import pickle
 import re
 import unittest
+from urllib.parse import quote
 
 from emitter import errors
 from emitter.errors import (
@@ -131,6 +132,19 @@ class WhatTheySay(unittest.TestCase):
         self.assertEqual(gave_up.operation, "write")
 
 
+class Harmless(unittest.TestCase):
+    def test_no_text_is_endless(self) -> None:
+        error = ConfigurationError([Fault(f"key{number}", "x" * 80, "y") for number in range(100_000)])
+        self.assertLess(len(error.report()), 11_000)
+        self.assertIn("the configuration has 100000 faults", error.problem)
+        self.assertIn("more", error.problem)
+        self.assertLess(len(StorageError("read", "x", "<html>" * 100_000).report()), 11_000)
+
+    def test_no_text_drives_a_terminal(self) -> None:
+        error = UsageError("a\x1b[2Jb\u202ec\r\x00\ud800\nd", hint="e\x07")
+        self.assertEqual(error.report(), "Error: a\\x1b[2Jb\\u202ec\\r\\x00\\ud800\nd\nTry: e\\x07")
+
+
 class Secrets(unittest.TestCase):
     def test_no_password_passes(self) -> None:
         for text in (
@@ -140,6 +154,9 @@ class Secrets(unittest.TestCase):
             "ducklake:postgres:dbname=x password=hunter2 host=y",
             "s3://bucket?secret=hunter2&region=x",
             "AWS_SECRET_ACCESS_KEY=hunter2",
+            "dbname='x' password='it\\'s, hunter2; or' host='y'",
+            'password="a hunter2"',
+            "password=a,hunter2;b",
         ):
             with self.subTest(text):
                 self.assertNotIn("hunter2", redacted(text))
@@ -147,6 +164,19 @@ class Secrets(unittest.TestCase):
                 self.assertNotIn("hunter2", StorageError("read", text, text, hint=text).report())
                 self.assertNotIn("hunter2", StorageError("read", text, text).path)
                 self.assertNotIn("hunter2", str(Fault(text, text, text, text)))
+
+    def test_a_secret_that_is_known_shows_nowhere_however_it_is_quoted(self) -> None:
+        secret = f"hun/ter2 {id(self)}"
+        errors.conceal(secret, "word", None)
+        for text in (f"server said: {secret}!", f"?x={quote(secret, safe='')}", f"{{'a': '{secret}'}}"):
+            self.assertNotIn("ter2", UsageError(text, hint=text).report())
+        self.assertEqual(redacted("a word"), "a word")  # too short to be looked for
+
+    def test_only_so_many_secrets_are_remembered(self) -> None:
+        for number in range(1000):
+            errors.conceal(f"secret-{number:04d}")
+        self.assertNotIn("secret-0999", redacted("secret-0999"))
+        self.assertIn("secret-0000", redacted("secret-0000"))
 
     def test_plain_paths_pass_unchanged(self) -> None:
         for text in ("./data/shop", "file:///data/a@b", "http://127.0.0.1:9000", "s3://bucket/a=1/b"):
