@@ -186,9 +186,13 @@ class LocalStorageTest(FoldersAndLocksContract, LocalCase):
         path = self.root.parent / "with space"
         for uri in (path, str(path), f"file://{path}", path.as_uri(), f"file://localhost{path}"):
             self.assertEqual(LocalStorage(uri).root, path, uri)
-        for uri in ("s3://bucket/x", "file://other-host/x", "http://x/y"):
+        for uri in ("s3://bucket/x", "file://other-host/x", "http://x/y", "a://[", "file:///a%00b", "a\0b"):
             with self.assertRaises(UsageError):
                 LocalStorage(uri)
+
+    def test_only_a_file_uri_is_read_as_one(self):
+        for path, root in (("//[x", "//[x"), ("/a?b#c%20d", "/a?b#c%20d"), ("file:///a%20b%3Fc", "/a b?c")):
+            self.assertEqual(str(LocalStorage(path).root), root)
 
     def test_a_relative_path_stays_where_it_was(self):
         self.assertEqual(LocalStorage("out").root, Path.cwd() / "out")
