@@ -316,6 +316,11 @@ class RemoteTest(SystemdCase):
         self.assert_nowhere(self.server.secret_key)
         self.stop_and_verify(**self.environ)
 
+    def test_a_reload_finds_the_secrets_too(self) -> None:
+        self.start()
+        self.run_("systemctl", "reload", "emitter")
+        self.until("the reload", lambda: self.logged("reload"))
+
     def test_a_stop_in_the_middle_of_a_commit_lets_it_finish(self) -> None:
         self.start()
         self.more_batches()
