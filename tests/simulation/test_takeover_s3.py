@@ -65,17 +65,18 @@ class TakeoverTest(FormatCase):
                 output, clock = self.place(Target(name, "s3")), ManualClock()
                 with self.daemon(output, revision=1, shard__count=2) as old:
                     old.step()  # seals ahead, so that much is left of its slice
-                with (
-                    shop_daemon(output.config(**CHANGES, revision=2), until=until, clock=clock) as new,
-                    self.assertRaises(OvertakenError),
-                    self.daemon(output, revision=1, shard__count=2) as old,
-                ):
+                with shop_daemon(output.config(**CHANGES, revision=2), until=until, clock=clock) as new:
+                    old = self.daemon(output, revision=1, shard__count=2)
+                    old.__enter__()
                     old.step()
+                    old.step()
+                    stood = self.stands(output, Slice(0, 2))
                     finish(new)  # without the old slice, which is left to the old shard
-                    self.assertLess(self.stands(output, Slice(0, 2)), self.stands(output, Slice()))
+                    self.assertEqual(self.stands(output, Slice(0, 2)), stood)
                     clock.advance(LEAVE_SECONDS)
                     finish(new)
-                    finish(old)
+                    with self.assertRaises(OvertakenError):
+                        finish(old)
                 self.assert_exact(output, until)
 
     def stands(self, output: Place, slice: Slice) -> int:
