@@ -119,9 +119,9 @@ class SystemdCase(unittest.TestCase):
             time.sleep(0.2)
         return found
 
-    def more_batches(self, *units: str) -> None:
-        goal = self.batches(*units) + 2
-        self.until("two more batches", lambda: self.batches(*units) >= goal)
+    def more_batches(self, *units: str, count: int = 2) -> None:
+        goal = self.batches(*units) + count
+        self.until(f"{count} more batches", lambda: self.batches(*units) >= goal)
 
     def assert_whole(self, **environ: str) -> None:
         """All that the tables say they have is there, once."""
@@ -144,7 +144,7 @@ class InstallationTest(SystemdCase):
         self.assertIn('Status: "At ', said["systemctl status emitter"])
         self.assertEqual(self.show("ActiveState"), "active")
         self.assertTrue(self.until("the reload", lambda: self.logged("reload")))
-        self.more_batches()
+        self.more_batches(count=1)  # of ten seconds each
         self.read_aloud(service[-1])
         self.assertEqual((self.show("ActiveState"), self.show("Result")), ("inactive", "success"))
         self.assert_whole()
@@ -152,7 +152,7 @@ class InstallationTest(SystemdCase):
             self.read_aloud(command)
         self.addCleanup(self.run_, "systemctl", "disable", "emitter", "emitter@0", "emitter@1")
         self.assertEqual([self.show("ActiveState", f"emitter@{index}") for index in (0, 1)], ["active"] * 2)
-        self.more_batches("emitter@0", "emitter@1")
+        self.more_batches("emitter@0", "emitter@1", count=1)
         self.assert_whole()
 
     def test_systemd_has_nothing_to_say_about_the_units(self) -> None:
