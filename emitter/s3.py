@@ -174,8 +174,12 @@ class S3Access:
         return secret
 
     def duckdb_settings(self) -> dict[str, str | bool]:
-        """Settings of DuckDB's httpfs: by itself it takes any certificate for good."""
-        return {"enable_server_cert_verification": True} | ({"ca_cert_file": self.ca_file} if self.ca_file else {})
+        """Settings of DuckDB's httpfs: by itself it takes any certificate for good, and the keys of the environment for
+        settings that every query may show. What it needs is in the secret.
+        """
+        settings: dict[str, str | bool] = {"enable_server_cert_verification": True}
+        settings |= dict.fromkeys(("s3_access_key_id", "s3_secret_access_key", "s3_session_token"), "")
+        return settings | ({"ca_cert_file": self.ca_file} if self.ca_file else {})
 
     def _endpoint_of_chain(self) -> str | None:
         """As the AWS tools look for it, so that every library is told the same."""

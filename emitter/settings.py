@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import islice
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +23,7 @@ from pydantic.fields import FieldInfo
 from emitter.errors import ConfigurationError, Fault, publishable
 from emitter.rules import Rule, one_of
 
+_FAULTS_PER_VALUE_MAX = 20  # to look for the nearest of 600 time zones takes a while
 _TEXT_LENGTH_MAX = 80  # of a value or a name shown in a fault
 _SECRET_NAME = re.compile(r"(?i)pass_?word|passwd|passphrase|secret|token|access_?key|api_?key|private_?key|credential")
 SECRET_HINT = "secrets come from the environment, such as AWS_SECRET_ACCESS_KEY, and never from here"
@@ -113,7 +115,8 @@ def read_settings[T](settings_type: type[T], mapping: Any, path: str, faults: li
         _read_key(key, mapping, path, values, faults)
     for check in getattr(settings_type, "CHECKS", ()):
         if all(name in values for name in check.keys):
-            for value, allowed, hint in check.faults(*(values[name] for name in check.keys)):
+            found = check.faults(*(values[name] for name in check.keys))
+            for value, allowed, hint in islice(found, _FAULTS_PER_VALUE_MAX):
                 at = joined(path, check.keys[0])
                 faults.append(Fault(at, shown(at, value), allowed, hint))
     return settings_type(**values) if len(faults) == before else None
@@ -197,6 +200,8 @@ def _unknown_key(path: str, name: object, value: Any, keys: Mapping[str, Key]) -
 def _faults_of(error: ValidationError, rule: Rule, path: str, value: Any) -> list[Fault]:
     found: dict[str, Fault] = {}  # by path: a union reports one fault per member
     for detail in error.errors(include_url=False, include_context=False, include_input=True):
+        if len(found) == _FAULTS_PER_VALUE_MAX:
+            break
         where = detail["loc"]
         if rule.parts and where and isinstance(value, Mapping | list | tuple):
             is_key = where[-1] == "[key]"

@@ -8,7 +8,6 @@ import json
 import sqlite3
 import unittest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from emitter import oracle
@@ -17,6 +16,7 @@ from emitter.local_storage import LocalStorage
 from emitter.model import Slice
 from emitter.writers.iceberg_io import Place
 from emitter.writers.progress import ProgressObjects
+from tests.support.case import new_folder
 from tests.support.shop import run, shop
 
 FEW: dict[str, Any] = {"ecommerce.orders_per_second": 0.02, "ecommerce.customers": 5, "ecommerce.products": 5}
@@ -24,7 +24,7 @@ FEW: dict[str, Any] = {"ecommerce.orders_per_second": 0.02, "ecommerce.customers
 
 class HostileStateTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.folder = Path(self.enterContext(TemporaryDirectory()))
+        self.folder = Path(self.enterContext(new_folder()))
         self.output = self.folder / "out"
         self.config = shop(self.output, FEW)
 

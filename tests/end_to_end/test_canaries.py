@@ -4,6 +4,12 @@ All formats and failures are in long_canaries.
 
 from __future__ import annotations
 
+import os
+from unittest.mock import patch
+
+from emitter.connections import S3Config
+from emitter.s3 import S3Access
+from emitter.writers.ducklake_connection import Lake, catalog_place
 from tests.end_to_end.canaries import BROKEN, CanaryCase, with_password
 from tests.support.canary import Canaries, batches
 
@@ -19,6 +25,20 @@ class CanariesTest(CanaryCase):
         seen = self.watch(scene, "status", environ=with_password(scene, "wrong'canary\\ 1"), secrets=["wrong'canary"])
         self.assertEqual(seen.returncode, 4, seen.said)
         self.assertIn("authentication failed", seen.said)
+
+    def test_duckdb_tells_nobody_who_asks_for_its_settings(self):
+        scene = self.scene("ducklake", "s3", "postgres")
+        self.enterContext(patch.dict(os.environ, scene.environ))
+        place = catalog_place(scene.environ["EMITTER_OUTPUT__CATALOG__URI"], None)
+        access = S3Access(S3Config(endpoint_url=scene.changes["output.s3.endpoint_url"]))
+        lake = Lake(place, f"{scene.changes['output.uri']}/", access)
+        self.addCleanup(lake.close)
+        asked = ("duckdb_settings()", "duckdb_secrets()", "duckdb_databases()", "duckdb_tables()", "duckdb_variables()")
+        with lake.session("look into", create=True) as cursor:
+            told = {name: str(cursor.execute(f"FROM {name}").fetchall()).encode() for name in asked}
+        self.assertIn(b"redacted", told["duckdb_secrets()"])
+        scene.canaries.assert_absent(self, told)
+        self.assert_nothing_left(scene)
 
     def test_a_fault_of_our_own_has_a_traceback_without_them(self):
         scene = self.scene("ducklake", "disk")

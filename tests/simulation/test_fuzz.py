@@ -11,13 +11,13 @@ from tests.simulation import fuzzing
 
 class FuzzTest(unittest.TestCase):
     def test_configurations(self):
-        fuzzing.configuration(self, 300)
+        fuzzing.configuration(self, 200)
 
     def test_arguments(self):
-        fuzzing.arguments(self, 150)
+        fuzzing.arguments(self, 60)
 
     def test_stored_state(self):
-        fuzzing.stored_state(self, 150)
+        fuzzing.stored_state(self, 60)
 
 
 if __name__ == "__main__":

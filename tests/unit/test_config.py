@@ -453,6 +453,15 @@ class Sources(ConfigTest):
                 load_config(path, ["nonsense"])
             self.assertEqual([f.value_text for f in caught.exception.faults], [problem, "'nonsense'"])
 
+    def test_a_file_of_faults_is_refused_before_each_is_looked_into(self) -> None:
+        entries = "".join(f"\n    Europe/B{number}: 1" for number in range(2_000))
+        with self.assertRaises(ConfigurationError) as caught:
+            self.load(f"output: {{uri: x}}\necommerce:\n  time_zones:{entries}")
+        self.assertEqual(len(caught.exception.faults), 20)
+        with self.assertRaises(ConfigurationError) as caught:
+            self.load(f"output: {{uri: x}}\ntables: [{', '.join(f't{number}' for number in range(2_000))}]")
+        self.assertEqual(len(caught.exception.faults), 20)
+
     def test_nothing_in_a_file_is_a_value_in_disguise(self) -> None:
         for text in ("no", "on", "010", "0x10", "1:30", "2026-01-01", "<<", "=", "1_0:0", ".inf", "9" * 101):
             with self.subTest(text):
