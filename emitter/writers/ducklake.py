@@ -25,6 +25,7 @@ A file's path is registered in full, as DuckLake knows relative ones only below 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,8 @@ class DuckLakeWriter(RegisteringWriter):
                 [Fault("output.uri", self._root, "no folder like year=2026: DuckLake takes it for the partition")]
             )
         # DuckLake fills such brackets in its own SQL ({METADATA_CATALOG}), and takes \ for the end of a folder's name.
-        if set("{}\\") & set(self._root):
-            raise ConfigurationError([Fault("output.uri", repr(self._root), "a name without {, } and \\")])
+        if re.search(r"\{[A-Z_]+\}|\\", self._root):
+            raise ConfigurationError([Fault("output.uri", repr(self._root), "a name without \\ and {NAMES} like this")])
 
     def check(self) -> None:
         super().check()
