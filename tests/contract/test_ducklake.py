@@ -287,14 +287,13 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         self.assertEqual(self.held(), in_order(rows(window(0, 30))))
 
     def test_the_path_of_an_output_may_hold_anything(self):
-        for name in ("a space", "it's", "per%20cent", "ha#sh", "[brackets]", "st*r?", "ü+&", "k=v"):
+        for name in ("a space", "it's", "per%20cent", "ha#sh", "[brackets]", "st*r?", "ü+&", "{a,b}", "k=v"):
             with self.subTest(name):
                 self.storage = LocalStorage(self.root / name)
                 write(self.opened(), window(0, 120), None)
                 self.assertEqual(found(self.opened(), window(60, 120)), in_order(rows(window(60, 120))))
-        for name, reason in (("year=1999", "takes it for the partition"), ("{a,b}", "without {, }")):
-            with self.assertRaisesRegex(ConfigurationError, reason):
-                DuckLakeWriter(LocalStorage(self.root / name / "out"), OPTIONS)
+        with self.assertRaisesRegex(ConfigurationError, "takes it for the partition"):
+            DuckLakeWriter(LocalStorage(self.root / "year=1999" / "out"), OPTIONS)
 
     def test_a_lake_that_was_moved_is_refused(self):
         write(self.opened(), window(0, 30), None)
