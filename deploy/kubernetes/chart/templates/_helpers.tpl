@@ -18,6 +18,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- .Values.config | default (.Files.Get "files/emitter.yaml") }}
 {{- end }}
 
+{{- /* Its ConfigMap: another one for each content, so that a change rolls out, and no pod of before sees it. */ -}}
+{{- define "emitter.configName" -}}
+{{ include "emitter.name" . }}-{{ print (include "emitter.config" .) .Values.authorities | sha256sum | trunc 10 }}
+{{- end }}
+
 {{- /* The folder below which a disk is written to. */ -}}
 {{- define "emitter.volume" -}}
 /var/lib/emitter
