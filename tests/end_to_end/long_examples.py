@@ -1,4 +1,4 @@
-"""The same as in test_examples, for twenty batches, and with the verbs that only look."""
+"""The same as in test_examples, on S3 too, for twenty batches, and with the verbs that only look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tests.end_to_end import test_examples
 
 
 class LongExamplesTest(test_examples.ExamplesTest):
+    examples: ClassVar = test_examples.EXAMPLES
     verbs: ClassVar[dict[str, tuple[str, ...]]] = {
         "check": (),
         "run": ("--no-live", "--batches=20"),

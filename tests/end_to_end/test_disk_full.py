@@ -1,6 +1,7 @@
 """A disk without room in the middle of a batch, in a real process: it backs off, ends with 4, and goes on later.
 
-A limit on the size of files stands for the full disk here, as it needs no rights; `system_disk_full.py` fills one.
+A limit on the size of files stands for the full disk here, as it needs no rights; `system_disk_full.py` fills one with
+each format.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ from tests.support.places import TARGETS, Target
 from tests.support.shop import ORIGIN
 
 UNTIL = 300
-FILE_BYTES_MAX = {"parquet": 3000, "delta": 4100, "iceberg": 18_000, "ducklake": 200_000}
-"""By format. What does not fit: the first files of customers, the log's first entry of a table in the middle of the
-first batch, the metadata of a table after some batches, a catalogue that has grown."""
+FILE_BYTES_MAX = {"parquet": 3000, "iceberg": 18_000}
+"""By format. What does not fit: the first files of customers, the metadata of a table after some batches."""
 
 
 class DiskFullTest(FormatCase):
     def test_a_file_does_not_fit(self):
         for target in TARGETS:
-            if target.storage == "disk":
+            if target.storage == "disk" and target.format in FILE_BYTES_MAX:
                 with self.subTest(str(target)):
                     self.fill(target, FILE_BYTES_MAX[target.format])
 

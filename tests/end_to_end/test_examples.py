@@ -19,6 +19,7 @@ DEADLINE_SECONDS = 120
 
 
 class ExamplesTest(unittest.TestCase):
+    examples: ClassVar = [path for path in EXAMPLES if not path.stem.endswith("-s3")]  # all of them in `make test-long`
     verbs: ClassVar[dict[str, tuple[str, ...]]] = {"run": ("--no-live", "--batches=3"), "verify": ()}
 
     def test_each_runs_as_it_stands_and_is_verified(self):
@@ -33,7 +34,7 @@ class ExamplesTest(unittest.TestCase):
                 "EMITTER_SERVER__PORT": "0",
             }
             for verb, arguments in self.verbs.items():
-                started = {path: self.emitter(verb, path, folder, environ, *arguments) for path in EXAMPLES}
+                started = {path: self.emitter(verb, path, folder, environ, *arguments) for path in self.examples}
                 for path, process in started.items():
                     with self.subTest(path.name, verb=verb):
                         told = self.finish(process)
