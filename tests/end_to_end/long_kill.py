@@ -8,7 +8,7 @@ from random import SystemRandom
 from emitter import oracle
 from emitter.writers.parquet import ParquetWriter
 from tests.end_to_end import test_kill
-from tests.support.shop import run
+from tests.support.shop import run, settled
 
 KILLS, KILLS_PER_OUTPUT = 100, 10
 
@@ -33,7 +33,7 @@ class LongKillTest(test_kill.KillCase):
             until += 300
             self.assertEqual(self.drive(point, 4, until), test_kill.EXIT_CRASHED, point)
             self.assertTrue(oracle.verify(self.config()).ok, point)
-        until = self.reached() + 60
+        until = settled(self.config()) + 60
         run(self.config(), until)
         self.assert_whole(until)
 

@@ -10,14 +10,13 @@ from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emitter import inspection, oracle
+from emitter import oracle
 from emitter.assembly import configured_writer
 from emitter.journal import FOLDER
-from emitter.testing import ManualClock
 from tests.simulation.test_formats import FormatCase, truth
 from tests.support.places import TARGETS, Place, Target
 from tests.support.pods import OVERTAKEN, Pods
-from tests.support.shop import ORIGIN, run
+from tests.support.shop import run, settled
 
 # A change comes into force beyond the last seal, ten minutes of real time ahead. Each configuration runs so much faster
 # than the one before that it gets there within seconds.
@@ -83,8 +82,7 @@ class LongRolloutTest(FormatCase):
         it that is never disturbed.
         """
         shards = [place.config(**LAST, shard__count=2, shard__index=index) for index in range(2)]
-        tables = inspection.status(shards[0], clock=ManualClock())
-        until = max(slot for table in tables for slot in table.slices.values()) - ORIGIN + 25
+        until = settled(*shards) + 25
         for config in shards:
             run(config, until)
         expected = truth(shards[0], until)

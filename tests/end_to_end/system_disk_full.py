@@ -57,6 +57,8 @@ class SystemDiskFullTest(FormatCase):
                     place = self.place(target)
                     for _ in range(2):  # the second start finds a disk that is full already
                         self.assert_gave_up(self.emit(place, UNTIL), "free some space on that disk")
+                    if target.format == "ducklake":  # to read at all, SQLite needs room for its index of the log
+                        self.mount("remount,size=1m")
                     verification = oracle.verify(place.config(**CHANGES))
                     self.assertTrue(verification.ok, verification)
                     self.assertGreater(sum(table.rows_found for table in verification.tables), 1000)

@@ -18,7 +18,7 @@ from emitter.clock import text_of
 from emitter.writers.parquet import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.killer import DEADLINE_SECONDS, REPOSITORY, Killer, emitter, write_config
-from tests.support.shop import ORIGIN, TABLES, run
+from tests.support.shop import ORIGIN, TABLES, run, settled
 
 EXIT_CRASHED = 137
 UNTIL = 300
@@ -58,7 +58,7 @@ class KillCase(DaemonCase):
                 if (self.output / "_emitter/journal/0000000001.json").exists():
                     verification = oracle.verify(self.config(**slow))
                     self.assertTrue(verification.ok, (moments, verification))
-            until = self.reached() + 25
+            until = settled(self.config(**slow)) + 25
             run(self.config(**slow), until)
             self.assert_whole(until, **slow)
 

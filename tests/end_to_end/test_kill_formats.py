@@ -8,12 +8,11 @@ from random import SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emitter import inspection, oracle
+from emitter import oracle
 from emitter.errors import MissingJournalError
-from emitter.testing import ManualClock
 from tests.simulation.test_formats import FormatCase
 from tests.support.places import TARGETS, Target
-from tests.support.shop import ORIGIN, finish, shop_daemon
+from tests.support.shop import finish, settled, shop_daemon
 from tests.support.slayer import Slayer
 
 SLOW: dict[str, Any] = {"clock__batch_seconds": 10, "ecommerce__orders_per_second": 0.2}
@@ -35,19 +34,11 @@ class KillCase(FormatCase):
                 except MissingJournalError:  # it was killed before there was anything
                     continue
                 self.assertTrue(verification.ok, (moments, verification))
-            until = self.reached(configs[0]) + 25
+            until = settled(*configs) + 25
             for config in configs:
                 with shop_daemon(config, until=until) as daemon:
                     finish(daemon)
             self.assert_exact(place, until, **{**SLOW, "shard__count": shards})
-
-    def reached(self, config: Any) -> int:
-        """How far the furthest slice of a table is, in seconds from the origin."""
-        try:
-            tables = inspection.status(config, clock=ManualClock())
-        except MissingJournalError:  # every blow fell before there was anything
-            return 0
-        return max(slot for table in tables for slot in [ORIGIN, *table.slices.values()]) - ORIGIN
 
 
 class KillFormatsTest(KillCase):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from emitter import inspection
 from emitter.assembly import configured_generator, configured_settings, configured_writer
 from emitter.clock import Clock, parse_time, slot_of
 from emitter.config import EmitterConfig, validate
@@ -107,6 +108,17 @@ def finish(daemon: Daemon) -> list[StepReport]:
         elif not daemon.finished:
             raise AssertionError("nothing is due, and the end is not reached")
     return reports
+
+
+def settled(*shards: EmitterConfig) -> int:
+    """How far the furthest slice of a table is, in seconds from the origin, once each shard has finished what it was
+    interrupted in: that may lead far beyond what the tables said before.
+    """
+    for config in shards:
+        with shop_daemon(config, until=0):
+            pass
+    tables = inspection.status(shards[0], clock=ManualClock())
+    return max(slot for table in tables for slot in [ORIGIN, *table.slices.values()]) - ORIGIN
 
 
 def due(daemon: Daemon) -> list[StepReport]:
