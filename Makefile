@@ -27,10 +27,12 @@ run: $(STAMP) ## start the daemon on config/emitter.yaml, in the foreground
 	@exec $(BIN)/emitter run -c config/emitter.yaml $(ARGS)
 
 test: $(STAMP) ## all tests that need nothing but Python packages
-	@scripts/test-side-by-side.sh 'test*.py' "unit golden" "simulation" "contract" "end_to_end"
+	@scripts/test-side-by-side.sh "unit/test*.py golden/test*.py" "simulation/test*.py" "contract/test*.py" \
+		"end_to_end/test*.py"
 
 test-long: $(STAMP) ## the long ones: many crashes, many seeds, other library versions
-	@scripts/test-side-by-side.sh 'long_*.py' "end_to_end" "simulation"
+	@scripts/test-side-by-side.sh "end_to_end/long_kill_*.py" "end_to_end/long_[!k]*.py end_to_end/long_kill.py" \
+		"simulation/long_*.py"
 
 test-system: $(STAMP) ## against real system components (installs them as root on Debian)
 	scripts/install-system.sh

@@ -1,21 +1,22 @@
 #!/bin/sh
-# Run the tests of several groups of folders below tests/ at the same time: most of them wait for a disk or a server.
+# Run several groups of test files at the same time: most of them wait for a disk or a server. A group is a list of
+# patterns of files, each below a folder of tests/.
 #
-#     scripts/test-side-by-side.sh PATTERN "FOLDER..." ["FOLDER..."]...
+#     scripts/test-side-by-side.sh "FOLDER/PATTERN..." ["FOLDER/PATTERN..."]...
 #
 # The first group shows its progress; what the others have to say follows at the end.
 set -u
+set -f # the patterns are for unittest, not for the shell
 cd "$(dirname "$0")/.."
 
-pattern=$1
-first=$2
-shift 2
+first=$1
+shift
 
 run() {
     bad=0
-    for folder in $1; do
-        echo "== tests/$folder/$pattern"
-        .venv/bin/python -m unittest discover -s "tests/$folder" -t . -p "$pattern" --durations 25 || bad=1
+    for files in $1; do
+        echo "== tests/$files"
+        .venv/bin/python -m unittest discover -s "tests/${files%/*}" -t . -p "${files#*/}" --durations 25 || bad=1
     done
     return $bad
 }
@@ -29,5 +30,6 @@ for group in "$@"; do
 done
 run "$first" || touch "$logs/failed"
 wait
+set +f
 cat "$logs"/[0-9]* 2>/dev/null
 [ ! -e "$logs/failed" ]
