@@ -8,6 +8,9 @@ BENCHMARKS := $(sort $(filter-out bench/_%,$(wildcard bench/*.py)))
 # More arguments for `make run`, as in `make run ARGS="--batches 3"`.
 ARGS :=
 
+# The tests start hundreds of processes: none should compile again what another one has.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long test-system check bench golden lock
 

@@ -95,16 +95,19 @@ with open(path, "wb") as file:
 PYTHON
 }
 
+# Compiled here once: else each process compiles again what it imports, for seconds, where the environment forbids
+# Python to keep it (PYTHONDONTWRITEBYTECODE, as in many images).
+sync() {
+    "$uv" sync --locked --all-extras --compile-bytecode $quiet --python "$python" --default-index "$public_index" "$@"
+}
+
 find_python
 find_uv
 quiet=--quiet
 [ ! -t 2 ] || quiet="" # a person may watch 400 MB arrive
 case ${1:-sync} in
-    sync) "$uv" sync --locked --all-extras $quiet --python "$python" --default-index "$public_index" ;;
-    into)
-        UV_PROJECT_ENVIRONMENT=$2 "$uv" sync --locked --all-extras --no-dev --no-editable --compile-bytecode \
-            $quiet --python "$python" --default-index "$public_index"
-        ;;
+    sync) sync ;;
+    into) export UV_PROJECT_ENVIRONMENT="$2" && sync --no-dev --no-editable ;;
     lock) "$uv" lock --python "$python" --default-index "$public_index" ;;
     uv) command -v "$uv" ;;
     lock-check) "$uv" lock --check --quiet --python "$python" --default-index "$public_index" ;;

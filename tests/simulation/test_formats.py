@@ -28,14 +28,18 @@ class FormatCase(unittest.TestCase):
     def place(self, target: Target) -> Place:
         return new_place(self, target)
 
-    def assert_exact(self, place: Place, until: int, **changes: Any) -> None:
-        """Another reader and our own see every row once, and the output is as complete as it says."""
+    def assert_exact(self, place: Place, until: int, **changes: Any) -> dict[str, tuple[int, str]]:
+        """Another reader and our own see every row once, and the output is as complete as it says. What the other
+        reader saw, as `truth` says it.
+        """
         config = place.config(**{**CHANGES, **changes})
-        self.assertEqual(place.digests(), truth(config, until))
+        expected, found = truth(config, until), place.digests()
+        self.assertEqual(found, expected)
         verification = oracle.verify(config)
         self.assertTrue(verification.ok, verification)
         for table in inspection.status(config, clock=ManualClock()):
-            self.assertEqual(table.rows, truth(config, until)[table.table][0])
+            self.assertEqual(table.rows, expected[table.table][0])
+        return found
 
 
 class SameShopTest(FormatCase):
@@ -45,8 +49,7 @@ class SameShopTest(FormatCase):
             with self.subTest(str(target)):
                 place = self.place(target)
                 run(place.config(**CHANGES), UNTIL)
-                self.assert_exact(place, UNTIL)
-                digests[str(target)] = place.digests()
+                digests[str(target)] = self.assert_exact(place, UNTIL)
         self.assertEqual(len(digests), len(TARGETS))
         self.assertEqual(len(set(map(str, digests.values()))), 1)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,11 +37,13 @@ class LakeFile:
     statistics: dict[str, tuple[str | None, str | None, int]]
 
 
-def query(catalog_uri: str, text: str) -> Rows:
-    """One question to the catalogue's own tables."""
+@contextmanager
+def asking(catalog_uri: str) -> Iterator[Callable[[str], Rows]]:
+    """Questions to the catalogue's own tables."""
     if not catalog_uri.startswith("sqlite:///"):
         with psycopg.connect(catalog_uri, connect_timeout=5) as server:
-            return server.execute(text).fetchall()
+            yield lambda text: server.execute(text).fetchall()
+        return
     # A copy that another process makes: Python and DuckDB each have a SQLite of their own, and a file that this one
     # closes would lose all locks that the process has on it.
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +51,13 @@ def query(catalog_uri: str, text: str) -> Rows:
         parts = [str(part) for part in (path, path.with_name(f"{path.name}-wal")) if part.exists()]
         subprocess.run(["cp", *parts, folder], check=True)
         with closing(sqlite3.connect(Path(folder) / path.name)) as file:
-            return file.execute(text).fetchall()
+            yield lambda text: file.execute(text).fetchall()
+
+
+def query(catalog_uri: str, text: str) -> Rows:
+    """One question to the catalogue's own tables."""
+    with asking(catalog_uri) as ask:
+        return ask(text)
 
 
 def snapshots(catalog_uri: str) -> list[str]:
@@ -62,10 +70,11 @@ def files_of(catalog_uri: str, table: str, schema: str = "main") -> list[LakeFil
     """The files of a table at the newest snapshot, in the order they came. Fails where rows were deleted from them, or
     are in the catalogue itself: emitter does neither.
     """
+    with asking(catalog_uri) as ask:
+        return _files_of(ask, table, schema)
 
-    def ask(text: str) -> Rows:
-        return query(catalog_uri, text)
 
+def _files_of(ask: Callable[[str], Rows], table: str, schema: str) -> list[LakeFile]:
     ((data_path,),) = ask("SELECT value FROM ducklake_metadata WHERE key = 'data_path'")
     found = ask(
         "SELECT t.table_id, t.path, t.path_is_relative, s.path, s.path_is_relative"

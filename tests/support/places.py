@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def parquet_rows(place: Place, table: str) -> pa.Table:
 
 def delta_rows(place: Place, table: str) -> pa.Table:
     """By DuckDB's delta extension."""
-    with connection(place, "delta") as connected:
+    with connection(place) as connected:
         return connected.sql(f"SELECT * FROM delta_scan('{place.uri}/{table}')").to_arrow_table()
 
 
@@ -153,7 +154,7 @@ def iceberg_rows(place: Place, table: str) -> pa.Table:
     else:
         with psycopg.connect(uri) as server:
             ((location,),) = server.execute(query).fetchall()
-    with connection(place, "avro", "iceberg") as connected:
+    with connection(place) as connected:
         return connected.sql(f"SELECT * FROM iceberg_scan('{location}')").to_arrow_table()
 
 
@@ -173,17 +174,25 @@ def extension_path(name: str) -> Path:
     return path
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One for the whole process: to load the extensions takes longer than to read a small table."""
+    database = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    database.execute("SET enable_external_file_cache = false")  # what is read is what is there
+    for name in ("httpfs", "delta", "avro", "iceberg"):
+        database.execute(f"LOAD '{extension_path(name)}'")
+    return database
+
+
 @contextmanager
-def connection(place: Place, *extensions: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def connection(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with extensions from their Python packages, and the keys to the S3 server if the place is there."""
-    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connected:
+    with _database().cursor() as connected:
         connected.execute("SET TimeZone = 'UTC'")
-        for name in ("httpfs", *extensions):
-            connected.execute(f"LOAD '{extension_path(name)}'")
         if place.target.storage == "s3":
             endpoint = str(place.changes["output.s3.endpoint_url"]).removeprefix("http://")
             connected.execute(
-                f"CREATE SECRET (TYPE s3, KEY_ID '{place.environ['AWS_ACCESS_KEY_ID']}',"
+                f"CREATE OR REPLACE SECRET (TYPE s3, KEY_ID '{place.environ['AWS_ACCESS_KEY_ID']}',"
                 f" SECRET '{place.environ['AWS_SECRET_ACCESS_KEY']}', ENDPOINT '{endpoint}', URL_STYLE 'path',"
                 f" USE_SSL false, REGION '{place.changes['output.s3.region']}')"
             )
