@@ -69,7 +69,8 @@ _RETENTION = "7 days"
 
 _MET_ANOTHER = re.compile(
     r"Transaction conflict|database is locked|duplicate key value|UNIQUE constraint|PRIMARY KEY|already exists"
-    r"|could not serialize|deadlock detected",
+    r"|could not serialize|deadlock detected"
+    r"|Failed to load DuckLake",  # a table or a schema that another is just creating, of which not all is seen yet
     re.IGNORECASE,
 )
 _NO_LAKE = "creating a new DuckLake is explicitly disabled"
