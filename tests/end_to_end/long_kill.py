@@ -41,5 +41,5 @@ class LongKillTest(test_kill.KillCase):
         random = SystemRandom()
         for _ in range(KILLS // KILLS_PER_OUTPUT):
             self.output = self.new_folder()
-            seed = int(os.environ.get("EMITTER_KILL_SEED", random.randrange(2**32)))
+            seed = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
             self.kill_often(seed, KILLS_PER_OUTPUT)

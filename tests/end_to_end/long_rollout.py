@@ -40,7 +40,7 @@ class LongRolloutTest(FormatCase):
     def test_each_pod_may_be_killed_once_more_at_any_moment(self):
         for target in TARGETS:
             for number in range(OUTPUTS.get(str(target), 0)):
-                seed = int(os.environ.get("EMITTER_KILL_SEED", SystemRandom().randrange(2**32))) + number
+                seed = int(os.environ.get("KILL_SEED", SystemRandom().randrange(2**32))) + number
                 with self.subTest(target=str(target), seed=seed):
                     self.roll_out(target, Random(seed))
 

@@ -75,7 +75,7 @@ class CrashPointsTest(KillCase):
 
 class KillTest(KillCase):
     def test_kill_9_at_any_moment(self):
-        self.kill_often(int(os.environ.get("EMITTER_KILL_SEED", SystemRandom().randrange(2**32))), times=5)
+        self.kill_often(int(os.environ.get("KILL_SEED", SystemRandom().randrange(2**32))), times=5)
 
     def test_workers_do_not_outlive_the_process_that_commits(self):
         config = self.config_file(clock__batch_rows_max=300)

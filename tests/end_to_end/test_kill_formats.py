@@ -21,7 +21,7 @@ SLOW: dict[str, Any] = {"clock__batch_seconds": 10, "ecommerce__orders_per_secon
 class KillCase(FormatCase):
     def kill_often(self, target: Target, times: int, shards: int) -> None:
         """Kill a run so often, looking after each time; then let it come to an end, and look at all of it."""
-        seed = int(os.environ.get("EMITTER_KILL_SEED", SystemRandom().randrange(2**32)))
+        seed = int(os.environ.get("KILL_SEED", SystemRandom().randrange(2**32)))
         with self.subTest(target=str(target), shards=shards, seed=seed):
             place = self.place(target)
             configs = [place.config(**SLOW, shard__count=shards, shard__index=index) for index in range(shards)]
