@@ -115,7 +115,7 @@ def settled(*shards: EmitterConfig) -> int:
     interrupted in: that may lead far beyond what the tables said before.
     """
     for config in shards:
-        with shop_daemon(config, until=0):
+        with shop_daemon(config, until=1):
             pass
     tables = inspection.status(shards[0], clock=ManualClock())
     return max(slot for table in tables for slot in [ORIGIN, *table.slices.values()]) - ORIGIN
