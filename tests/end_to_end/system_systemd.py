@@ -267,7 +267,7 @@ class RunningTest(SystemdCase):
         self.assert_whole(EMITTER_SHARD__COUNT="2")
         self.start("emitter@0")
         self.start()  # of the whole there is one, or shards, never both
-        self.assertEqual(self.show("ActiveState", "emitter@0"), "inactive")
+        self.assertEqual([self.show("ActiveState", unit) for unit in ("emitter", "emitter@0")], ["active", "inactive"])
 
 
 class RemoteTest(SystemdCase):

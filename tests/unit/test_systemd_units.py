@@ -27,6 +27,7 @@ class UnitsTest(unittest.TestCase):
             own[1:],
             [
                 "Conflicts=emitter.service",
+                "After=emitter.service",
                 "Environment=EMITTER_SHARD__INDEX=%i EMITTER_SERVER__PORT=0",
                 "EnvironmentFile=-/etc/emitter/%i.env",
             ],
