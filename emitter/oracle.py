@@ -133,7 +133,8 @@ def verify(
     own word and that of its children; one that says nothing of a slice, by the word of the others.
 
     True rows beyond that are no fault: a commit may be under way. Without bounds, files outside the run's partitions
-    count too. Only reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written.
+    count too. Only reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written, and
+    UsageError for a table that the run has not, or a period that ends before it begins.
     """
     with closing(configured_writer(config)) as writer:
         return _verify(config, writer, from_slot, to_slot, table, clock or SystemClock(), on_progress)
@@ -148,6 +149,8 @@ def _verify(
     clock: Clock,
     on_progress: OnProgress | None,
 ) -> Verification:
+    if from_slot is not None and to_slot is not None:
+        _window(from_slot, to_slot)
     generator, journal = run_of(config, writer, clock)
     if journal is None:
         raise MissingJournalError(

@@ -233,6 +233,12 @@ class VerbsTest(_Case):
         rows = sum(truth["rows"] for truth in self.truth().values())
         self.assertTrue(result.stdout.endswith(f"All {rows:,} rows are there, each once.\n"), result.stdout)
 
+    def test_a_period_that_ends_before_it_begins_is_refused(self) -> None:
+        for verb in ("verify", "expect"):
+            result = invoke(verb, "-c", self.config, "--from", "2027-01-01", "--to", "2026-01-02")
+            self.assertEqual((result.exit_code, result.stdout), (2, ""))
+            self.assertIn("the period ends at 2026-01-02T00:00:00Z, before it begins at 2027-01-01", result.stderr)
+
     def test_verify_ends_in_1_and_names_rows_that_are_lost(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = config_file(folder)
