@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 
 from tests.support import postgres, s3_server
-from tests.support.machine import REPOSITORY, Machine
+from tests.support.machine import REPOSITORY, UV_CACHE, Machine
 from tests.support.proxy import HttpProxy
 from tests.support.wire_faults import Hold
 
 PATIENCE_SECONDS = 90
-CHECKOUT = "/root/emitter"
+CHECKOUT = "/srv/emitter"
 EMITTER = "/opt/emitter/bin/emitter"
 CONFIG = "/etc/emitter/emitter.yaml"
 STATE = "/var/lib/private/emitter"
@@ -35,7 +35,7 @@ BLOCKS = [
     re.findall(r"^\$ (.*)", block, re.MULTILINE) for block in re.findall(r"```console\n(.*?)```", CHAPTER, re.DOTALL)
 ]
 # Where systemd and its journal keep what is theirs; the rest of the file system is looked at.
-NOT_OURS = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/log/journal", "/var/lib/systemd", "/root/.cache", STATE)
+NOT_OURS = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/log/journal", "/var/lib/systemd", UV_CACHE, STATE)
 
 
 @cache

@@ -27,6 +27,7 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 # systemd 257 boots on unified control groups only, and a host may have others: so the container gets a hierarchy and a
 # group of its own, in a mount namespace that ends with it.
+UV_CACHE = "/var/cache/uv"  # in the machine
 BOOT = """
 umount --recursive /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup && mkdir "/sys/fs/cgroup/$0" && echo $$ >"/sys/fs/cgroup/$0/cgroup.procs" &&
@@ -44,7 +45,7 @@ class Machine:
             command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(self.root), ARCHIVE]
             if subprocess.run(command, stdout=log, stderr=log, check=False).returncode != 0:
                 raise AssertionError(f"debootstrap failed:\n{self._log.read_text()[-2000:]}")
-        self._environ = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8"}
+        self._environ = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "UV_CACHE_DIR": UV_CACHE}
         self._binds = ["--bind-ro=/etc/ssl"]
         for name, value in os.environ.items():
             if name.startswith(("PIP_", "SSL_CERT_")) or name.lower().endswith("_proxy"):
@@ -54,7 +55,7 @@ class Machine:
                 self._binds.append(f"--bind-ro={path}")
         cache = Path(os.environ.get("UV_CACHE_DIR", Path.home() / ".cache/uv"))
         if cache.exists():  # what `make setup` has downloaded just before
-            self._binds.append(f"--bind={cache}:/root/.cache/uv")
+            self._binds.append(f"--bind={cache}:{UV_CACHE}")
         self.path("/etc/sudoers.d/environment").write_text("Defaults !env_reset\n")
 
     def path(self, inside: str) -> Path:
