@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emitter.bounded import write_dataset
-    from emitter.connections import CatalogConfig, S3Config
     from emitter.errors import EmitterError
     from emitter.factory import create_generator
     from emitter.generators.base import GeneratorBase
     from emitter.partitioning import PartitionSpec
+    from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.writers import create_writer
     from emitter.writers.base import TableWriter, WriterOptions
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CatalogConfig": "emitter.connections",
+    "CatalogConfig": "emitter.settings.connections",
     "EmitterError": "emitter.errors",
     "GeneratorBase": "emitter.generators.base",
     "PartitionSpec": "emitter.partitioning",
-    "S3Config": "emitter.connections",
+    "S3Config": "emitter.settings.connections",
     "TableWriter": "emitter.writers.base",
     "WriterOptions": "emitter.writers.base",
     "create_generator": "emitter.factory",

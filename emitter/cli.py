@@ -243,7 +243,7 @@ def info(domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Its name,
     """Show a domain's tables, columns and options."""
     from emitter import printing
     from emitter.generators import domain_class, domain_options
-    from emitter.settings import leaf_keys
+    from emitter.settings.declaring import leaf_keys
 
     tables = domain_class(domain).table_declarations
     printing.print_info(tables, leaf_keys(domain_options(domain), f"{domain}."))

@@ -17,13 +17,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from emitter.clock import parse_time
-from emitter.config_sources import read_sources
-from emitter.connections import CatalogConfig, S3Config
 from emitter.errors import ConfigurationError, Fault
 from emitter.generators import DOMAINS, domain_tables
 from emitter.generators.ecommerce.options import EcommerceOptions
-from emitter.rules import checked, number, one_of, optional, or_name, text, whole, yes_or_no
-from emitter.settings import Check, flatten, leaf_keys, nearest, read_settings, validate_options
+from emitter.settings.connections import CatalogConfig, S3Config
+from emitter.settings.declaring import Check, flatten, leaf_keys, nearest, read_settings, validate_options
+from emitter.settings.rules import checked, number, one_of, optional, or_name, text, whole, yes_or_no
+from emitter.settings.sources import read_sources
 from emitter.writers import FORMATS
 
 __all__ = [

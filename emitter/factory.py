@@ -14,7 +14,7 @@ from emitter.generators.base import GeneratorBase, Period
 from emitter.journal import Journal, make_identity
 from emitter.model import Slice, Window
 from emitter.partitioning import GRANULARITIES, PartitionSpec
-from emitter.settings import validate_options
+from emitter.settings.declaring import validate_options
 
 
 def create_generator(

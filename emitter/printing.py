@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emitter.bounded import Estimate, GenerateReport
     from emitter.inspection import TableStatus
     from emitter.oracle import Verification
-    from emitter.settings import Key
+    from emitter.settings.declaring import Key
 
 BROKEN_PIPE_EXIT_CODE = 141  # as if by SIGPIPE: whoever reads has seen enough
 EXAMPLES_MAX = 5

@@ -23,8 +23,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from emitter.connections import ENDPOINT_ALLOWED, ENDPOINT_PATTERN, S3Config
 from emitter.errors import ConfigurationError, Fault, MissingExtraError, StorageError, conceal
+from emitter.settings.connections import ENDPOINT_ALLOWED, ENDPOINT_PATTERN, S3Config
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emitter.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from emitter.connections import CatalogConfig, S3Config
+    from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.storage import Storage
     from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 
@@ -46,9 +46,9 @@ def create_writer(
 
 def _storage(uri: str, s3: S3Config | None) -> Storage:
     if uri.startswith("s3://"):
-        from emitter.connections import S3Config
         from emitter.object_storage import ObjectStorage
         from emitter.s3 import S3Access
+        from emitter.settings.connections import S3Config
 
         return ObjectStorage(uri, S3Access(s3 or S3Config()))
     from emitter.local_storage import LocalStorage

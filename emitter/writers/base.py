@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from emitter.clock import Clock, SystemClock, time_of
-from emitter.connections import CatalogConfig
 from emitter.errors import DamagedStateError
 from emitter.model import (
     CommitOutcome,
@@ -23,6 +22,7 @@ from emitter.model import (
     Window,
 )
 from emitter.partitioning import PartitionSpec
+from emitter.settings.connections import CatalogConfig
 from emitter.storage import Storage
 
 if TYPE_CHECKING:

@@ -45,7 +45,6 @@ from sqlalchemy import inspect, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from emitter.connections import CatalogConfig
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -54,6 +53,7 @@ from emitter.errors import (
     Fault,
     StorageError,
 )
+from emitter.settings.connections import CatalogConfig
 from emitter.writers.iceberg_io import Place
 
 NAME = "emitter"

@@ -42,7 +42,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emitter.clock import Clock
-from emitter.connections import CatalogConfig
 from emitter.errors import (
     DamagedStateError,
     EmitterError,
@@ -62,6 +61,7 @@ from emitter.model import (
     TableProgress,
     Window,
 )
+from emitter.settings.connections import CatalogConfig
 from emitter.storage import Storage
 from emitter.writers import hive, parquet_folder
 from emitter.writers import progress as progress_objects

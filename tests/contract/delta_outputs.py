@@ -12,12 +12,12 @@ from unittest.mock import patch
 
 from deltalake import DeltaTable
 
-from emitter.connections import S3Config
 from emitter.errors import EmitterError
 from emitter.local_storage import LocalStorage
 from emitter.model import Slice, TableCommit, Window
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
+from emitter.settings.connections import S3Config
 from emitter.storage import Storage
 from emitter.writers.base import CrashHook, no_crash
 from emitter.writers.delta import DeltaWriter

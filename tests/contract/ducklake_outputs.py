@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.fs
 
 from emitter import arrow
-from emitter.connections import CatalogConfig, S3Config
 from emitter.local_storage import LocalStorage
 from emitter.model import CommitReport, Slice, TableCommit, Window
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
+from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.storage import Storage
 from emitter.writers import duckdb_extensions
 from emitter.writers.base import TableWriter

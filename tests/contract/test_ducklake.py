@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
-from emitter.connections import CatalogConfig
 from emitter.errors import (
     ConfigurationError,
     DamagedStateError,
@@ -21,6 +20,7 @@ from emitter.errors import (
 from emitter.local_storage import LocalStorage
 from emitter.model import TableCommit
 from emitter.partitioning import PartitionSpec
+from emitter.settings.connections import CatalogConfig
 from emitter.writers import duckdb_extensions, ducklake
 from emitter.writers.ducklake import DuckLakeWriter
 from emitter.writers.ducklake_connection import catalog_place

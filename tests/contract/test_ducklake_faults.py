@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 from unittest.mock import patch
 
-from emitter.connections import CatalogConfig, S3Config
 from emitter.errors import (
     CommitConflictError,
     ConfigurationError,
@@ -23,6 +22,7 @@ from emitter.errors import (
 from emitter.model import Slice, TableCommit, TableProgress
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
+from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.writers import ducklake_catalog as catalog
 from emitter.writers import ducklake_connection
 from emitter.writers.base import CrashHook

@@ -16,7 +16,6 @@ from pyiceberg.catalog.sql import IcebergTables
 from sqlalchemy import create_engine
 
 from emitter import arrow
-from emitter.connections import CatalogConfig, S3Config
 from emitter.errors import (
     ConfigurationError,
     DamagedStateError,
@@ -26,6 +25,7 @@ from emitter.local_storage import LocalStorage
 from emitter.model import StagedFile
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
+from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.writers import iceberg_tables
 from emitter.writers.iceberg import IcebergWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, in_order, rows, window, write

@@ -11,7 +11,6 @@ import pyarrow as pa
 from pyiceberg.table import Table as Handle
 
 from emitter import arrow
-from emitter.connections import CatalogConfig
 from emitter.errors import (
     CommitConflictError,
     DamagedStateError,
@@ -22,6 +21,7 @@ from emitter.errors import (
 )
 from emitter.local_storage import LocalStorage
 from emitter.model import CommitReport, Slice, StagedFile, Table, TableCommit
+from emitter.settings.connections import CatalogConfig
 from emitter.testing import SimulatedCrash
 from emitter.writers import iceberg_io, iceberg_tables
 from emitter.writers.iceberg import IcebergWriter

@@ -7,10 +7,10 @@ import os
 import unittest
 from unittest.mock import patch
 
-from emitter.connections import S3Config
 from emitter.errors import CommitConflictError, StorageError, StorageNotFoundError, UsageError
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import ATTEMPTS_MAX, S3Access
+from emitter.settings.connections import S3Config
 from emitter.storage import Entry
 from tests.support import s3_server
 from tests.support.proxy import HttpProxy

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emitter import arrow
-from emitter.connections import S3Config
 from emitter.errors import ForeignTableError, OvertakenError, StorageError
 from emitter.model import Slice
 from emitter.object_storage import ObjectStorage
 from emitter.s3 import S3Access
+from emitter.settings.connections import S3Config
 from emitter.writers import create_writer
 from emitter.writers.parquet import ParquetWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, found, in_order, rows, window, write

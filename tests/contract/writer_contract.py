@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emitter.connections import CatalogConfig
 from emitter.errors import ForeignTableError, OvertakenError, SliceLockedError, StorageError, UsageError
 from emitter.local_storage import LocalStorage
 from emitter.model import Slice, Table, TableCommit, TableProgress
+from emitter.settings.connections import CatalogConfig
 from emitter.storage import Storage
 from emitter.testing import SimulatedCrash
 from emitter.writers.base import CrashHook, TableWriter, no_crash

@@ -24,7 +24,7 @@ from emitter.assembly import configured_writer
 from emitter.cli import app
 from emitter.config import EmitterConfig, load_config
 from emitter.errors import EmitterError
-from emitter.settings import leaf_keys
+from emitter.settings.declaring import leaf_keys
 from emitter.testing import ManualClock
 from tests.support.case import tree
 from tests.support.shop import run, shop

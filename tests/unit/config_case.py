@@ -9,7 +9,7 @@ from typing import Any
 
 from emitter.config import EmitterConfig, load_config, validate
 from emitter.errors import ConfigurationError, Fault
-from emitter.settings import leaf_keys
+from emitter.settings.declaring import leaf_keys
 
 ROOT = Path(__file__).parents[2]
 KEYS = leaf_keys(EmitterConfig)

@@ -19,7 +19,7 @@ from emitter.config import load_config, validate
 from emitter.errors import ConfigurationError
 from emitter.generators import DOMAINS, domain_options
 from emitter.generators.ecommerce import options as shop
-from emitter.settings import flatten, leaf_keys, validate_options
+from emitter.settings.declaring import flatten, leaf_keys, validate_options
 from tests.unit.config_case import KEYS, ROOT, ConfigTest, at, config, nested
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from emitter.config import Reload, load_config, reload_differences, validate
 from emitter.errors import ConfigurationError
-from emitter.settings import flatten, looks_secret
-from emitter.yaml_text import read_document
+from emitter.settings.declaring import flatten, looks_secret
+from emitter.settings.yaml_text import read_document
 from tests.unit.config_case import KEYS, ROOT, ConfigTest, config
 
 EXAMPLE = ROOT / "config" / "emitter.yaml"

@@ -15,7 +15,7 @@ from emitter.board import Board
 from emitter.cli import app
 from emitter.config import RELOADABLE, EmitterConfig
 from emitter.health import Health
-from emitter.settings import Key, leaf_keys
+from emitter.settings.declaring import Key, leaf_keys
 from emitter.statuspage import status_document
 from emitter.testing import ManualClock
 from tests.support.metrics_page import full_page, sample_labels

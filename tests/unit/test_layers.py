@@ -20,7 +20,7 @@ LIGHT_FOUNDATION = {"errors", "model", "clock", "storage", "partitioning"}
 FOUNDATION = LIGHT_FOUNDATION | {"randomness", "arrow"}
 # The bases and names of the stages, never a certain domain, format or storage.
 STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "journal", "config"}
-BELOW_DAEMON = FOUNDATION | STAGES | {"settings", "observer", "anchor", "plan", "daycurve", "factory"}
+BELOW_DAEMON = FOUNDATION | STAGES | {"settings.declaring", "observer", "anchor", "plan", "daycurve", "factory"}
 DAEMON = {"pipeline", "ledger", "opening", "daemon", "workers", "assembly"}
 BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
 OBSERVERS = {"metrics", "logs", "health", "board", "supervisor"}
@@ -28,6 +28,7 @@ RUN_SURFACES = OBSERVERS | {"schedule", "statuspage", "server", "liveview", "sig
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "settings": set(),
     "errors": set(),
     "model": {"errors"},
     "clock": {"errors", "model"},
@@ -38,34 +39,34 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arrow": LIGHT_FOUNDATION | {"randomness"},
     "digest": FOUNDATION,
     "observer": LIGHT_FOUNDATION,
-    "rules": {"errors"},
-    "settings": {"errors", "rules"},
-    "connections": {"errors", "rules"},
-    "s3": {"errors", "connections"},
+    "settings.rules": {"errors"},
+    "settings.declaring": {"errors", "settings.rules"},
+    "settings.connections": {"errors", "settings.rules"},
+    "s3": {"errors", "settings.connections"},
     "s3_errors": {"errors"},
     "object_storage": {"errors", "model", "storage", "randomness", "s3", "s3_errors"},
-    "yaml_text": {"errors"},
+    "settings.yaml_text": {"errors"},
     # The stages know nothing of each other, except that the encoder takes a writer's options, and that the
     # configuration knows domains and formats by name.
     "generators.base": FOUNDATION,
     "generators.chains": FOUNDATION,
     "generators.ecommerce.*": FOUNDATION
-    | {"rules", "settings", "generators.base", "generators.chains", "generators.ecommerce.*"},
+    | {"settings.rules", "settings.declaring", "generators.base", "generators.chains", "generators.ecommerce.*"},
     "generators.ecommerce": LIGHT_FOUNDATION | {"generators.ecommerce.*"},
     "generators": LIGHT_FOUNDATION | {"generators.base"},
-    "writers.base": LIGHT_FOUNDATION | {"connections"},
+    "writers.base": LIGHT_FOUNDATION | {"settings.connections"},
     "writers.hive": LIGHT_FOUNDATION | {"writers.base"},
     "writers.progress": LIGHT_FOUNDATION,
     "writers.progress_holding": LIGHT_FOUNDATION | {"randomness", "writers.progress"},
     "writers.registering": FOUNDATION | {"writers.base"},
     "writers.parquet_folder": FOUNDATION | {"writers.base", "writers.hive", "writers.registering"},
     "writers.parquet": FOUNDATION
-    | {"connections", "writers.base", "writers.hive", "writers.progress*", "writers.parquet_folder"},
+    | {"settings.connections", "writers.base", "writers.hive", "writers.progress*", "writers.parquet_folder"},
     **dict.fromkeys(("writers.delta_statistics", "writers.delta_progress", "writers.delta_history"), LIGHT_FOUNDATION),
     "writers.delta_tables": LIGHT_FOUNDATION | {"local_storage", "object_storage", "writers.registering"},
     "writers.delta": FOUNDATION | {"writers.base", "writers.hive", "writers.registering", "writers.delta_*"},
     "writers.iceberg_io": LIGHT_FOUNDATION,
-    "writers.iceberg_catalog": LIGHT_FOUNDATION | {"connections", "writers.iceberg_io"},
+    "writers.iceberg_catalog": LIGHT_FOUNDATION | {"settings.connections", "writers.iceberg_io"},
     "writers.iceberg_tables": LIGHT_FOUNDATION,
     "writers.iceberg": FOUNDATION | {"writers.base", "writers.hive", "writers.registering", "writers.iceberg_*"},
     "writers.duckdb_extensions": {"errors"},
@@ -75,16 +76,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.ducklake": FOUNDATION
     | {"local_storage", "object_storage", "writers.base", "writers.hive", "writers.registering"}
     | {"writers.duckdb_extensions", "writers.ducklake_*"},
-    "writers": LIGHT_FOUNDATION | {"connections", "local_storage", "s3", "object_storage", "writers.base"},
+    "writers": LIGHT_FOUNDATION | {"settings.connections", "local_storage", "s3", "object_storage", "writers.base"},
     "encoder": FOUNDATION | {"writers.base"},
     "journal": LIGHT_FOUNDATION,
     "anchor": LIGHT_FOUNDATION,
     "plan": LIGHT_FOUNDATION,
     "daycurve": LIGHT_FOUNDATION | {"observer", "generators.base"},
-    "config_sources": {"errors", "settings", "yaml_text"},
+    "settings.sources": {"errors", "settings.declaring", "settings.yaml_text"},
     "config": LIGHT_FOUNDATION
-    | {"rules", "settings", "connections", "config_sources", "generators", "generators.*.options", "writers"},
-    "factory": LIGHT_FOUNDATION | {"settings", "generators", "generators.base", "journal"},
+    | {
+        "settings.rules",
+        "settings.declaring",
+        "settings.connections",
+        "settings.sources",
+        "generators",
+        "generators.*.options",
+        "writers",
+    },
+    "factory": LIGHT_FOUNDATION | {"settings.declaring", "generators", "generators.base", "journal"},
     # Where the stages meet. The daemon is given its parts; only `assembly` turns a configuration into them.
     "pipeline": FOUNDATION | {"generators.base", "encoder", "writers.base"},
     "ledger": FOUNDATION | {"plan", "writers.base", "pipeline"},
@@ -112,7 +121,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "signals": set(),
     "supervisor": BELOW_SURFACES | {"logs"},
     "service": BELOW_SURFACES | RUN_SURFACES | {"cgroup"},
-    "__init__": BELOW_SURFACES | {"connections"},
+    "__init__": BELOW_SURFACES | {"settings.connections"},
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
     "__main__": {"cli"},
     "testing*": BELOW_SURFACES | SURFACES | {"local_storage", "writers.*", "testing*"},
@@ -132,16 +141,25 @@ OWNERS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "prometheus_client": {"metrics", "server"},
     "structlog": {"logs"},
-    "pydantic": {"rules", "settings", "config", "connections", "generators.*.options"},
-    "pydantic_core": {"rules", "settings"},
-    "yaml": {"yaml_text"},
+    "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
+    "pydantic_core": {"settings.rules", "settings.declaring"},
+    "yaml": {"settings.yaml_text"},
     "rich": {"liveview", "progress", "printing", "preview", "cli"},
     "typer": {"cli"},
 }
 
 HEAVY = {"numpy", "polars", "pyarrow"}
 LIGHT = LIGHT_FOUNDATION | {
-    *("rules", "settings", "yaml_text", "connections", "config_sources", "config", "journal", "cli"),
+    *(
+        "settings.rules",
+        "settings.declaring",
+        "settings.yaml_text",
+        "settings.connections",
+        "settings.sources",
+        "config",
+        "journal",
+        "cli",
+    ),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),
 }
 

@@ -21,7 +21,7 @@ from emitter.generators.ecommerce.options import GROWTH_YEARS, POPULATION_MAX, E
 from emitter.generators.ecommerce.people import People
 from emitter.model import Slice, Window
 from emitter.randomness import Stream
-from emitter.settings import validate_options
+from emitter.settings.declaring import validate_options
 
 START = "2026-01-01T06:30:00Z"  # days since the origin are not those of the calendar
 ORIGIN = slot_of(parse_time(START))

@@ -10,7 +10,7 @@ import typer
 
 from emitter.cli import app
 from emitter.config import EmitterConfig
-from emitter.settings import leaf_keys
+from emitter.settings.declaring import leaf_keys
 from tests.support.metrics_page import sample_labels
 from tests.unit.test_alerts import ROOT, alerts
 

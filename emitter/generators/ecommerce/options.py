@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from emitter.rules import checked, number, pairs, whole
-from emitter.settings import Check
+from emitter.settings.declaring import Check
+from emitter.settings.rules import checked, number, pairs, whole
 
 HOUR_WEIGHTS = (
     *(500, 320, 220, 170, 150, 190, 340, 580, 850, 1020, 1140, 1210),

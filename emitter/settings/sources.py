@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from emitter.errors import Fault, without_passwords
-from emitter.settings import SECRET_HINT, joined, looks_secret, nearest, shown
-from emitter.yaml_text import NotPlainYamlError, read_document, read_value
+from emitter.settings.declaring import SECRET_HINT, joined, looks_secret, nearest, shown
+from emitter.settings.yaml_text import NotPlainYamlError, read_document, read_value
 
 FILE_BYTES_MAX = 2**20
 ENVIRONMENT_PREFIX = "EMITTER_"

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from emitter.errors import ConfigurationError, Fault, publishable
-from emitter.rules import Rule, one_of
+from emitter.settings.rules import Rule, one_of
 
 _FAULTS_PER_VALUE_MAX = 20  # to look for the nearest of 600 time zones takes a while
 _TEXT_LENGTH_MAX = 80  # of a value or a name shown in a fault

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from emitter.errors import conceal
-from emitter.rules import optional, text, yes_or_no
+from emitter.settings.rules import optional, text, yes_or_no
 
 ENDPOINT_ALLOWED = "a URL such as http://127.0.0.1:9000, without a user or a query"
 ENDPOINT_PATTERN = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
