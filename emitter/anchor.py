@@ -6,7 +6,7 @@ import json
 
 from emitter.clock import Anchor
 from emitter.errors import DamagedStateError, StorageNotFoundError
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 
 PATH = "_emitter/anchor.json"
 

@@ -19,7 +19,7 @@ from typing import Any
 from emitter.clock import SLOT_END, parse_time, slot_of, text_of
 from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageNotFoundError
 from emitter.model import Epoch, Inputs, Slice
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 
 RUN_FOLDER = "_emitter"  # what the run keeps beside its tables
 FOLDER = f"{RUN_FOLDER}/journal"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from emitter.local_storage import LocalStorage
+from emitter.storage.local import LocalStorage
 from emitter.writers.base import CrashHook
 
 PRIMITIVES = ("write", "fsync_file", "fsync_folder", "rename", "link", "make_folder", "remove")

@@ -20,7 +20,7 @@ from emitter.errors import (
     StorageNotFoundError,
 )
 from emitter.model import Slice, Table, TableCommit, TableProgress, Window
-from emitter.storage import Entry, Storage, moved
+from emitter.storage.base import Entry, Storage, moved
 from emitter.writers import hive
 from emitter.writers.base import OnBroken, advanced
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected

@@ -9,7 +9,7 @@ from emitter.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from emitter.settings.connections import CatalogConfig, S3Config
-    from emitter.storage import Storage
+    from emitter.storage.base import Storage
     from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 
 FORMATS: dict[str, str] = {
@@ -46,11 +46,11 @@ def create_writer(
 
 def _storage(uri: str, s3: S3Config | None) -> Storage:
     if uri.startswith("s3://"):
-        from emitter.object_storage import ObjectStorage
-        from emitter.s3 import S3Access
         from emitter.settings.connections import S3Config
+        from emitter.storage.objects import ObjectStorage
+        from emitter.storage.s3 import S3Access
 
         return ObjectStorage(uri, S3Access(s3 or S3Config()))
-    from emitter.local_storage import LocalStorage
+    from emitter.storage.local import LocalStorage
 
     return LocalStorage(uri)

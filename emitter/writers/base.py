@@ -23,7 +23,7 @@ from emitter.model import (
 )
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa

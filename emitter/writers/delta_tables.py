@@ -20,11 +20,11 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
 from emitter.errors import CommitConflictError, ForeignTableError, StorageError, UsageError
-from emitter.local_storage import LocalStorage
 from emitter.model import Table
-from emitter.object_storage import ObjectStorage
 from emitter.partitioning import PartitionSpec
-from emitter.storage import Storage
+from emitter.storage.base import Storage
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
 from emitter.writers.registering import FoundTable
 
 LOG = "_delta_log"

@@ -38,9 +38,9 @@ from emitter.errors import (
     Fault,
     RolledBackError,
 )
-from emitter.local_storage import LocalStorage
 from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress, Window
-from emitter.object_storage import ObjectStorage
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
 from emitter.writers import ducklake_catalog as catalog
 from emitter.writers.base import OnBroken, advanced
 from emitter.writers.duckdb_extensions import quoted

@@ -34,7 +34,7 @@ from emitter.errors import (
     StateError,
     StorageError,
 )
-from emitter.s3 import S3Access
+from emitter.storage.s3 import S3Access
 from emitter.writers.duckdb_extensions import NOTHING_UNASKED, load, quoted
 
 LAKE = "lake"

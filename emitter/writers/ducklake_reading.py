@@ -15,7 +15,7 @@ import pyarrow as pa
 from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
 from emitter.model import Table, Window
 from emitter.partitioning import PartitionSpec
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 from emitter.writers import ducklake_catalog as catalog
 from emitter.writers import hive
 from emitter.writers.base import OnBroken

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
 from emitter.model import Table, Window
 from emitter.partitioning import PartitionSpec
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 from emitter.writers.base import OnBroken
 
 if TYPE_CHECKING:

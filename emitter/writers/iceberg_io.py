@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
 from emitter.errors import ForeignTableError, StorageNotFoundError
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 
 _PLACE = "emitter.place"
 

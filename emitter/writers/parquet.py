@@ -62,7 +62,7 @@ from emitter.model import (
     Window,
 )
 from emitter.settings.connections import CatalogConfig
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 from emitter.writers import hive, parquet_folder
 from emitter.writers import progress as progress_objects
 from emitter.writers.base import (

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from emitter import arrow
 from emitter.errors import ForeignTableError
 from emitter.model import Table
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 from emitter.writers import hive
 from emitter.writers.base import WriterOptions
 from emitter.writers.registering import FoundTable, check_found

@@ -13,7 +13,7 @@ from typing import Any
 from emitter.clock import SLOT_END, text_of
 from emitter.errors import DamagedStateError, StorageNotFoundError
 from emitter.model import Slice, TableProgress
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 
 FOLDER = "_progress"
 STAGING = "_staging"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from emitter.errors import CommitConflictError, ForeignTableError, OvertakenError, UsageError
 from emitter.model import Slice
 from emitter.randomness import unique_name
-from emitter.storage import Storage
+from emitter.storage.base import Storage
 from emitter.writers.progress import ProgressObject, ProgressObjects, path_of
 
 ONE_WRITER = "see that only one writer runs per slice, then start again"

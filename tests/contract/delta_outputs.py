@@ -13,12 +13,12 @@ from unittest.mock import patch
 from deltalake import DeltaTable
 
 from emitter.errors import EmitterError
-from emitter.local_storage import LocalStorage
 from emitter.model import Slice, TableCommit, Window
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import S3Config
-from emitter.storage import Storage
+from emitter.storage.base import Storage
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers.base import CrashHook, no_crash
 from emitter.writers.delta import DeltaWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.fs
 
 from emitter import arrow
-from emitter.local_storage import LocalStorage
 from emitter.model import CommitReport, Slice, TableCommit, Window
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import CatalogConfig, S3Config
-from emitter.storage import Storage
+from emitter.storage.base import Storage
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers import duckdb_extensions
 from emitter.writers.base import TableWriter
 from emitter.writers.ducklake import DuckLakeWriter

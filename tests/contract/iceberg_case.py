@@ -18,11 +18,11 @@ from pyiceberg.table import Table as Handle
 from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy.engine import URL
 
-from emitter.local_storage import LocalStorage
 from emitter.model import Slice, Table, TableCommit, Window
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import CatalogConfig, S3Config
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers import iceberg_io, iceberg_tables
 from emitter.writers.base import CrashHook, no_crash
 from emitter.writers.iceberg import IcebergWriter

@@ -16,7 +16,7 @@ from deltalake import DeltaTable, Schema
 from emitter import arrow
 from emitter.clock import time_of
 from emitter.errors import UsageError
-from emitter.local_storage import LocalStorage
+from emitter.storage.local import LocalStorage
 from emitter.writers.delta import DeltaWriter
 from emitter.writers.delta_tables import PROPERTIES, RUN_ID
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, in_order, rows, window, write

@@ -14,9 +14,9 @@ from unittest.mock import patch
 from deltalake import DeltaTable
 
 from emitter.errors import StorageError
-from emitter.local_storage import LocalStorage
 from emitter.model import TableCommit
-from emitter.s3 import ATTEMPTS_MAX
+from emitter.storage.local import LocalStorage
+from emitter.storage.s3 import ATTEMPTS_MAX
 from emitter.writers.delta_tables import CHECKPOINT_COMMITS
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, window, write
 from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3

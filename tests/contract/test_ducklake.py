@@ -17,10 +17,10 @@ from emitter.errors import (
     StateError,
     StorageError,
 )
-from emitter.local_storage import LocalStorage
 from emitter.model import TableCommit
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
+from emitter.storage.local import LocalStorage
 from emitter.writers import duckdb_extensions, ducklake
 from emitter.writers.ducklake import DuckLakeWriter
 from emitter.writers.ducklake_connection import catalog_place

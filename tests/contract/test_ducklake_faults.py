@@ -20,9 +20,9 @@ from emitter.errors import (
     StorageError,
 )
 from emitter.model import Slice, TableCommit, TableProgress
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import CatalogConfig, S3Config
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers import ducklake_catalog as catalog
 from emitter.writers import ducklake_connection
 from emitter.writers.base import CrashHook

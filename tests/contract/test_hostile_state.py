@@ -12,8 +12,8 @@ from typing import Any
 
 from emitter import oracle
 from emitter.errors import DamagedStateError, EmitterError, ForeignTableError, StorageError
-from emitter.local_storage import LocalStorage
 from emitter.model import Slice
+from emitter.storage.local import LocalStorage
 from emitter.writers.iceberg_io import Place
 from emitter.writers.progress import ProgressObjects
 from tests.support.case import new_folder

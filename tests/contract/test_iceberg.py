@@ -21,11 +21,11 @@ from emitter.errors import (
     DamagedStateError,
     StorageError,
 )
-from emitter.local_storage import LocalStorage
 from emitter.model import StagedFile
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import CatalogConfig, S3Config
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers import iceberg_tables
 from emitter.writers.iceberg import IcebergWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, in_order, rows, window, write

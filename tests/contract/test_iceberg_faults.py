@@ -12,11 +12,11 @@ from contextlib import closing
 from unittest.mock import patch
 
 from emitter.errors import CommitUnknownError, EmitterError, StorageError
-from emitter.local_storage import LocalStorage
 from emitter.model import TableCommit
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import CatalogConfig, S3Config
+from emitter.storage.local import LocalStorage
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.testing import FaultyStorage
 from emitter.writers import iceberg_catalog
 from emitter.writers.base import CrashHook, no_crash

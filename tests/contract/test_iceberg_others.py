@@ -19,9 +19,9 @@ from emitter.errors import (
     RolledBackError,
     StorageError,
 )
-from emitter.local_storage import LocalStorage
 from emitter.model import CommitReport, Slice, StagedFile, Table, TableCommit
 from emitter.settings.connections import CatalogConfig
+from emitter.storage.local import LocalStorage
 from emitter.testing import SimulatedCrash
 from emitter.writers import iceberg_io, iceberg_tables
 from emitter.writers.iceberg import IcebergWriter

@@ -22,9 +22,9 @@ import jsonschema
 import yaml
 
 import emitter
-from emitter import s3
 from emitter.assembly import configured_writer
 from emitter.errors import ConfigurationError
+from emitter.storage import s3
 from tests.support import kubernetes_schemas
 from tests.support.child import REPOSITORY
 from tests.support.kubernetes_objects import (

@@ -8,10 +8,10 @@ import unittest
 from unittest.mock import patch
 
 from emitter.errors import CommitConflictError, StorageError, StorageNotFoundError, UsageError
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import ATTEMPTS_MAX, S3Access
 from emitter.settings.connections import S3Config
-from emitter.storage import Entry
+from emitter.storage.base import Entry
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import ATTEMPTS_MAX, S3Access
 from tests.support import s3_server
 from tests.support.proxy import HttpProxy
 from tests.support.wire_faults import Hold, answer, cut, cut_reply, lose_reply
@@ -80,7 +80,7 @@ class ObjectStorageTest(StorageContract, S3Case):
             self.assertEqual(file.read(), b"")
 
     def test_large_objects_are_read_in_parts_of_one_version(self):
-        self.enterContext(patch("emitter.object_storage._BLOCK_BYTES", 1000))
+        self.enterContext(patch("emitter.storage.objects._BLOCK_BYTES", 1000))
         data = bytes(range(256)) * 40
         self.storage.write("a", data)
         with self.storage.open_file("a") as file:
@@ -244,7 +244,7 @@ class WireTest(S3Case):
     def test_a_reply_that_does_not_come_is_not_waited_for(self):
         self.direct.write("a", b"1")
         for method, work in (("GET", lambda: self.storage.read("a")), ("PUT", lambda: self.storage.write("a", b"1"))):
-            with patch("emitter.s3.READ_SECONDS_MAX", 1):
+            with patch("emitter.storage.s3.READ_SECONDS_MAX", 1):
                 self.storage = self.new_storage(self.proxy.endpoint_url)
                 late = Hold(client_waits=True)
                 self.proxy.inject(late, method=method)

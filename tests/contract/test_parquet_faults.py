@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emitter.errors import DamagedStateError, OvertakenError, StateError, StorageError
-from emitter.local_storage import LocalStorage
 from emitter.model import Slice, TableCommit
-from emitter.storage import Storage
+from emitter.storage.base import Storage
+from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, SimulatedCrash
 from emitter.writers.base import CrashHook, no_crash
 from emitter.writers.parquet import ParquetWriter

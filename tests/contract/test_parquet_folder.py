@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from emitter import arrow
 from emitter.errors import ForeignTableError
-from emitter.local_storage import LocalStorage
+from emitter.storage.local import LocalStorage
 from emitter.writers.parquet import ParquetWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, found, rows, window, write
 

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from emitter import arrow
 from emitter.errors import ForeignTableError, OvertakenError, StorageError
 from emitter.model import Slice
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import S3Config
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers import create_writer
 from emitter.writers.parquet import ParquetWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, found, in_order, rows, window, write

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from emitter.errors import OvertakenError, StorageError
 from emitter.model import TableCommit
-from emitter.storage import Entry
+from emitter.storage.base import Entry
 from emitter.testing import MemoryStorage, SimulatedCrash
 from emitter.writers.parquet import ParquetWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write

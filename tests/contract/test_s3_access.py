@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emitter.errors import ConfigurationError, MissingExtraError, StorageError
-from emitter.object_storage import ObjectStorage
-from emitter.s3 import S3Access
 from emitter.settings.connections import S3Config
+from emitter.storage.objects import ObjectStorage
+from emitter.storage.s3 import S3Access
 from emitter.writers import create_writer
 from tests.support import s3_server
 from tests.support.proxy import HttpProxy
@@ -34,7 +34,7 @@ DELTA_CHILD = """
 import os, sys
 import deltalake, pyarrow
 from emitter.settings.connections import S3Config
-from emitter.s3 import S3Access
+from emitter.storage.s3 import S3Access
 options = S3Access(S3Config(endpoint_url=sys.argv[1], ca_file=sys.argv[2])).delta_options()
 deltalake.write_deltalake(sys.argv[3], pyarrow.table({"a": [1]}), storage_options=options)
 assert deltalake.DeltaTable(sys.argv[3], storage_options=options).to_pyarrow_table().num_rows == 1

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from emitter.errors import ForeignTableError, OvertakenError, SliceLockedError, StorageError, UsageError
-from emitter.local_storage import LocalStorage
 from emitter.model import Slice, Table, TableCommit, TableProgress
 from emitter.settings.connections import CatalogConfig
-from emitter.storage import Storage
+from emitter.storage.base import Storage
+from emitter.storage.local import LocalStorage
 from emitter.testing import SimulatedCrash
 from emitter.writers.base import CrashHook, TableWriter, no_crash
 from tests.contract.beats import (

@@ -18,9 +18,9 @@ from emitter.config import EmitterConfig
 from emitter.daemon import Daemon
 from emitter.errors import OvertakenError, SliceLockedError, StateError
 from emitter.journal import Journal
-from emitter.local_storage import LocalStorage
 from emitter.model import Slice, StepReport
 from emitter.observer import DaemonStatus, Observer
+from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.writers.parquet import ParquetWriter
 from tests.support.case import new_folder, tree

@@ -16,8 +16,8 @@ from emitter import oracle
 from emitter.config import EmitterConfig
 from emitter.errors import EmitterError
 from emitter.journal import Journal
-from emitter.local_storage import LocalStorage
 from emitter.model import StepReport
+from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock
 from tests.support.reader import contents
 from tests.support.shop import ORIGIN, TABLES, run, shop, shop_daemon

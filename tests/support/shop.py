@@ -11,12 +11,12 @@ from emitter.assembly import configured_generator, configured_settings, configur
 from emitter.clock import Clock, parse_time, slot_of
 from emitter.config import EmitterConfig, validate
 from emitter.daemon import Daemon
-from emitter.local_storage import LocalStorage
 from emitter.model import StepReport
 from emitter.observer import Observer
 from emitter.partitioning import PartitionSpec
 from emitter.pipeline import Stager
-from emitter.storage import Storage
+from emitter.storage.base import Storage
+from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.writers.base import CrashHook, WriterOptions, no_crash
 from emitter.writers.parquet import ParquetWriter

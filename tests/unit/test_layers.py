@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 
 # A name is a module below `emitter`, or a pattern for a family of them; a package's own name is its
 # __init__.py. The sets name what several may import, the table stands in the order of the layers.
-LIGHT_FOUNDATION = {"errors", "model", "clock", "storage", "partitioning"}
+LIGHT_FOUNDATION = {"errors", "model", "clock", "storage.base", "partitioning"}
 FOUNDATION = LIGHT_FOUNDATION | {"randomness", "arrow"}
 # The bases and names of the stages, never a certain domain, format or storage.
 STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "journal", "config"}
@@ -28,13 +28,14 @@ RUN_SURFACES = OBSERVERS | {"schedule", "statuspage", "server", "liveview", "sig
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "storage": set(),
     "settings": set(),
     "errors": set(),
     "model": {"errors"},
     "clock": {"errors", "model"},
     "randomness": {"errors", "model"},
-    "storage": {"errors", "model"},
-    "local_storage": {"errors", "model", "storage"},
+    "storage.base": {"errors", "model"},
+    "storage.local": {"errors", "model", "storage.base"},
     "partitioning": {"errors", "model", "clock"},
     "arrow": LIGHT_FOUNDATION | {"randomness"},
     "digest": FOUNDATION,
@@ -42,9 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings.rules": {"errors"},
     "settings.declaring": {"errors", "settings.rules"},
     "settings.connections": {"errors", "settings.rules"},
-    "s3": {"errors", "settings.connections"},
-    "s3_errors": {"errors"},
-    "object_storage": {"errors", "model", "storage", "randomness", "s3", "s3_errors"},
+    "storage.s3": {"errors", "settings.connections"},
+    "storage.s3_errors": {"errors"},
+    "storage.objects": {"errors", "model", "storage.base", "randomness", "storage.s3", "storage.s3_errors"},
     "settings.yaml_text": {"errors"},
     # The stages know nothing of each other, except that the encoder takes a writer's options, and that the
     # configuration knows domains and formats by name.
@@ -63,20 +64,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.parquet": FOUNDATION
     | {"settings.connections", "writers.base", "writers.hive", "writers.progress*", "writers.parquet_folder"},
     **dict.fromkeys(("writers.delta_statistics", "writers.delta_progress", "writers.delta_history"), LIGHT_FOUNDATION),
-    "writers.delta_tables": LIGHT_FOUNDATION | {"local_storage", "object_storage", "writers.registering"},
+    "writers.delta_tables": LIGHT_FOUNDATION | {"storage.local", "storage.objects", "writers.registering"},
     "writers.delta": FOUNDATION | {"writers.base", "writers.hive", "writers.registering", "writers.delta_*"},
     "writers.iceberg_io": LIGHT_FOUNDATION,
     "writers.iceberg_catalog": LIGHT_FOUNDATION | {"settings.connections", "writers.iceberg_io"},
     "writers.iceberg_tables": LIGHT_FOUNDATION,
     "writers.iceberg": FOUNDATION | {"writers.base", "writers.hive", "writers.registering", "writers.iceberg_*"},
     "writers.duckdb_extensions": {"errors"},
-    "writers.ducklake_connection": {"errors", "s3", "writers.duckdb_extensions"},
+    "writers.ducklake_connection": {"errors", "storage.s3", "writers.duckdb_extensions"},
     "writers.ducklake_catalog": LIGHT_FOUNDATION | {"writers.duckdb_extensions", "writers.ducklake_connection"},
     "writers.ducklake_reading": LIGHT_FOUNDATION | {"writers.base", "writers.hive", "writers.ducklake_*"},
     "writers.ducklake": FOUNDATION
-    | {"local_storage", "object_storage", "writers.base", "writers.hive", "writers.registering"}
+    | {"storage.local", "storage.objects", "writers.base", "writers.hive", "writers.registering"}
     | {"writers.duckdb_extensions", "writers.ducklake_*"},
-    "writers": LIGHT_FOUNDATION | {"settings.connections", "local_storage", "s3", "object_storage", "writers.base"},
+    "writers": LIGHT_FOUNDATION
+    | {"settings.connections", "storage.local", "storage.s3", "storage.objects", "writers.base"},
     "encoder": FOUNDATION | {"writers.base"},
     "journal": LIGHT_FOUNDATION,
     "anchor": LIGHT_FOUNDATION,
@@ -124,18 +126,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": BELOW_SURFACES | {"settings.connections"},
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
     "__main__": {"cli"},
-    "testing*": BELOW_SURFACES | SURFACES | {"local_storage", "writers.*", "testing*"},
+    "testing*": BELOW_SURFACES | SURFACES | {"storage.local", "writers.*", "testing*"},
 }
 
 # Libraries that only some modules may know.
 OWNERS: dict[str, set[str]] = {
-    "aiobotocore": {"s3"},
-    "aiohttp": {"s3_errors"},
-    "botocore": {"s3", "s3_errors"},
+    "aiobotocore": {"storage.s3"},
+    "aiohttp": {"storage.s3_errors"},
+    "botocore": {"storage.s3", "storage.s3_errors"},
     "duckdb": {"writers.duckdb_extensions", "writers.ducklake*"},
     "deltalake": {"writers.delta", "writers.delta_tables"},
-    "fsspec": {"object_storage"},
-    "s3fs": {"s3", "object_storage"},
+    "fsspec": {"storage.objects"},
+    "s3fs": {"storage.s3", "storage.objects"},
     "apscheduler": {"schedule"},
     "starlette": {"server"},
     "uvicorn": {"server"},

@@ -14,8 +14,8 @@ from pathlib import Path
 from unittest import mock
 
 from emitter.errors import CommitConflictError, SliceLockedError, StorageError, StorageNotFoundError, UsageError
-from emitter.local_storage import LocalStorage
-from emitter.storage import Entry, Storage
+from emitter.storage.base import Entry, Storage
+from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, MemoryStorage
 
 REPOSITORY = Path(__file__).parents[2]
@@ -235,7 +235,7 @@ class LocalStorageTest(FoldersAndLocksContract, LocalCase):
         self.assertEqual(self.storage.read("a"), b"0123456789")
 
     def test_passes_over_temporary_names_that_are_taken(self):
-        with mock.patch("emitter.local_storage._numbers", iter(range(5))):
+        with mock.patch("emitter.storage.local._numbers", iter(range(5))):
             for number in range(3):
                 taken = f".a.{os.getpid()}-{threading.get_native_id()}-{number}.tmp"
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -297,7 +297,7 @@ class LocalStorageTest(FoldersAndLocksContract, LocalCase):
 
 HOLD = """
 import os, subprocess, sys
-from emitter.local_storage import LocalStorage
+from emitter.storage.local import LocalStorage
 with LocalStorage(sys.argv[1]).lock("slice.lock"):
     {then}
     print(os.getpid(), flush=True)
@@ -350,7 +350,7 @@ class LockBetweenProcessesTest(LocalCase):
     def test_a_forked_child_does_not_take_its_parents_lock_for_its_own(self):
         program = (
             "import os, sys\n"
-            "from emitter.local_storage import LocalStorage\n"
+            "from emitter.storage.local import LocalStorage\n"
             "storage = LocalStorage(sys.argv[1])\n"
             "def attempt():\n"
             "    try:\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from emitter.object_storage import OPERATION_SECONDS_MAX
-from emitter.s3 import ATTEMPTS_MAX, READ_SECONDS_MAX
+from emitter.storage.objects import OPERATION_SECONDS_MAX
+from emitter.storage.s3 import ATTEMPTS_MAX, READ_SECONDS_MAX
 from emitter.supervisor import FEEDS_PER_TIMEOUT
 
 FOLDER = Path(__file__).parents[2] / "deploy/systemd"

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
-from emitter.storage import Entry, Storage, moved
+from emitter.storage.base import Entry, Storage, moved
 
 _DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
 

@@ -23,9 +23,9 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
 from emitter.errors import CommitConflictError, StorageError, StorageNotFoundError, UsageError
-from emitter.s3 import ATTEMPTS_MAX, S3Access
-from emitter.s3_errors import code_of, s3_failures
-from emitter.storage import Entry, Storage, moved
+from emitter.storage.base import Entry, Storage, moved
+from emitter.storage.s3 import ATTEMPTS_MAX, S3Access
+from emitter.storage.s3_errors import code_of, s3_failures
 
 OPERATION_SECONDS_MAX = 600  # of one call, with all its attempts
 _BLOCK_BYTES = 4 * 2**20  # fetched at a time; most files are smaller, and are fetched at once
