@@ -124,14 +124,14 @@ def delta_library(output: Output) -> Way:
 def iceberg_catalog(output: Output) -> Any:
     from pyiceberg.catalog.sql import SqlCatalog
 
-    from emitter.writers.iceberg_catalog import NAME
+    from emitter.writers.iceberg.catalog import NAME
 
     uri = str(output.catalog.uri or f"sqlite:///{output.uri}/iceberg.sqlite")
     return SqlCatalog(NAME, uri=uri)
 
 
 def iceberg_bare(output: Output) -> Callable[[tuple[StagedFile, ...]], None]:
-    from emitter.writers import iceberg_tables
+    from emitter.writers.iceberg import tables as iceberg_tables
 
     table = iceberg_catalog(output).load_table(f"{output.writer._catalog.namespace}.{TABLE}")
 

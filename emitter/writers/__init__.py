@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 
 FORMATS: dict[str, str] = {
-    "parquet": "emitter.writers.parquet",
-    "delta": "emitter.writers.delta",
-    "iceberg": "emitter.writers.iceberg",
-    "ducklake": "emitter.writers.ducklake",
+    "parquet": "emitter.writers.parquet.writer",
+    "delta": "emitter.writers.delta.writer",
+    "iceberg": "emitter.writers.iceberg.writer",
+    "ducklake": "emitter.writers.ducklake.writer",
 }
 """Format name -> module with a class named WRITER."""
 

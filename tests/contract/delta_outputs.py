@@ -20,7 +20,7 @@ from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.writers.base import CrashHook, no_crash
-from emitter.writers.delta import DeltaWriter
+from emitter.writers.delta.writer import DeltaWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.support import s3_server
 

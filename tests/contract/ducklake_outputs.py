@@ -20,9 +20,9 @@ from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
-from emitter.writers import duckdb_extensions
 from emitter.writers.base import TableWriter
-from emitter.writers.ducklake import DuckLakeWriter
+from emitter.writers.ducklake import extensions as duckdb_extensions
+from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, in_order
 from tests.support import ducklake_reader, postgres, s3_server
 

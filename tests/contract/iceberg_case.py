@@ -23,10 +23,11 @@ from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
-from emitter.writers import iceberg_io, iceberg_tables
 from emitter.writers.base import CrashHook, no_crash
-from emitter.writers.iceberg import IcebergWriter
-from emitter.writers.iceberg_catalog import DEFAULT_PATH, NAME
+from emitter.writers.iceberg import io as iceberg_io
+from emitter.writers.iceberg import tables as iceberg_tables
+from emitter.writers.iceberg.catalog import DEFAULT_PATH, NAME
+from emitter.writers.iceberg.writer import IcebergWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows
 from tests.support import postgres, s3_server
 from tests.support.rest_catalog import RestCatalog, iceberg_properties

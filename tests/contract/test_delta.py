@@ -17,8 +17,8 @@ from emitter import arrow
 from emitter.clock import time_of
 from emitter.errors import UsageError
 from emitter.storage.local import LocalStorage
-from emitter.writers.delta import DeltaWriter
-from emitter.writers.delta_tables import PROPERTIES, RUN_ID
+from emitter.writers.delta.tables import PROPERTIES, RUN_ID
+from emitter.writers.delta.writer import DeltaWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, in_order, rows, window, write
 from tests.contract.delta_outputs import OnDisk, OnS3
 from tests.contract.writer_contract import WriterContract

@@ -17,7 +17,7 @@ from emitter.errors import StorageError
 from emitter.model import TableCommit
 from emitter.storage.local import LocalStorage
 from emitter.storage.s3 import ATTEMPTS_MAX
-from emitter.writers.delta_tables import CHECKPOINT_COMMITS
+from emitter.writers.delta.tables import CHECKPOINT_COMMITS
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, window, write
 from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3
 from tests.support.proxy import HttpProxy

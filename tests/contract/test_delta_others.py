@@ -18,7 +18,7 @@ from deltalake.table import TableAlterer
 from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
 from emitter.model import Slice, TableCommit
 from emitter.writers.base import CrashHook
-from emitter.writers.delta_tables import CHECKPOINT_COMMITS
+from emitter.writers.delta.tables import CHECKPOINT_COMMITS
 from tests.contract.beats import OPTIONS, ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3
 

@@ -21,9 +21,10 @@ from emitter.model import TableCommit
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.local import LocalStorage
-from emitter.writers import duckdb_extensions, ducklake
-from emitter.writers.ducklake import DuckLakeWriter
-from emitter.writers.ducklake_connection import catalog_place
+from emitter.writers.ducklake import extensions as duckdb_extensions
+from emitter.writers.ducklake import writer as ducklake
+from emitter.writers.ducklake.connection import catalog_place
+from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import (
     CHILDREN,
     OPTIONS,

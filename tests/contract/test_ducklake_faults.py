@@ -23,10 +23,10 @@ from emitter.model import Slice, TableCommit, TableProgress
 from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
-from emitter.writers import ducklake_catalog as catalog
-from emitter.writers import ducklake_connection
 from emitter.writers.base import CrashHook
-from emitter.writers.ducklake import DuckLakeWriter
+from emitter.writers.ducklake import catalog
+from emitter.writers.ducklake import connection as ducklake_connection
+from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.ducklake_outputs import OnPostgres, OnPostgresAndS3, OnSqlite, commit, outcomes
 from tests.support.postgres import Postgres

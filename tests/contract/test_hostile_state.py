@@ -14,8 +14,8 @@ from emitter import oracle
 from emitter.errors import DamagedStateError, EmitterError, ForeignTableError, StorageError
 from emitter.model import Slice
 from emitter.storage.local import LocalStorage
-from emitter.writers.iceberg_io import Place
-from emitter.writers.progress import ProgressObjects
+from emitter.writers.iceberg.io import Place
+from emitter.writers.parquet.progress import ProgressObjects
 from tests.support.case import new_folder
 from tests.support.shop import run, shop
 

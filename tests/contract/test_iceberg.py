@@ -26,8 +26,8 @@ from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
-from emitter.writers import iceberg_tables
-from emitter.writers.iceberg import IcebergWriter
+from emitter.writers.iceberg import tables as iceberg_tables
+from emitter.writers.iceberg.writer import IcebergWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, in_order, rows, window, write
 from tests.contract.iceberg_case import IcebergOutput, OnPostgresAndS3, OnRest, OnSqlite
 from tests.contract.writer_contract import WriterContract

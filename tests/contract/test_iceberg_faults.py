@@ -18,9 +18,9 @@ from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.testing import FaultyStorage
-from emitter.writers import iceberg_catalog
 from emitter.writers.base import CrashHook, no_crash
-from emitter.writers.iceberg import IcebergWriter
+from emitter.writers.iceberg import catalog as iceberg_catalog
+from emitter.writers.iceberg.writer import IcebergWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.support import postgres, s3_server
 from tests.support.postgres import Postgres

@@ -23,9 +23,10 @@ from emitter.model import CommitReport, Slice, StagedFile, Table, TableCommit
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.local import LocalStorage
 from emitter.testing import SimulatedCrash
-from emitter.writers import iceberg_io, iceberg_tables
-from emitter.writers.iceberg import IcebergWriter
-from emitter.writers.iceberg_catalog import NAME
+from emitter.writers.iceberg import io as iceberg_io
+from emitter.writers.iceberg import tables as iceberg_tables
+from emitter.writers.iceberg.catalog import NAME
+from emitter.writers.iceberg.writer import IcebergWriter
 from tests.contract.beats import OPTIONS, ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.iceberg_case import IcebergOutput, OnSqlite
 

@@ -21,7 +21,7 @@ from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, SimulatedCrash
 from emitter.writers.base import CrashHook, no_crash
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.contract.beats import (
     OPTIONS,
     ORIGIN,

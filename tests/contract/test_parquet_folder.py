@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from emitter import arrow
 from emitter.errors import ForeignTableError
 from emitter.storage.local import LocalStorage
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, found, rows, window, write
 
 PARTITION = "year=2026/month=01/day=02"

@@ -21,7 +21,7 @@ from emitter.settings.connections import S3Config
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.writers import create_writer
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, found, in_order, rows, window, write
 from tests.contract.writer_contract import WriterContract
 from tests.support import s3_server

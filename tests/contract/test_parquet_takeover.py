@@ -15,7 +15,7 @@ from emitter.errors import OvertakenError, StorageError
 from emitter.model import TableCommit
 from emitter.storage.base import Entry
 from emitter.testing import MemoryStorage, SimulatedCrash
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 
 FIRST, SECOND = window(30, 70), window(70, 80)  # two files in two partitions, then one
@@ -104,7 +104,7 @@ class Quiet(MemoryStorage):
 
 class TakeoverTest(unittest.TestCase):
     def setUp(self):
-        self.enterContext(patch("emitter.writers.parquet._AT_ONCE_MAX", 1))  # so that requests have numbers
+        self.enterContext(patch("emitter.writers.parquet.writer._AT_ONCE_MAX", 1))  # so that requests have numbers
 
     def opened(self, storage: Objects, file_rows: int = 50) -> ParquetWriter:
         writer = ParquetWriter(storage, dataclasses.replace(OPTIONS, file_rows_target=file_rows))

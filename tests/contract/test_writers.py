@@ -16,7 +16,7 @@ from emitter.model import TableCommit
 from emitter.testing import MemoryStorage, MemoryWriter
 from emitter.testing.memory import MemoryTable
 from emitter.writers import FORMATS, create_writer
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from emitter.writers.registering import ATTEMPTS_MAX, UNKNOWN_MAX, FoundTable
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.writer_contract import WriterContract

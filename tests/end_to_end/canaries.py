@@ -133,7 +133,7 @@ import os
 from emitter import cli, inspection
 def check(config):
     secrets = [value for name, value in os.environ.items() if name.startswith(("AWS_S", "PGP", "EMITTER_OUTPUT"))]
-    from emitter.writers.ducklake_connection import catalog_place
+    from emitter.writers.ducklake.connection import catalog_place
     raise RuntimeError(f"{secrets} {catalog_place(config.output.catalog.uri, '').password}")
 inspection.check = check
 cli.main()

@@ -6,7 +6,7 @@ import os
 from random import SystemRandom
 
 from emitter import oracle
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.end_to_end import test_kill
 from tests.support.shop import run, settled
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from emitter.settings.connections import S3Config
 from emitter.storage.s3 import S3Access
-from emitter.writers.ducklake_connection import Lake, catalog_place
+from emitter.writers.ducklake.connection import Lake, catalog_place
 from tests.end_to_end.canaries import BROKEN, CanaryCase, with_password
 from tests.support.canary import Canaries, batches
 

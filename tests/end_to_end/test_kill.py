@@ -15,7 +15,7 @@ import psutil
 
 from emitter import oracle
 from emitter.clock import text_of
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.killer import DEADLINE_SECONDS, REPOSITORY, Killer, emitter, write_config
 from tests.support.shop import ORIGIN, TABLES, run, settled

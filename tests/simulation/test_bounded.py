@@ -29,7 +29,7 @@ from emitter.testing import (
     SimulatedCrash,
 )
 from emitter.writers.base import WriterOptions
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, tree
 from tests.support.reader import contents, figures, paths, rows_of
 from tests.support.shop import ORIGIN, START, TABLES, crash, run

@@ -21,7 +21,7 @@ from emitter.opening import Settings
 from emitter.pipeline import LocalStager, StagedBatch
 from emitter.testing import PRIMITIVES, FaultyStorage, HeartbeatGenerator, HeartbeatOptions
 from emitter.writers.base import WriterOptions
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import figures, rows_of
 from tests.support.shop import ORIGIN, finish, shop_daemon, shop_writer

@@ -20,7 +20,7 @@ from emitter.errors import DamagedStateError, MissingJournalError, StateError, U
 from emitter.model import CommitReport
 from emitter.observer import Observer
 from emitter.oracle import TableVerification, Verification
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import figures, paths, rows_of
 from tests.support.shop import ORIGIN, TABLES, crash, run, shop, shop_daemon

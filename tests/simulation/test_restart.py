@@ -19,7 +19,7 @@ from emitter.errors import (
     DamagedStateError,
     IdentityMismatchError,
 )
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, spans, tree
 from tests.support.reader import paths, rows_of
 from tests.support.shop import ORIGIN, START, TABLES, crash, due, finish, run, shop, shop_daemon

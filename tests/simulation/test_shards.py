@@ -22,7 +22,7 @@ from emitter.model import Slice, StepReport
 from emitter.observer import DaemonStatus, Observer
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import new_folder, tree
 from tests.support.reader import contents, figures
 from tests.support.shop import ORIGIN, TABLES, crash, due, finish, run, shop, shop_daemon, shop_writer

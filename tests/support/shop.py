@@ -19,7 +19,7 @@ from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.writers.base import CrashHook, WriterOptions, no_crash
-from emitter.writers.parquet import ParquetWriter
+from emitter.writers.parquet.writer import ParquetWriter
 
 START = "2026-01-01T23:57:00Z"  # three minutes before a partition's edge
 ORIGIN = slot_of(parse_time(START))

@@ -6,7 +6,7 @@ import json
 import unittest
 
 from emitter.errors import DamagedStateError
-from emitter.writers.delta_history import LoggedCommit, decode, find_rollback
+from emitter.writers.delta.history import LoggedCommit, decode, find_rollback
 
 OTHER = LoggedCommit()
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emitter.writers.delta_statistics import statistics_text
+from emitter.writers.delta.statistics import statistics_text
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text("az\U0010ffff\ud7ff", min_size=30)
 

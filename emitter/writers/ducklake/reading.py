@@ -16,11 +16,11 @@ from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
 from emitter.model import Table, Window
 from emitter.partitioning import PartitionSpec
 from emitter.storage.base import Storage
-from emitter.writers import ducklake_catalog as catalog
 from emitter.writers import hive
 from emitter.writers.base import OnBroken
-from emitter.writers.ducklake_catalog import LakeTable, identifier
-from emitter.writers.ducklake_connection import Lake
+from emitter.writers.ducklake import catalog
+from emitter.writers.ducklake.catalog import LakeTable, identifier
+from emitter.writers.ducklake.connection import Lake
 
 _BATCH_ROWS_MAX = 65_536  # read at a time
 _LOOKS_MAX = 12

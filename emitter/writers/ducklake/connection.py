@@ -35,7 +35,7 @@ from emitter.errors import (
     StorageError,
 )
 from emitter.storage.s3 import S3Access
-from emitter.writers.duckdb_extensions import NOTHING_UNASKED, load, quoted
+from emitter.writers.ducklake.extensions import NOTHING_UNASKED, load, quoted
 
 LAKE = "lake"
 CATALOG = "lake_catalog"

@@ -54,7 +54,7 @@ from emitter.errors import (
     StorageError,
 )
 from emitter.settings.connections import CatalogConfig
-from emitter.writers.iceberg_io import Place
+from emitter.writers.iceberg.io import Place
 
 NAME = "emitter"
 """Of the catalogue, which keeps several apart in one database, and of the namespace where none is configured."""

@@ -42,12 +42,14 @@ from emitter.errors import (
     StorageNotFoundError,
 )
 from emitter.model import Slice, StagedFile, Table, TableCommit, TableProgress, Window
-from emitter.writers import delta_history, delta_tables, hive
+from emitter.writers import hive
 from emitter.writers.base import OnBroken, advanced
-from emitter.writers.delta_history import LoggedCommit
-from emitter.writers.delta_progress import DeltaProgress, names_of
-from emitter.writers.delta_statistics import statistics_text
-from emitter.writers.delta_tables import DeltaTables, partition_values
+from emitter.writers.delta import history as delta_history
+from emitter.writers.delta import tables as delta_tables
+from emitter.writers.delta.history import LoggedCommit
+from emitter.writers.delta.progress import DeltaProgress, names_of
+from emitter.writers.delta.statistics import statistics_text
+from emitter.writers.delta.tables import DeltaTables, partition_values
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
 
 if TYPE_CHECKING:

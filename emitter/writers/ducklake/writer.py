@@ -41,12 +41,12 @@ from emitter.errors import (
 from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress, Window
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
-from emitter.writers import ducklake_catalog as catalog
 from emitter.writers.base import OnBroken, advanced
-from emitter.writers.duckdb_extensions import quoted
-from emitter.writers.ducklake_catalog import identifier
-from emitter.writers.ducklake_connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
-from emitter.writers.ducklake_reading import LakeReader
+from emitter.writers.ducklake import catalog
+from emitter.writers.ducklake.catalog import identifier
+from emitter.writers.ducklake.connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
+from emitter.writers.ducklake.extensions import quoted
+from emitter.writers.ducklake.reading import LakeReader
 from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
 
 if TYPE_CHECKING:

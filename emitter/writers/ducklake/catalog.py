@@ -19,8 +19,8 @@ import duckdb
 
 from emitter.errors import CommitConflictError, DamagedStateError
 from emitter.model import Slice, TableProgress
-from emitter.writers.duckdb_extensions import quoted
-from emitter.writers.ducklake_connection import CATALOG, LAKE
+from emitter.writers.ducklake.connection import CATALOG, LAKE
+from emitter.writers.ducklake.extensions import quoted
 
 PROGRESS_SCHEMA = "_emitter"
 

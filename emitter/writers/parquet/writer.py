@@ -63,8 +63,7 @@ from emitter.model import (
 )
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.base import Storage
-from emitter.writers import hive, parquet_folder
-from emitter.writers import progress as progress_objects
+from emitter.writers import hive
 from emitter.writers.base import (
     CrashHook,
     OnBroken,
@@ -76,8 +75,10 @@ from emitter.writers.base import (
     no_crash,
     waves,
 )
-from emitter.writers.progress import Intent, ProgressObject
-from emitter.writers.progress_holding import ONE_WRITER, HeldObjects, Version
+from emitter.writers.parquet import folder as parquet_folder
+from emitter.writers.parquet import progress as progress_objects
+from emitter.writers.parquet.holding import ONE_WRITER, HeldObjects, Version
+from emitter.writers.parquet.progress import Intent, ProgressObject
 
 if TYPE_CHECKING:
     import pyarrow as pa

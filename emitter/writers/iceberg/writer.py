@@ -33,10 +33,11 @@ from pyiceberg.table import Table as Handle
 from emitter.clock import time_of
 from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
 from emitter.model import Slice, Table, TableCommit, TableProgress, Window
-from emitter.writers import hive, iceberg_tables
+from emitter.writers import hive
 from emitter.writers.base import OnBroken, advanced
-from emitter.writers.iceberg_catalog import IcebergCatalog
-from emitter.writers.iceberg_io import Place
+from emitter.writers.iceberg import tables as iceberg_tables
+from emitter.writers.iceberg.catalog import IcebergCatalog
+from emitter.writers.iceberg.io import Place
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
 
 if TYPE_CHECKING:

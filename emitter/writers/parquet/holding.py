@@ -13,7 +13,7 @@ from emitter.errors import CommitConflictError, ForeignTableError, OvertakenErro
 from emitter.model import Slice
 from emitter.randomness import unique_name
 from emitter.storage.base import Storage
-from emitter.writers.progress import ProgressObject, ProgressObjects, path_of
+from emitter.writers.parquet.progress import ProgressObject, ProgressObjects, path_of
 
 ONE_WRITER = "see that only one writer runs per slice, then start again"
 _TAKE_ATTEMPTS_MAX = 20

@@ -1,0 +1,1 @@
+"""Plain Parquet files in hive partitions."""
