@@ -10,10 +10,10 @@ from emitter.daemon import Daemon
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
 from emitter.model import Slice
-from emitter.observer import Observer
 from emitter.opening import Settings
 from emitter.partitioning import PartitionSpec
 from emitter.pipeline import Stager
+from emitter.watch.observer import Observer
 from emitter.writers import create_writer
 from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 

@@ -17,9 +17,9 @@ from emitter.factory import whole_tables
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.model import CommitReport, Epoch, Slice, StepReport, Window
-from emitter.observer import DaemonStatus, Observer, Observers
 from emitter.opening import Settings
 from emitter.oracle import run_of
+from emitter.watch.observer import DaemonStatus, Observer, Observers
 from emitter.workers import WorkerStager
 from emitter.writers.base import TableWriter
 

@@ -266,9 +266,9 @@ def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
 
 
 def _load(path: Path, sets: list[str] | None) -> EmitterConfig:
-    from emitter import logs
     from emitter.clock import SystemClock
     from emitter.config import load_config
+    from emitter.watch import logs
 
     config = load_config(path, sets or (), os.environ)
     logs.configure(config.log.level, config.log.format, SystemClock())  # also of libraries: by themselves they print

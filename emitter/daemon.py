@@ -17,7 +17,6 @@ from typing import Self
 
 from emitter.anchor import store_anchor
 from emitter.clock import SLOT_END, Clock, SimulatedTime, text_of
-from emitter.daycurve import DAY_SECONDS, day_curve
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -31,11 +30,12 @@ from emitter.generators.base import GeneratorBase
 from emitter.journal import RUN_FOLDER
 from emitter.ledger import Ledger
 from emitter.model import CommitReport, Slice, StepReport, TableProgress, Window
-from emitter.observer import DaemonStatus, DayCurve, Observer
 from emitter.opening import Settings, open_journal, open_tables, start_time
 from emitter.pipeline import LocalStager, Request, Stager
 from emitter.plan import assignments, complete_slot, layouts, tables_at
 from emitter.randomness import Stream
+from emitter.watch.daycurve import DAY_SECONDS, day_curve
+from emitter.watch.observer import DaemonStatus, DayCurve, Observer
 from emitter.writers.base import TableWriter
 
 SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written

@@ -14,11 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from emitter.board import STEPS_MAX, Board, Picture, shortened
 from emitter.clock import duration_text, text_of
 from emitter.model import TableProgress
-from emitter.observer import DaemonStatus
 from emitter.printing import size_text
+from emitter.watch.board import STEPS_MAX, Board, Picture, shortened
+from emitter.watch.observer import DaemonStatus
 
 FRAMES_PER_SECOND = 4
 NOTICE_LENGTH_MAX = 156  # two lines of 80

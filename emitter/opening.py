@@ -12,7 +12,7 @@ from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.journal import Journal
 from emitter.model import Inputs, Slice
-from emitter.observer import Observer
+from emitter.watch.observer import Observer
 from emitter.writers.base import TableWriter
 
 

@@ -10,9 +10,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from emitter import logs
 from emitter.clock import Clock
 from emitter.config import LogConfig
+from emitter.watch import logs
 
 SECONDS_BETWEEN_LINES = 5.0
 

@@ -7,21 +7,21 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from emitter import logs
 from emitter.assembly import configured_daemon, reload
-from emitter.board import Board
-from emitter.cgroup import memory_limit_bytes
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
-from emitter.health import Health
 from emitter.liveview import LiveView, terminal
-from emitter.metrics import Metrics
-from emitter.observer import Observers
 from emitter.schedule import run_daemon
-from emitter.server import Server, application
 from emitter.signals import Signals
-from emitter.supervisor import Supervisor
+from emitter.watch import logs
+from emitter.watch.board import Board
+from emitter.watch.cgroup import memory_limit_bytes
+from emitter.watch.health import Health
+from emitter.watch.metrics import Metrics
+from emitter.watch.observer import Observers
+from emitter.watch.server import Server, application
+from emitter.watch.supervisor import Supervisor
 
 
 def run(

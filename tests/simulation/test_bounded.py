@@ -18,7 +18,6 @@ from emitter.clock import SystemClock, text_of
 from emitter.errors import ConfigurationError, StorageError, StorageGaveUpError, UsageError
 from emitter.generators.base import GeneratorBase, Period
 from emitter.model import Slice, StepReport, Window
-from emitter.observer import DaemonStatus, Observer
 from emitter.testing import (
     FaultyStorage,
     HeartbeatGenerator,
@@ -28,6 +27,7 @@ from emitter.testing import (
     MemoryWriter,
     SimulatedCrash,
 )
+from emitter.watch.observer import DaemonStatus, Observer
 from emitter.writers.base import WriterOptions
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, tree

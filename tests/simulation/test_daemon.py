@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from emitter.model import CommitReport, StepReport, Window
-from emitter.observer import DaemonStatus, Observer
+from emitter.watch.observer import DaemonStatus, Observer
 from tests.support.case import DaemonCase, spans, tree
 from tests.support.reader import figures, paths, rows_of
 from tests.support.shop import ORIGIN, TABLES, due, finish, run, shop_daemon

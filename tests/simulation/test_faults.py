@@ -16,10 +16,10 @@ import pyarrow as pa
 from emitter.daemon import Daemon
 from emitter.errors import EmitterError, StorageError, StorageGaveUpError
 from emitter.model import CommitReport, Slice
-from emitter.observer import Observer
 from emitter.opening import Settings
 from emitter.pipeline import LocalStager, StagedBatch
 from emitter.testing import PRIMITIVES, FaultyStorage, HeartbeatGenerator, HeartbeatOptions
+from emitter.watch.observer import Observer
 from emitter.writers.base import WriterOptions
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emitter.clock import text_of
 from emitter.errors import EmitterError, StorageGaveUpError
-from emitter.observer import Observer
+from emitter.watch.observer import Observer
 from tests.simulation.test_formats import CHANGES, FormatCase
 from tests.support import s3_server
 from tests.support.killer import REPOSITORY, emitter

@@ -18,8 +18,8 @@ from emitter.clock import text_of
 from emitter.config import EmitterConfig
 from emitter.errors import DamagedStateError, MissingJournalError, StateError, UsageError
 from emitter.model import CommitReport
-from emitter.observer import Observer
 from emitter.oracle import TableVerification, Verification
+from emitter.watch.observer import Observer
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import figures, paths, rows_of

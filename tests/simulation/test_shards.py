@@ -19,9 +19,9 @@ from emitter.daemon import Daemon
 from emitter.errors import OvertakenError, SliceLockedError, StateError
 from emitter.journal import Journal
 from emitter.model import Slice, StepReport
-from emitter.observer import DaemonStatus, Observer
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
+from emitter.watch.observer import DaemonStatus, Observer
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import new_folder, tree
 from tests.support.reader import contents, figures

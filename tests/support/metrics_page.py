@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from emitter.metrics import Metrics
 from emitter.testing import ManualClock
+from emitter.watch.metrics import Metrics
 from tests.unit.scripted_daemon import STATUS, commit
 
 

@@ -30,10 +30,10 @@ from unittest.mock import patch
 
 from botocore.retries.standard import ExponentialBackoff
 
-from emitter import logs
 from emitter.config import EmitterConfig
 from emitter.errors import EmitterError, StateError
 from emitter.testing import ManualClock
+from emitter.watch import logs
 from emitter.writers import registering
 from tests.simulation.test_formats import BATCH_SECONDS, CHANGES, FormatCase
 from tests.support import postgres, s3_server

@@ -12,12 +12,12 @@ from emitter.clock import Clock, parse_time, slot_of
 from emitter.config import EmitterConfig, validate
 from emitter.daemon import Daemon
 from emitter.model import StepReport
-from emitter.observer import Observer
 from emitter.partitioning import PartitionSpec
 from emitter.pipeline import Stager
 from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
+from emitter.watch.observer import Observer
 from emitter.writers.base import CrashHook, WriterOptions, no_crash
 from emitter.writers.parquet.writer import ParquetWriter
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from emitter.clock import Clock
 from emitter.errors import EmitterError
 from emitter.model import CommitOutcome, CommitReport, Slice, StepReport, TableProgress, Window
-from emitter.observer import DaemonStatus, DayCurve, Observer
+from emitter.watch.observer import DaemonStatus, DayCurve, Observer
 
 TABLES = ("customers", "orders")
 STATUS = DaemonStatus(

@@ -6,9 +6,18 @@ import threading
 import unittest
 from dataclasses import replace
 
-from emitter.board import STEPS_MAX, TROUBLE_LENGTH_MAX, TROUBLES_MAX, Board, LastCommit, Picture, Recent, TableLine
 from emitter.errors import StorageError
 from emitter.testing import ManualClock
+from emitter.watch.board import (
+    STEPS_MAX,
+    TROUBLE_LENGTH_MAX,
+    TROUBLES_MAX,
+    Board,
+    LastCommit,
+    Picture,
+    Recent,
+    TableLine,
+)
 from tests.unit.scripted_daemon import STATUS, commit, step
 
 

@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from emitter.cgroup import memory_limit_bytes
+from emitter.watch.cgroup import memory_limit_bytes
 
 
 class MemoryLimitTest(unittest.TestCase):

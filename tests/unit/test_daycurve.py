@@ -6,12 +6,12 @@ import unittest
 from itertools import pairwise
 from typing import Any
 
-from emitter.daycurve import DAY_SECONDS, day_curve
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
 from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.model import Epoch, Inputs, Window
-from emitter.observer import DayCurve
+from emitter.watch.daycurve import DAY_SECONDS, day_curve
+from emitter.watch.observer import DayCurve
 
 DAY = 2200 * DAY_SECONDS
 TABLES = ("customers", "products", "orders", "order_items", "payments")

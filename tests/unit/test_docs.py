@@ -11,13 +11,13 @@ import typer
 
 import emitter
 from emitter import errors
-from emitter.board import Board
 from emitter.cli import app
 from emitter.config import RELOADABLE, EmitterConfig
-from emitter.health import Health
 from emitter.settings.declaring import Key, leaf_keys
-from emitter.statuspage import status_document
 from emitter.testing import ManualClock
+from emitter.watch.board import Board
+from emitter.watch.health import Health
+from emitter.watch.statuspage import status_document
 from tests.support.metrics_page import full_page, sample_labels
 from tests.unit.scripted_daemon import STATUS, commit, step
 

@@ -7,9 +7,9 @@ import unittest
 from dataclasses import replace
 
 from emitter.errors import StorageError
-from emitter.health import Health
-from emitter.observer import DaemonStatus
 from emitter.testing import ManualClock
+from emitter.watch.health import Health
+from emitter.watch.observer import DaemonStatus
 from tests.unit.scripted_daemon import STATUS, step
 
 BEHIND = replace(STATUS, lag_seconds=100.0)

@@ -20,14 +20,16 @@ LIGHT_FOUNDATION = {"errors", "model", "clock", "storage.base", "partitioning"}
 FOUNDATION = LIGHT_FOUNDATION | {"randomness", "arrow"}
 # The bases and names of the stages, never a certain domain, format or storage.
 STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "journal", "config"}
-BELOW_DAEMON = FOUNDATION | STAGES | {"settings.declaring", "observer", "anchor", "plan", "daycurve", "factory"}
+BELOW_DAEMON = FOUNDATION | STAGES
+BELOW_DAEMON |= {"settings.declaring", "watch.observer", "anchor", "plan", "watch.daycurve", "factory"}
 DAEMON = {"pipeline", "ledger", "opening", "daemon", "workers", "assembly"}
 BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
-OBSERVERS = {"metrics", "logs", "health", "board", "supervisor"}
-RUN_SURFACES = OBSERVERS | {"schedule", "statuspage", "server", "liveview", "signals", "service"}
+OBSERVERS = {"watch.metrics", "watch.logs", "watch.health", "watch.board", "watch.supervisor"}
+RUN_SURFACES = OBSERVERS | {"schedule", "watch.statuspage", "watch.server", "liveview", "signals", "service"}
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "watch": set(),
     "writers.parquet": set(),
     "writers.delta": set(),
     "writers.iceberg": set(),
@@ -43,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "partitioning": {"errors", "model", "clock"},
     "arrow": LIGHT_FOUNDATION | {"randomness"},
     "digest": FOUNDATION,
-    "observer": LIGHT_FOUNDATION,
+    "watch.observer": LIGHT_FOUNDATION,
     "settings.rules": {"errors"},
     "settings.declaring": {"errors", "settings.rules"},
     "settings.connections": {"errors", "settings.rules"},
@@ -87,7 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": LIGHT_FOUNDATION,
     "anchor": LIGHT_FOUNDATION,
     "plan": LIGHT_FOUNDATION,
-    "daycurve": LIGHT_FOUNDATION | {"observer", "generators.base"},
+    "watch.daycurve": LIGHT_FOUNDATION | {"watch.observer", "generators.base"},
     "settings.sources": {"errors", "settings.declaring", "settings.yaml_text"},
     "config": LIGHT_FOUNDATION
     | {
@@ -112,21 +114,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bounded": BELOW_DAEMON | DAEMON | {"oracle"},
     "inspection": BELOW_DAEMON | DAEMON | {"oracle", "bounded"},
     # What people and machines see of it.
-    "cgroup": set(),
-    "metrics": BELOW_SURFACES,
-    "logs": BELOW_SURFACES,
-    "health": BELOW_SURFACES,
-    "board": BELOW_SURFACES,
+    "watch.cgroup": set(),
+    "watch.metrics": BELOW_SURFACES,
+    "watch.logs": BELOW_SURFACES,
+    "watch.health": BELOW_SURFACES,
+    "watch.board": BELOW_SURFACES,
     "schedule": BELOW_SURFACES,
-    "statuspage": BELOW_SURFACES | {"health", "board"},
-    "server": BELOW_SURFACES | {"metrics", "health", "board", "statuspage"},
-    "progress": BELOW_SURFACES | {"logs"},
+    "watch.statuspage": BELOW_SURFACES | {"watch.health", "watch.board"},
+    "watch.server": BELOW_SURFACES | {"watch.metrics", "watch.health", "watch.board", "watch.statuspage"},
+    "progress": BELOW_SURFACES | {"watch.logs"},
     "printing": BELOW_SURFACES,
-    "liveview": BELOW_SURFACES | {"board", "printing"},
+    "liveview": BELOW_SURFACES | {"watch.board", "printing"},
     "preview": BELOW_SURFACES | {"printing"},
     "signals": set(),
-    "supervisor": BELOW_SURFACES | {"logs"},
-    "service": BELOW_SURFACES | RUN_SURFACES | {"cgroup"},
+    "watch.supervisor": BELOW_SURFACES | {"watch.logs"},
+    "service": BELOW_SURFACES | RUN_SURFACES | {"watch.cgroup"},
     "__init__": BELOW_SURFACES | {"settings.connections"},
     "cli": BELOW_SURFACES | SURFACES | {"__init__"},
     "__main__": {"cli"},
@@ -143,10 +145,10 @@ OWNERS: dict[str, set[str]] = {
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
     "apscheduler": {"schedule"},
-    "starlette": {"server"},
-    "uvicorn": {"server"},
-    "prometheus_client": {"metrics", "server"},
-    "structlog": {"logs"},
+    "starlette": {"watch.server"},
+    "uvicorn": {"watch.server"},
+    "prometheus_client": {"watch.metrics", "watch.server"},
+    "structlog": {"watch.logs"},
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from emitter.board import Board
 from emitter.errors import StorageError
 from emitter.liveview import LiveView
 from emitter.model import TableProgress
 from emitter.testing import ManualClock
+from emitter.watch.board import Board
 from tests.unit.scripted_daemon import STATUS, commit, step
 
 HUGE = TableProgress(2**31 - 1, rows=10**11, files=10**6, bytes=10**14)

@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from emitter import logs
 from emitter.errors import StorageError
-from emitter.logs import LogLines
 from emitter.testing import ManualClock
+from emitter.watch import logs
+from emitter.watch.logs import LogLines
 from tests.unit.scripted_daemon import STATUS, commit, step
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from emitter.errors import StorageError
-from emitter.metrics import Metrics
 from emitter.testing import ManualClock
+from emitter.watch.metrics import Metrics
 from tests.unit.scripted_daemon import STATUS, TABLES, commit, step
 
 # Section 5 of the design: others rely on these.

@@ -10,13 +10,13 @@ import unittest
 from dataclasses import replace
 from unittest import mock
 
-from emitter import server
-from emitter.board import Board
 from emitter.errors import UsageError
-from emitter.health import Health
-from emitter.metrics import Metrics
-from emitter.server import Server, application
 from emitter.testing import ManualClock
+from emitter.watch import server
+from emitter.watch.board import Board
+from emitter.watch.health import Health
+from emitter.watch.metrics import Metrics
+from emitter.watch.server import Server, application
 from tests.unit.scripted_daemon import STATUS
 
 

@@ -8,12 +8,12 @@ import unittest
 from dataclasses import replace
 from typing import Any
 
-from emitter.board import Board
 from emitter.errors import StorageError
-from emitter.health import Health
-from emitter.observer import DaemonStatus
-from emitter.statuspage import page_files, status_document
 from emitter.testing import ManualClock
+from emitter.watch.board import Board
+from emitter.watch.health import Health
+from emitter.watch.observer import DaemonStatus
+from emitter.watch.statuspage import page_files, status_document
 from tests.unit.scripted_daemon import STATUS, commit, step
 
 SIZE_MAX = 32_000

@@ -17,8 +17,8 @@ from unittest.mock import patch
 from emitter.clock import text_of
 from emitter.errors import StorageError
 from emitter.schedule import run_daemon
-from emitter.supervisor import FEEDS_PER_TIMEOUT, Supervisor
 from emitter.testing import ManualClock
+from emitter.watch.supervisor import FEEDS_PER_TIMEOUT, Supervisor
 from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, commit, step
 
 FED = ["WATCHDOG=1"]
@@ -182,13 +182,13 @@ class HarmlessTest(SupervisorCase):
     def test_a_socket_that_is_gone_or_full_ends_nothing_and_is_logged_once(self) -> None:
         supervisor = self.supervisor()
         Path(self.path).unlink()
-        with patch("emitter.logs.log") as log:
+        with patch("emitter.watch.logs.log") as log:
             supervisor.started(STATUS)
             supervisor.stopped("until")
         log.assert_called_once()
         self.assertIn("No such file", log.call_args.kwargs["error"])
         self.receiver = self.listen(self.path)
-        with patch("emitter.logs.log") as log, patch("emitter.supervisor._SEND_SECONDS_MAX", 0.01):
+        with patch("emitter.watch.logs.log") as log, patch("emitter.watch.supervisor._SEND_SECONDS_MAX", 0.01):
             for _ in range(10_000):
                 supervisor.stopping()
                 if log.called:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emitter.storage.objects import OPERATION_SECONDS_MAX
 from emitter.storage.s3 import ATTEMPTS_MAX, READ_SECONDS_MAX
-from emitter.supervisor import FEEDS_PER_TIMEOUT
+from emitter.watch.supervisor import FEEDS_PER_TIMEOUT
 
 FOLDER = Path(__file__).parents[2] / "deploy/systemd"
 SERVICE = (FOLDER / "emitter.service").read_text().splitlines()

@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from emitter.clock import Clock, text_of
 from emitter.errors import EmitterError, redacted
 from emitter.model import CommitReport, StepReport, Window
-from emitter.observer import DaemonStatus, Observer
+from emitter.watch.observer import DaemonStatus, Observer
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]

@@ -25,11 +25,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emitter.board import Board
 from emitter.errors import UsageError
-from emitter.health import Health
-from emitter.metrics import CONTENT_TYPE, Metrics
-from emitter.statuspage import page_files, status_document
+from emitter.watch.board import Board
+from emitter.watch.health import Health
+from emitter.watch.metrics import CONTENT_TYPE, Metrics
+from emitter.watch.statuspage import page_files, status_document
 
 CONNECTIONS_MAX = 64
 CONNECTION_SECONDS_MAX = 10.0  # one request each: who takes longer to ask, or to read the answer, is cut off

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from emitter.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trouble, shortened
 from emitter.clock import EPOCH_UNIX_SECONDS, text_of
 from emitter.errors import publishable
-from emitter.health import Health
 from emitter.model import TableProgress
-from emitter.observer import DaemonStatus
+from emitter.watch.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trouble, shortened
+from emitter.watch.health import Health
+from emitter.watch.observer import DaemonStatus
 
 _TEXT_LENGTH_MAX = TROUBLE_LENGTH_MAX
 _FILES = {
@@ -23,7 +23,7 @@ _FILES = {
 
 def page_files() -> dict[str, tuple[bytes, str]]:
     """Path -> (content, media type)."""
-    folder = resources.files("emitter") / "page"
+    folder = resources.files("emitter.watch") / "page"
     return {path: ((folder / name).read_bytes(), media_type) for path, (name, media_type) in _FILES.items()}
 
 

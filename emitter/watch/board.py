@@ -16,7 +16,7 @@ from typing import Literal, get_args, override
 from emitter.clock import Clock
 from emitter.errors import EmitterError, publishable
 from emitter.model import LANDED, CommitReport, StepReport, TableProgress, Window
-from emitter.observer import DaemonStatus, Observer
+from emitter.watch.observer import DaemonStatus, Observer
 
 RATE_SECONDS_MIN = 10  # a rate is a mean over so long, or over three batches
 RATE_BUCKETS_MAX = 600

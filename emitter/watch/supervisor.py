@@ -15,11 +15,11 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import override
 
-from emitter import logs
 from emitter.clock import Clock, text_of
 from emitter.errors import EmitterError
 from emitter.model import CommitReport, StepReport
-from emitter.observer import DaemonStatus, Observer
+from emitter.watch import logs
+from emitter.watch.observer import DaemonStatus, Observer
 
 FEEDS_PER_TIMEOUT = 4
 STATUS_SECONDS_MIN = 1.0

@@ -9,7 +9,7 @@ from typing import override
 from emitter.clock import Clock, duration_text
 from emitter.errors import EmitterError
 from emitter.model import StepReport
-from emitter.observer import DaemonStatus, Observer
+from emitter.watch.observer import DaemonStatus, Observer
 
 READY_SECONDS_MIN = 30.0
 READY_BATCHES = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emitter.generators.base import GeneratorBase
 from emitter.model import Window
-from emitter.observer import DayCurve
+from emitter.watch.observer import DayCurve
 
 DAY_SECONDS = 86400
 _HOUR_SECONDS = 3600

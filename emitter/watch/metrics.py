@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock
 from emitter.errors import EmitterError
 from emitter.model import LANDED, CommitOutcome, CommitReport, StepReport
-from emitter.observer import DaemonStatus, Observer
+from emitter.watch.observer import DaemonStatus, Observer
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _STAGES = ("generate", "encode", "store", "commit", "total")
