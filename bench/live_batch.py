@@ -16,9 +16,9 @@ from pathlib import Path
 
 from emitter import create_generator, create_writer
 from emitter.clock import SystemClock
-from emitter.daemon import Daemon
 from emitter.model import Slice
-from emitter.opening import Settings
+from emitter.run.daemon import Daemon
+from emitter.run.opening import Settings
 
 ORDERS_PER_SECOND = 185.0  # with 2.7 items and 2.2 payment steps each: about 1,000 rows a second by day
 WARM_UP_BATCHES = 20

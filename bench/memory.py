@@ -16,9 +16,9 @@ from pathlib import Path
 
 from emitter import create_generator, create_writer
 from emitter.clock import SystemClock
-from emitter.daemon import Daemon
 from emitter.model import Slice
-from emitter.opening import Settings
+from emitter.run.daemon import Daemon
+from emitter.run.opening import Settings
 
 FIRST_BATCH = 200
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

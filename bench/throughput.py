@@ -20,10 +20,10 @@ from typing import Any
 
 from emitter import create_generator, create_writer
 from emitter.clock import SystemClock
-from emitter.daemon import Daemon
 from emitter.generators.base import GeneratorBase
 from emitter.model import Frame, Slice, Window
-from emitter.opening import Settings
+from emitter.run.daemon import Daemon
+from emitter.run.opening import Settings
 
 ORDERS_PER_SECOND = 1000.0
 WARM_UP_SECONDS = 60  # of simulated time, before the measured hour: the opening population is no steady state

@@ -14,11 +14,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emitter.bounded import write_dataset
     from emitter.errors import EmitterError
-    from emitter.factory import create_generator
     from emitter.generators.base import GeneratorBase
     from emitter.partitioning import PartitionSpec
+    from emitter.run.bounded import write_dataset
+    from emitter.run.factory import create_generator
     from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.writers import create_writer
     from emitter.writers.base import TableWriter, WriterOptions
@@ -33,9 +33,9 @@ _HOMES = {
     "S3Config": "emitter.settings.connections",
     "TableWriter": "emitter.writers.base",
     "WriterOptions": "emitter.writers.base",
-    "create_generator": "emitter.factory",
+    "create_generator": "emitter.run.factory",
     "create_writer": "emitter.writers",
-    "write_dataset": "emitter.bounded",
+    "write_dataset": "emitter.run.bounded",
 }
 
 __all__ = [

@@ -141,8 +141,9 @@ def generate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate rows, bytes and files.")] = False,
 ) -> None:
     """Write the rows of a bounded period, in parallel. What is there already is not made again."""
-    from emitter import bounded, printing, progress
+    from emitter import printing, progress
     from emitter.clock import SystemClock
+    from emitter.run import bounded
 
     settings, first, end = _load(config, set_), _from_slot(from_), _slot("--to", to)
     if dry_run:

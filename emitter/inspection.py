@@ -7,16 +7,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emitter.anchor import load_anchor
-from emitter.assembly import configured_writer
 from emitter.clock import Clock, SimulatedTime, SystemClock, text_of
 from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError
-from emitter.factory import identity_of
-from emitter.journal import Journal
 from emitter.model import Slice, Window
 from emitter.oracle import run_of
-from emitter.plan import furthest_slots, stands
+from emitter.run.anchor import load_anchor
+from emitter.run.assembly import configured_writer
+from emitter.run.factory import identity_of
+from emitter.run.journal import Journal
+from emitter.run.plan import furthest_slots, stands
 from emitter.writers.base import TableWriter
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ import numpy as np
 import pyarrow as pa
 
 from emitter import arrow
-from emitter.assembly import configured_generator, configured_writer
 from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Clock, SystemClock, text_of
 from emitter.config import EmitterConfig
 from emitter.digest import row_words
 from emitter.errors import DamagedStateError, MissingJournalError, UsageError
-from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
-from emitter.journal import Journal
 from emitter.model import Epoch, Inputs, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
-from emitter.plan import slots_before_last, stands
 from emitter.randomness import Words
+from emitter.run.assembly import configured_generator, configured_writer
+from emitter.run.factory import check_inputs, identity_of, input_options
+from emitter.run.journal import Journal
+from emitter.run.plan import slots_before_last, stands
 from emitter.truth import (
     HOUR_SECONDS,
     Segment,

@@ -14,9 +14,9 @@ from emitter.clock import text_of
 
 if TYPE_CHECKING:
     from emitter import model
-    from emitter.bounded import Estimate, GenerateReport
     from emitter.inspection import TableStatus
     from emitter.oracle import Verification
+    from emitter.run.bounded import Estimate, GenerateReport
     from emitter.settings.declaring import Key
 
 BROKEN_PIPE_EXIT_CODE = 141  # as if by SIGPIPE: whoever reads has seen enough

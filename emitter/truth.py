@@ -15,7 +15,7 @@ from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END
 from emitter.digest import row_words
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Slice, Table, Window
-from emitter.plan import tables_at
+from emitter.run.plan import tables_at
 
 HOUR_SECONDS = 3600
 _WORD = 1 << 64

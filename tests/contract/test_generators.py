@@ -15,13 +15,13 @@ from polars.testing import assert_frame_equal
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS, parse_time, slot_of
 from emitter.errors import UsageError
-from emitter.factory import create_generator
 from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase, Period, batch_windows
 from emitter.generators.ecommerce import generator as shop
 from emitter.generators.ecommerce import payments
 from emitter.model import Frame, Slice, Window
 from emitter.partitioning import PartitionSpec
 from emitter.randomness import Stream
+from emitter.run.factory import create_generator
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions
 
 ORIGIN = slot_of(parse_time("2026-01-01T22:53:20Z"))

@@ -22,8 +22,8 @@ import jsonschema
 import yaml
 
 import emitter
-from emitter.assembly import configured_writer
 from emitter.errors import ConfigurationError
+from emitter.run.assembly import configured_writer
 from emitter.storage import s3
 from tests.support import kubernetes_schemas
 from tests.support.child import REPOSITORY

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from emitter import oracle
-from emitter.assembly import configured_writer
-from emitter.journal import FOLDER
+from emitter.run.assembly import configured_writer
+from emitter.run.journal import FOLDER
 from tests.simulation.test_formats import FormatCase, truth
 from tests.support.places import TARGETS, Place, Target
 from tests.support.pods import OVERTAKEN, Pods

@@ -8,9 +8,9 @@ from typing import Any
 
 from emitter.clock import parse_time, slot_of
 from emitter.digest import row_words, total
-from emitter.factory import create_generator, input_options
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Inputs, Slice, Window
+from emitter.run.factory import create_generator, input_options
 
 HOUR, DAY = 3600, 86_400
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from emitter import inspection
-from emitter.assembly import configured_writer
 from emitter.cli import app
 from emitter.config import EmitterConfig, load_config
 from emitter.errors import EmitterError
+from emitter.run.assembly import configured_writer
 from emitter.settings.declaring import leaf_keys
 from emitter.testing import ManualClock
 from tests.support.case import tree

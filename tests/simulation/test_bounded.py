@@ -13,11 +13,11 @@ import polars as pl
 import psutil
 
 from emitter import create_generator, create_writer, write_dataset
-from emitter.bounded import GenerateReport, estimate, generate
 from emitter.clock import SystemClock, text_of
 from emitter.errors import ConfigurationError, StorageError, StorageGaveUpError, UsageError
 from emitter.generators.base import GeneratorBase, Period
 from emitter.model import Slice, StepReport, Window
+from emitter.run.bounded import GenerateReport, estimate, generate
 from emitter.testing import (
     FaultyStorage,
     HeartbeatGenerator,

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from emitter.daemon import Daemon
 from emitter.errors import EmitterError, StorageError, StorageGaveUpError
 from emitter.model import CommitReport, Slice
-from emitter.opening import Settings
-from emitter.pipeline import LocalStager, StagedBatch
+from emitter.run.daemon import Daemon
+from emitter.run.opening import Settings
+from emitter.run.pipeline import LocalStager, StagedBatch
 from emitter.testing import PRIMITIVES, FaultyStorage, HeartbeatGenerator, HeartbeatOptions
 from emitter.watch.observer import Observer
 from emitter.writers.base import WriterOptions

@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emitter import oracle
-from emitter.anchor import PATH as ANCHOR_PATH
-from emitter.assembly import reload
 from emitter.clock import text_of
 from emitter.config import EmitterConfig
 from emitter.errors import (
     DamagedStateError,
     IdentityMismatchError,
 )
+from emitter.run.anchor import PATH as ANCHOR_PATH
+from emitter.run.assembly import reload
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, spans, tree
 from tests.support.reader import paths, rows_of

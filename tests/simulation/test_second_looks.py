@@ -12,16 +12,16 @@ from pathlib import Path
 from unittest import mock
 
 from emitter import inspection, oracle
-from emitter.assembly import configured_generator
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError, StorageError, StorageGaveUpError
 from emitter.generators.base import GeneratorBase
-from emitter.journal import Journal
 from emitter.model import Epoch, Slice, Window
-from emitter.pipeline import LocalStager, Request, StagedBatch
+from emitter.run.assembly import configured_generator
+from emitter.run.journal import Journal
+from emitter.run.pipeline import LocalStager, Request, StagedBatch
+from emitter.run.workers import WorkerStager
 from emitter.testing import FaultyStorage, SimulatedCrash
-from emitter.workers import WorkerStager
 from emitter.writers.base import TableWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import paths

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from emitter import oracle
-from emitter.bounded import generate
 from emitter.config import EmitterConfig
-from emitter.daemon import Daemon
 from emitter.errors import OvertakenError, SliceLockedError, StateError
-from emitter.journal import Journal
 from emitter.model import Slice, StepReport
+from emitter.run.bounded import generate
+from emitter.run.daemon import Daemon
+from emitter.run.journal import Journal
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.watch.observer import DaemonStatus, Observer

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from emitter.clock import parse_time, slot_of
-from emitter.factory import create_generator
+from emitter.run.factory import create_generator
 
 START, END = "2026-02-01", "2026-03-03"
 OPTIONS: dict[str, Any] = {

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import unittest
 
-from emitter.assembly import configured_writer
-from emitter.daemon import LEAVE_SECONDS, Daemon
 from emitter.errors import OvertakenError
 from emitter.model import Slice
+from emitter.run.assembly import configured_writer
+from emitter.run.daemon import LEAVE_SECONDS, Daemon
 from emitter.testing import ManualClock
 from tests.simulation.test_formats import CHANGES, FormatCase
 from tests.support.places import Place, Target

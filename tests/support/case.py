@@ -15,8 +15,8 @@ import pyarrow as pa
 from emitter import oracle
 from emitter.config import EmitterConfig
 from emitter.errors import EmitterError
-from emitter.journal import Journal
 from emitter.model import StepReport
+from emitter.run.journal import Journal
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock
 from tests.support.reader import contents

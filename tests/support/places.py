@@ -22,11 +22,11 @@ import psycopg
 import pyarrow as pa
 
 from emitter import arrow
-from emitter.assembly import configured_writer
 from emitter.config import EmitterConfig
 from emitter.digest import row_words, total
 from emitter.generators import domain_class
 from emitter.model import Table
+from emitter.run.assembly import configured_writer
 from tests.support import ducklake_reader, postgres, s3_server
 from tests.support.shop import TABLES, shop, shop_mapping
 

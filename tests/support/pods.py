@@ -22,10 +22,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from emitter.assembly import configured_writer
 from emitter.clock import parse_time, slot_of
-from emitter.journal import Journal
-from emitter.plan import layouts
+from emitter.run.assembly import configured_writer
+from emitter.run.journal import Journal
+from emitter.run.plan import layouts
 from tests.support.places import Place
 
 REPOSITORY = Path(__file__).parents[2]

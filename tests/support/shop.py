@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from emitter import inspection
-from emitter.assembly import configured_generator, configured_settings, configured_writer
 from emitter.clock import Clock, parse_time, slot_of
 from emitter.config import EmitterConfig, validate
-from emitter.daemon import Daemon
 from emitter.model import StepReport
 from emitter.partitioning import PartitionSpec
-from emitter.pipeline import Stager
+from emitter.run.assembly import configured_generator, configured_settings, configured_writer
+from emitter.run.daemon import Daemon
+from emitter.run.pipeline import Stager
 from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import unittest
 
-from emitter.anchor import PATH, load_anchor, store_anchor
 from emitter.clock import Anchor
 from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
+from emitter.run.anchor import PATH, load_anchor, store_anchor
 from emitter.testing import MemoryStorage
 
 ANCHOR = Anchor(189_388_800.25, 1_767_225_600.5, 60.0)

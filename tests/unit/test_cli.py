@@ -427,7 +427,7 @@ class ProcessTest(unittest.TestCase):
         program = (
             "import os, signal\n"
             "from emitter.cli import main\n"
-            "from emitter.daemon import Daemon\n"
+            "from emitter.run.daemon import Daemon\n"
             "def take(self, take=Daemon.take):\n"
             "    os.kill(os.getpid(), signal.SIGTERM)\n"
             "    take(self)\n"

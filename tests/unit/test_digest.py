@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from emitter import arrow
 from emitter.digest import row_words, total
 from emitter.encoder import Encoder
-from emitter.factory import create_generator
 from emitter.generators.base import GeneratorBase
 from emitter.model import Column, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
+from emitter.run.factory import create_generator
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions
 from emitter.writers.base import WriterOptions
 

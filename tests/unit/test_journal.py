@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageError
-from emitter.journal import FOLDER, Journal, make_identity
 from emitter.model import Epoch, Inputs
+from emitter.run.journal import FOLDER, Journal, make_identity
 from emitter.testing import MemoryStorage
 
 ORIGIN = 189_388_800

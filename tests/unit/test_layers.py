@@ -19,16 +19,17 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 LIGHT_FOUNDATION = {"errors", "model", "clock", "storage.base", "partitioning"}
 FOUNDATION = LIGHT_FOUNDATION | {"randomness", "arrow"}
 # The bases and names of the stages, never a certain domain, format or storage.
-STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "journal", "config"}
+STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base", "run.journal", "config"}
 BELOW_DAEMON = FOUNDATION | STAGES
-BELOW_DAEMON |= {"settings.declaring", "watch.observer", "anchor", "plan", "watch.daycurve", "factory"}
-DAEMON = {"pipeline", "ledger", "opening", "daemon", "workers", "assembly"}
-BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "bounded", "inspection"}
+BELOW_DAEMON |= {"settings.declaring", "watch.observer", "run.anchor", "run.plan", "watch.daycurve", "run.factory"}
+DAEMON = {"run.pipeline", "run.ledger", "run.opening", "run.daemon", "run.workers", "run.assembly"}
+BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "run.bounded", "inspection"}
 OBSERVERS = {"watch.metrics", "watch.logs", "watch.health", "watch.board", "watch.supervisor"}
-RUN_SURFACES = OBSERVERS | {"schedule", "watch.statuspage", "watch.server", "liveview", "signals", "service"}
+RUN_SURFACES = OBSERVERS | {"run.schedule", "watch.statuspage", "watch.server", "liveview", "signals", "service"}
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "run": set(),
     "watch": set(),
     "writers.parquet": set(),
     "writers.delta": set(),
@@ -86,9 +87,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers": LIGHT_FOUNDATION
     | {"settings.connections", "storage.local", "storage.s3", "storage.objects", "writers.base"},
     "encoder": FOUNDATION | {"writers.base"},
-    "journal": LIGHT_FOUNDATION,
-    "anchor": LIGHT_FOUNDATION,
-    "plan": LIGHT_FOUNDATION,
+    "run.journal": LIGHT_FOUNDATION,
+    "run.anchor": LIGHT_FOUNDATION,
+    "run.plan": LIGHT_FOUNDATION,
     "watch.daycurve": LIGHT_FOUNDATION | {"watch.observer", "generators.base"},
     "settings.sources": {"errors", "settings.declaring", "settings.yaml_text"},
     "config": LIGHT_FOUNDATION
@@ -101,25 +102,25 @@ MAY_IMPORT: dict[str, set[str]] = {
         "generators.*.options",
         "writers",
     },
-    "factory": LIGHT_FOUNDATION | {"settings.declaring", "generators", "generators.base", "journal"},
+    "run.factory": LIGHT_FOUNDATION | {"settings.declaring", "generators", "generators.base", "run.journal"},
     # Where the stages meet. The daemon is given its parts; only `assembly` turns a configuration into them.
-    "pipeline": FOUNDATION | {"generators.base", "encoder", "writers.base"},
-    "ledger": FOUNDATION | {"plan", "writers.base", "pipeline"},
-    "opening": BELOW_DAEMON - {"config", "writers"},
-    "daemon": BELOW_DAEMON - {"config", "writers"} | {"pipeline", "ledger", "opening"},
-    "workers": BELOW_DAEMON - {"config", "writers"} | {"pipeline"},
-    "assembly": BELOW_DAEMON | {"pipeline", "opening", "daemon"},
-    "truth": FOUNDATION | {"digest", "generators.base", "plan"},
-    "oracle": BELOW_DAEMON | {"digest", "truth", "assembly"},
-    "bounded": BELOW_DAEMON | DAEMON | {"oracle"},
-    "inspection": BELOW_DAEMON | DAEMON | {"oracle", "bounded"},
+    "run.pipeline": FOUNDATION | {"generators.base", "encoder", "writers.base"},
+    "run.ledger": FOUNDATION | {"run.plan", "writers.base", "run.pipeline"},
+    "run.opening": BELOW_DAEMON - {"config", "writers"},
+    "run.daemon": BELOW_DAEMON - {"config", "writers"} | {"run.pipeline", "run.ledger", "run.opening"},
+    "run.workers": BELOW_DAEMON - {"config", "writers"} | {"run.pipeline"},
+    "run.assembly": BELOW_DAEMON | {"run.pipeline", "run.opening", "run.daemon"},
+    "truth": FOUNDATION | {"digest", "generators.base", "run.plan"},
+    "oracle": BELOW_DAEMON | {"digest", "truth", "run.assembly"},
+    "run.bounded": BELOW_DAEMON | DAEMON | {"oracle"},
+    "inspection": BELOW_DAEMON | DAEMON | {"oracle", "run.bounded"},
     # What people and machines see of it.
     "watch.cgroup": set(),
     "watch.metrics": BELOW_SURFACES,
     "watch.logs": BELOW_SURFACES,
     "watch.health": BELOW_SURFACES,
     "watch.board": BELOW_SURFACES,
-    "schedule": BELOW_SURFACES,
+    "run.schedule": BELOW_SURFACES,
     "watch.statuspage": BELOW_SURFACES | {"watch.health", "watch.board"},
     "watch.server": BELOW_SURFACES | {"watch.metrics", "watch.health", "watch.board", "watch.statuspage"},
     "progress": BELOW_SURFACES | {"watch.logs"},
@@ -144,7 +145,7 @@ OWNERS: dict[str, set[str]] = {
     "deltalake": {"writers.delta.writer", "writers.delta.tables"},
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
-    "apscheduler": {"schedule"},
+    "apscheduler": {"run.schedule"},
     "starlette": {"watch.server"},
     "uvicorn": {"watch.server"},
     "prometheus_client": {"watch.metrics", "watch.server"},
@@ -165,7 +166,7 @@ LIGHT = LIGHT_FOUNDATION | {
         "settings.connections",
         "settings.sources",
         "config",
-        "journal",
+        "run.journal",
         "cli",
     ),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from emitter.clock import SLOT_END
 from emitter.errors import OvertakenError
-from emitter.ledger import Ledger
 from emitter.model import EncodedFile, Epoch, Inputs, Slice, StagedFile, TableProgress, Window
 from emitter.partitioning import PartitionSpec
-from emitter.pipeline import StagedBatch
-from emitter.plan import Assignment
+from emitter.run.ledger import Ledger
+from emitter.run.pipeline import StagedBatch
+from emitter.run.plan import Assignment
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions, MemoryStorage, MemoryWriter
 from emitter.writers.base import WriterOptions
 

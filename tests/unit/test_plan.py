@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emitter.clock import SLOT_END
 from emitter.model import Epoch, Inputs, Slice
-from emitter.plan import Assignment, Layout, assignments, complete_slot, layouts, next_edge, tables_at
+from emitter.run.plan import Assignment, Layout, assignments, complete_slot, layouts, next_edge, tables_at
 
 
 def epoch(from_slot: int, shard_count: int = 1, tables: tuple[str, ...] = ("a", "b"), rate: float = 1.0) -> Epoch:

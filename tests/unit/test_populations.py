@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from emitter import randomness
 from emitter.clock import EPOCH_UNIX_SECONDS, parse_time, slot_of
 from emitter.errors import ConfigurationError
-from emitter.factory import create_generator
 from emitter.generators.ecommerce.catalogue import Catalogue
 from emitter.generators.ecommerce.growth import DAY_SECONDS, YEAR_SECONDS, Growth, Population, Shuffle
 from emitter.generators.ecommerce.options import GROWTH_YEARS, POPULATION_MAX, EcommerceOptions
 from emitter.generators.ecommerce.people import People
 from emitter.model import Slice, Window
 from emitter.randomness import Stream
+from emitter.run.factory import create_generator
 from emitter.settings.declaring import validate_options
 
 START = "2026-01-01T06:30:00Z"  # days since the origin are not those of the calendar

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.clock import parse_time, slot_of
-from emitter.factory import create_generator, input_options
 from emitter.generators.ecommerce.growth import DAY_SECONDS, YEAR_SECONDS
 from emitter.generators.ecommerce.options import (
     HOUR_WEIGHTS,
@@ -24,6 +23,7 @@ from emitter.generators.ecommerce.options import (
 from emitter.generators.ecommerce.rates import Counts, RateCurve
 from emitter.model import Epoch, Inputs, Slice, Window
 from emitter.randomness import Stream
+from emitter.run.factory import create_generator, input_options
 
 START = "2026-01-01"
 ORIGIN = slot_of(parse_time(START))

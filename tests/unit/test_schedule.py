@@ -10,7 +10,7 @@ from typing import Any
 
 from emitter.clock import Clock, SystemClock
 from emitter.errors import StorageError
-from emitter.schedule import TICK_SECONDS_MAX, run_daemon
+from emitter.run.schedule import TICK_SECONDS_MAX, run_daemon
 from emitter.testing import ManualClock
 from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, step
 

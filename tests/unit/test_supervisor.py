@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from emitter.clock import text_of
 from emitter.errors import StorageError
-from emitter.schedule import run_daemon
+from emitter.run.schedule import run_daemon
 from emitter.testing import ManualClock
 from emitter.watch.supervisor import FEEDS_PER_TIMEOUT, Supervisor
 from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, commit, step

@@ -11,9 +11,9 @@ from emitter.clock import parse_time, slot_of, text_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError
 from emitter.generators import DOMAINS, domain_class, domain_options
 from emitter.generators.base import GeneratorBase, Period
-from emitter.journal import Journal, make_identity
 from emitter.model import Slice, Window
 from emitter.partitioning import GRANULARITIES, PartitionSpec
+from emitter.run.journal import Journal, make_identity
 from emitter.settings.declaring import validate_options
 
 

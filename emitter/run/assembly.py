@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from emitter.clock import Clock, slot_of
 from emitter.config import EmitterConfig, Reload, reload_differences
-from emitter.daemon import Daemon
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
 from emitter.model import Slice
-from emitter.opening import Settings
 from emitter.partitioning import PartitionSpec
-from emitter.pipeline import Stager
+from emitter.run.daemon import Daemon
+from emitter.run.opening import Settings
+from emitter.run.pipeline import Stager
 from emitter.watch.observer import Observer
 from emitter.writers import create_writer
 from emitter.writers.base import CrashHook, TableWriter, WriterOptions

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from emitter.clock import SLOT_END
 from emitter.model import LANDED, CommitReport, Epoch, Slice, TableCommit, TableProgress, Window
-from emitter.pipeline import StagedBatch
-from emitter.plan import Assignment, next_edge, tables_at
+from emitter.run.pipeline import StagedBatch
+from emitter.run.plan import Assignment, next_edge, tables_at
 from emitter.writers.base import TableWriter
 
 

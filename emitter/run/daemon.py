@@ -15,7 +15,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from emitter.anchor import store_anchor
 from emitter.clock import SLOT_END, Clock, SimulatedTime, text_of
 from emitter.errors import (
     CommitConflictError,
@@ -27,13 +26,14 @@ from emitter.errors import (
     StorageGaveUpError,
 )
 from emitter.generators.base import GeneratorBase
-from emitter.journal import RUN_FOLDER
-from emitter.ledger import Ledger
 from emitter.model import CommitReport, Slice, StepReport, TableProgress, Window
-from emitter.opening import Settings, open_journal, open_tables, start_time
-from emitter.pipeline import LocalStager, Request, Stager
-from emitter.plan import assignments, complete_slot, layouts, tables_at
 from emitter.randomness import Stream
+from emitter.run.anchor import store_anchor
+from emitter.run.journal import RUN_FOLDER
+from emitter.run.ledger import Ledger
+from emitter.run.opening import Settings, open_journal, open_tables, start_time
+from emitter.run.pipeline import LocalStager, Request, Stager
+from emitter.run.plan import assignments, complete_slot, layouts, tables_at
 from emitter.watch.daycurve import DAY_SECONDS, day_curve
 from emitter.watch.observer import DaemonStatus, DayCurve, Observer
 from emitter.writers.base import TableWriter

@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from emitter.assembly import configured_daemon, configured_generator, configured_writer
 from emitter.clock import Clock, SystemClock, text_of, time_of
 from emitter.config import EmitterConfig
-from emitter.daemon import Daemon
 from emitter.encoder import Encoder
 from emitter.errors import UsageError
-from emitter.factory import whole_tables
 from emitter.generators.base import GeneratorBase
-from emitter.journal import Journal
 from emitter.model import CommitReport, Epoch, Slice, StepReport, Window
-from emitter.opening import Settings
 from emitter.oracle import run_of
+from emitter.run.assembly import configured_daemon, configured_generator, configured_writer
+from emitter.run.daemon import Daemon
+from emitter.run.factory import whole_tables
+from emitter.run.journal import Journal
+from emitter.run.opening import Settings
+from emitter.run.workers import WorkerStager
 from emitter.watch.observer import DaemonStatus, Observer, Observers
-from emitter.workers import WorkerStager
 from emitter.writers.base import TableWriter
 
 WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit

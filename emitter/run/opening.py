@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from emitter.anchor import load_anchor
 from emitter.clock import EPOCH_UNIX_SECONDS, Anchor, Clock, SimulatedTime, text_of
 from emitter.errors import MissingJournalError, UsageError
-from emitter.factory import check_inputs, identity_of, input_options
 from emitter.generators.base import GeneratorBase
-from emitter.journal import Journal
 from emitter.model import Inputs, Slice
+from emitter.run.anchor import load_anchor
+from emitter.run.factory import check_inputs, identity_of, input_options
+from emitter.run.journal import Journal
 from emitter.watch.observer import Observer
 from emitter.writers.base import TableWriter
 

@@ -14,7 +14,7 @@ from emitter.clock import Clock, text_of
 from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Window
-from emitter.pipeline import LocalStager, OnRows, Request, StagedBatch, Stager
+from emitter.run.pipeline import LocalStager, OnRows, Request, StagedBatch, Stager
 from emitter.writers.base import TableWriter
 
 _AHEAD_PER_WORKER = 2

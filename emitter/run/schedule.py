@@ -17,7 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from emitter.clock import Clock
 
 if TYPE_CHECKING:
-    from emitter.daemon import Daemon
+    from emitter.run.daemon import Daemon
 
 TICK_SECONDS_MAX = 1.0
 TICK_SECONDS_MIN = 0.05
