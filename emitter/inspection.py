@@ -11,9 +11,8 @@ from emitter.clock import Clock, SimulatedTime, SystemClock, text_of
 from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError
 from emitter.model import Slice, Window
-from emitter.oracle import run_of
 from emitter.run.anchor import load_anchor
-from emitter.run.assembly import configured_writer
+from emitter.run.assembly import configured_writer, run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
 from emitter.run.plan import furthest_slots, stands

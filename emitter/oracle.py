@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from emitter import arrow
-from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END, Clock, SystemClock, text_of
+from emitter.clock import SLOT_END, Clock, SystemClock, text_of
 from emitter.config import EmitterConfig
 from emitter.digest import row_words
 from emitter.errors import DamagedStateError, MissingJournalError, UsageError
 from emitter.generators.base import GeneratorBase
-from emitter.model import Epoch, Inputs, Slice, Table, Window
+from emitter.model import Slice, Table, Window
 from emitter.partitioning import PartitionSpec
 from emitter.randomness import Words
-from emitter.run.assembly import configured_generator, configured_writer
-from emitter.run.factory import check_inputs, identity_of, input_options
+from emitter.run.assembly import configured_writer, run_of
+from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
 from emitter.run.plan import slots_before_last, stands
 from emitter.truth import (
@@ -82,25 +82,6 @@ class Verification:
     @property
     def ok(self) -> bool:
         return all(table.ok for table in self.tables)
-
-
-def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> tuple[GeneratorBase, Journal | None]:
-    """The generator of a configuration with the inputs of its journal, if there is one; with its own, if not. Raises
-    IdentityMismatchError where the two contradict.
-    """
-    journal = Journal.load(storage_writer.storage)
-    if journal is not None and not journal.epochs:  # its first start ended before it was told the inputs
-        journal = None
-    now = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
-    generator = configured_generator(config, journal.origin_slot if journal else now)
-    if journal is not None:
-        journal.check_identity(identity_of(generator))
-        check_inputs(generator, journal)
-    epochs: tuple[Epoch, ...] = journal.epochs if journal else ()
-    if not epochs:
-        inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
-        epochs = (Epoch(generator.origin_slot, inputs),)
-    return generator.rebuilt(generator.origin_slot, epochs), journal
 
 
 def expect(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> dict[str, Any]:

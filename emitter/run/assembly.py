@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emitter.clock import Clock, slot_of
+from emitter.clock import EPOCH_UNIX_SECONDS, Clock, slot_of
 from emitter.config import EmitterConfig, Reload, reload_differences
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
-from emitter.model import Slice
+from emitter.model import Epoch, Inputs, Slice
 from emitter.partitioning import PartitionSpec
 from emitter.run.daemon import Daemon
+from emitter.run.factory import check_inputs, identity_of, input_options
+from emitter.run.journal import Journal
 from emitter.run.opening import Settings
 from emitter.run.pipeline import Stager
 from emitter.watch.observer import Observer
@@ -36,6 +38,25 @@ def configured_writer(config: EmitterConfig, crash_hook: CrashHook | None = None
         output.compression, output.file_rows_target, PartitionSpec.of(config.partition), output.adopt
     )
     return create_writer(output.format, output.uri, output.s3, output.catalog, options, crash_hook=crash_hook)
+
+
+def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> tuple[GeneratorBase, Journal | None]:
+    """The generator of a configuration with the inputs of its journal, if there is one; with its own, if not. Raises
+    IdentityMismatchError where the two contradict.
+    """
+    journal = Journal.load(storage_writer.storage)
+    if journal is not None and not journal.epochs:  # its first start ended before it was told the inputs
+        journal = None
+    now = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
+    generator = configured_generator(config, journal.origin_slot if journal else now)
+    if journal is not None:
+        journal.check_identity(identity_of(generator))
+        check_inputs(generator, journal)
+    epochs: tuple[Epoch, ...] = journal.epochs if journal else ()
+    if not epochs:
+        inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
+        epochs = (Epoch(generator.origin_slot, inputs),)
+    return generator.rebuilt(generator.origin_slot, epochs), journal
 
 
 def configured_settings(config: EmitterConfig) -> Settings:

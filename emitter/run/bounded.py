@@ -13,8 +13,7 @@ from emitter.encoder import Encoder
 from emitter.errors import UsageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import CommitReport, Epoch, Slice, StepReport, Window
-from emitter.oracle import run_of
-from emitter.run.assembly import configured_daemon, configured_generator, configured_writer
+from emitter.run.assembly import configured_daemon, configured_generator, configured_writer, run_of
 from emitter.run.daemon import Daemon
 from emitter.run.factory import whole_tables
 from emitter.run.journal import Journal

@@ -112,7 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.assembly": BELOW_DAEMON | {"run.pipeline", "run.opening", "run.daemon"},
     "truth": FOUNDATION | {"digest", "generators.base", "run.plan"},
     "oracle": BELOW_DAEMON | {"digest", "truth", "run.assembly"},
-    "run.bounded": BELOW_DAEMON | DAEMON | {"oracle"},
+    "run.bounded": BELOW_DAEMON | DAEMON,
     "inspection": BELOW_DAEMON | DAEMON | {"oracle", "run.bounded"},
     # What people and machines see of it.
     "watch.cgroup": set(),
