@@ -166,8 +166,9 @@ def verify(
     table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this table.")] = None,
 ) -> None:
     """Compare the tables with the truth. Exit code 1 if a row is lost, duplicated or altered."""
-    from emitter import oracle, printing, progress
+    from emitter import printing, progress
     from emitter.clock import SystemClock
+    from emitter.truth import oracle
 
     settings = _load(config, set_)
     first, end = _from_slot(from_), None if to is None else _slot("--to", to)
@@ -181,7 +182,7 @@ def verify(
 @app.command()
 def expect(config: ConfigFile, to: To, set_: Sets = None, from_: From = None) -> None:
     """Print the truth of a period as JSON: rows, sums and order-free hashes per table."""
-    from emitter import oracle
+    from emitter.truth import oracle
 
     truth = oracle.expect(_load(config, set_), _from_slot(from_), _slot("--to", to))
     typer.echo(json.dumps(truth, indent=2))
@@ -196,7 +197,8 @@ def status(
     """Show how far each table is: time reached, rows, files, lag."""
     from dataclasses import asdict
 
-    from emitter import inspection, printing
+    from emitter import printing
+    from emitter.truth import inspection
 
     tables = inspection.status(_load(config, set_))
     if as_json:
@@ -212,8 +214,8 @@ def preview(
     rows: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Rows of each table.")] = 5,
 ) -> None:
     """Show some rows of each table. Writes nothing."""
-    from emitter import inspection
     from emitter.preview import print_rows
+    from emitter.truth import inspection
 
     print_rows(inspection.preview(_load(config, set_), rows))
 
@@ -221,7 +223,8 @@ def preview(
 @app.command()
 def check(config: ConfigFile, set_: Sets = None) -> None:
     """Validate the configuration and reach the storage. Shows every fault at once."""
-    from emitter import inspection, printing
+    from emitter import printing
+    from emitter.truth import inspection
 
     printing.print_checked(inspection.check(_load(config, set_)))
 

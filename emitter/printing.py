@@ -14,10 +14,10 @@ from emitter.clock import text_of
 
 if TYPE_CHECKING:
     from emitter import model
-    from emitter.inspection import TableStatus
-    from emitter.oracle import Verification
     from emitter.run.bounded import Estimate, GenerateReport
     from emitter.settings.declaring import Key
+    from emitter.truth.inspection import TableStatus
+    from emitter.truth.oracle import Verification
 
 BROKEN_PIPE_EXIT_CODE = 141  # as if by SIGPIPE: whoever reads has seen enough
 EXAMPLES_MAX = 5

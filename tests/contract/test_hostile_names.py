@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from emitter import oracle
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError, UsageError
+from emitter.truth import oracle
 from tests.support import postgres
 from tests.support.case import new_folder
 from tests.support.shop import run, shop

@@ -10,10 +10,10 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from emitter import oracle
 from emitter.errors import DamagedStateError, EmitterError, ForeignTableError, StorageError
 from emitter.model import Slice
 from emitter.storage.local import LocalStorage
+from emitter.truth import oracle
 from emitter.writers.iceberg.io import Place
 from emitter.writers.parquet.progress import ProgressObjects
 from tests.support.case import new_folder

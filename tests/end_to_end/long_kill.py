@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from random import SystemRandom
 
-from emitter import oracle
+from emitter.truth import oracle
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.end_to_end import test_kill
 from tests.support.shop import run, settled

@@ -10,9 +10,9 @@ from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emitter import oracle
 from emitter.run.assembly import configured_writer
 from emitter.run.journal import FOLDER
+from emitter.truth import oracle
 from tests.simulation.test_formats import FormatCase, truth
 from tests.support.places import TARGETS, Place, Target
 from tests.support.pods import OVERTAKEN, Pods

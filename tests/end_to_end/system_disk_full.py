@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from emitter import oracle
 from emitter.clock import text_of
+from emitter.truth import oracle
 from tests.simulation.test_formats import FormatCase
 from tests.support.killer import REPOSITORY, emitter
 from tests.support.places import TARGETS, Place, Target, new_place

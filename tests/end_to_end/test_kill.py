@@ -13,8 +13,8 @@ from random import SystemRandom
 
 import psutil
 
-from emitter import oracle
 from emitter.clock import text_of
+from emitter.truth import oracle
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.killer import DEADLINE_SECONDS, REPOSITORY, Killer, emitter, write_config

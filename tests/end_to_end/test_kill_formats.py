@@ -8,8 +8,8 @@ from random import SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emitter import oracle
 from emitter.errors import MissingJournalError
+from emitter.truth import oracle
 from tests.simulation.test_formats import FormatCase
 from tests.support.places import TARGETS, Target
 from tests.support.shop import finish, settled, shop_daemon

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from emitter.clock import parse_time, slot_of
-from emitter.digest import row_words, total
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Inputs, Slice, Window
 from emitter.run.factory import create_generator, input_options
+from emitter.truth.digest import row_words, total
 
 HOUR, DAY = 3600, 86_400
 

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from emitter import inspection
 from emitter.cli import app
 from emitter.config import EmitterConfig, load_config
 from emitter.errors import EmitterError
 from emitter.run.assembly import configured_writer
 from emitter.settings.declaring import leaf_keys
 from emitter.testing import ManualClock
+from emitter.truth import inspection
 from tests.support.case import tree
 from tests.support.shop import run, shop
 from tests.unit.test_logs import restore_logging

@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emitter import oracle
 from emitter.errors import (
     DamagedStateError,
     ForeignTableError,
     MissingJournalError,
     SliceLockedError,
 )
+from emitter.truth import oracle
 from tests.support.case import DaemonCase
 from tests.support.reader import paths
 from tests.support.shop import finish, run, shop, shop_daemon

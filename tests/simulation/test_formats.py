@@ -5,9 +5,9 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from emitter import inspection, oracle
 from emitter.config import EmitterConfig
 from emitter.testing import ManualClock
+from emitter.truth import inspection, oracle
 from tests.support.places import TARGETS, Place, Target, new_place
 from tests.support.shop import ORIGIN, TABLES, crash, finish, run, shop_daemon
 

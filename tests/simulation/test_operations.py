@@ -8,7 +8,6 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from emitter import oracle
 from emitter.config import EmitterConfig
 from emitter.errors import (
     DamagedStateError,
@@ -17,6 +16,7 @@ from emitter.errors import (
     IdentityMismatchError,
     MissingJournalError,
 )
+from emitter.truth import oracle
 from tests.support.case import DaemonCase, tree
 from tests.support.shop import ORIGIN, finish, run, shop, shop_daemon
 

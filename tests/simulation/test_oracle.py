@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emitter import create_generator, oracle
+from emitter import create_generator
 from emitter.clock import text_of
 from emitter.config import EmitterConfig
 from emitter.errors import DamagedStateError, MissingJournalError, StateError, UsageError
 from emitter.model import CommitReport
-from emitter.oracle import TableVerification, Verification
+from emitter.truth import oracle
+from emitter.truth.oracle import TableVerification, Verification
 from emitter.watch.observer import Observer
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emitter import oracle
 from emitter.clock import text_of
 from emitter.config import EmitterConfig
 from emitter.errors import (
@@ -19,6 +18,7 @@ from emitter.errors import (
 )
 from emitter.run.anchor import PATH as ANCHOR_PATH
 from emitter.run.assembly import reload
+from emitter.truth import oracle
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, spans, tree
 from tests.support.reader import paths, rows_of

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from emitter import inspection, oracle
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError, StorageError, StorageGaveUpError
@@ -22,6 +21,7 @@ from emitter.run.journal import Journal
 from emitter.run.pipeline import LocalStager, Request, StagedBatch
 from emitter.run.workers import WorkerStager
 from emitter.testing import FaultyStorage, SimulatedCrash
+from emitter.truth import inspection, oracle
 from emitter.writers.base import TableWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import paths

@@ -12,7 +12,6 @@ import pyarrow as pa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from emitter import oracle
 from emitter.config import EmitterConfig
 from emitter.errors import OvertakenError, SliceLockedError, StateError
 from emitter.model import Slice, StepReport
@@ -21,6 +20,7 @@ from emitter.run.daemon import Daemon
 from emitter.run.journal import Journal
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
+from emitter.truth import oracle
 from emitter.watch.observer import DaemonStatus, Observer
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import new_folder, tree

@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from emitter import oracle
 from emitter.config import EmitterConfig
 from emitter.errors import EmitterError
 from emitter.model import StepReport
 from emitter.run.journal import Journal
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock
+from emitter.truth import oracle
 from tests.support.reader import contents
 from tests.support.shop import ORIGIN, TABLES, run, shop, shop_daemon
 

@@ -23,10 +23,10 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.config import EmitterConfig
-from emitter.digest import row_words, total
 from emitter.generators import domain_class
 from emitter.model import Table
 from emitter.run.assembly import configured_writer
+from emitter.truth.digest import row_words, total
 from tests.support import ducklake_reader, postgres, s3_server
 from tests.support.shop import TABLES, shop, shop_mapping
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from emitter import inspection
 from emitter.clock import Clock, parse_time, slot_of
 from emitter.config import EmitterConfig, validate
 from emitter.model import StepReport
@@ -17,6 +16,7 @@ from emitter.run.pipeline import Stager
 from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
+from emitter.truth import inspection
 from emitter.watch.observer import Observer
 from emitter.writers.base import CrashHook, WriterOptions, no_crash
 from emitter.writers.parquet.writer import ParquetWriter

@@ -136,7 +136,7 @@ class ErrorsTest(_Case):
             (StorageError("write", "/data/x", OSError(28, "No space left on device")), 4),
         ):
             with self.subTest(code), tempfile.TemporaryDirectory() as folder:
-                with mock.patch("emitter.inspection.status", side_effect=error):
+                with mock.patch("emitter.truth.inspection.status", side_effect=error):
                     result = invoke("status", "-c", config_file(folder))
                 self.assert_exit(code, result)
                 self.assertEqual(result.stderr, f"Error: {error.problem}\nTry: {error.hint}\n")
@@ -150,7 +150,7 @@ class ErrorsTest(_Case):
                 logging.getLogger("library").warning("password=%s", "hunter2", exc_info=True)
             return []
 
-        with tempfile.TemporaryDirectory() as folder, mock.patch("emitter.inspection.check", check):
+        with tempfile.TemporaryDirectory() as folder, mock.patch("emitter.truth.inspection.check", check):
             result = invoke("check", "-c", config_file(folder))
         self.assert_exit(0, result)
         self.assertIn("password=***", result.stderr)
@@ -167,7 +167,7 @@ class ErrorsTest(_Case):
     def test_ctrl_c_ends_quietly(self) -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
-            mock.patch("emitter.oracle.expect", side_effect=KeyboardInterrupt),
+            mock.patch("emitter.truth.oracle.expect", side_effect=KeyboardInterrupt),
         ):
             result = invoke("expect", "-c", config_file(folder), "--to", END)
         self.assert_exit(130, result)

@@ -14,13 +14,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emitter import arrow
-from emitter.digest import row_words, total
 from emitter.encoder import Encoder
 from emitter.generators.base import GeneratorBase
 from emitter.model import Column, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
 from emitter.run.factory import create_generator
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions
+from emitter.truth.digest import row_words, total
 from emitter.writers.base import WriterOptions
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)

@@ -23,12 +23,15 @@ STAGES = {"generators", "generators.base", "encoder", "writers", "writers.base",
 BELOW_DAEMON = FOUNDATION | STAGES
 BELOW_DAEMON |= {"settings.declaring", "watch.observer", "run.anchor", "run.plan", "watch.daycurve", "run.factory"}
 DAEMON = {"run.pipeline", "run.ledger", "run.opening", "run.daemon", "run.workers", "run.assembly"}
-BELOW_SURFACES = BELOW_DAEMON | DAEMON | {"digest", "truth", "oracle", "run.bounded", "inspection"}
+BELOW_SURFACES = BELOW_DAEMON | DAEMON
+BELOW_SURFACES |= {"truth.digest", "truth.rows", "truth.oracle", "run.bounded", "truth.inspection"}
 OBSERVERS = {"watch.metrics", "watch.logs", "watch.health", "watch.board", "watch.supervisor"}
-RUN_SURFACES = OBSERVERS | {"run.schedule", "watch.statuspage", "watch.server", "liveview", "signals", "service"}
+RUN_SURFACES = OBSERVERS.copy()
+RUN_SURFACES |= {"run.schedule", "watch.statuspage", "watch.server", "liveview", "signals", "service"}
 SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "truth": set(),
     "run": set(),
     "watch": set(),
     "writers.parquet": set(),
@@ -45,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage.local": {"errors", "model", "storage.base"},
     "partitioning": {"errors", "model", "clock"},
     "arrow": LIGHT_FOUNDATION | {"randomness"},
-    "digest": FOUNDATION,
+    "truth.digest": FOUNDATION,
     "watch.observer": LIGHT_FOUNDATION,
     "settings.rules": {"errors"},
     "settings.declaring": {"errors", "settings.rules"},
@@ -110,10 +113,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.daemon": BELOW_DAEMON - {"config", "writers"} | {"run.pipeline", "run.ledger", "run.opening"},
     "run.workers": BELOW_DAEMON - {"config", "writers"} | {"run.pipeline"},
     "run.assembly": BELOW_DAEMON | {"run.pipeline", "run.opening", "run.daemon"},
-    "truth": FOUNDATION | {"digest", "generators.base", "run.plan"},
-    "oracle": BELOW_DAEMON | {"digest", "truth", "run.assembly"},
+    "truth.rows": FOUNDATION | {"truth.digest", "generators.base", "run.plan"},
+    "truth.oracle": BELOW_DAEMON | {"truth.digest", "truth.rows", "run.assembly"},
     "run.bounded": BELOW_DAEMON | DAEMON,
-    "inspection": BELOW_DAEMON | DAEMON | {"oracle", "run.bounded"},
+    "truth.inspection": BELOW_DAEMON | DAEMON | {"truth.oracle", "run.bounded"},
     # What people and machines see of it.
     "watch.cgroup": set(),
     "watch.metrics": BELOW_SURFACES,

@@ -17,7 +17,6 @@ import pyarrow as pa
 from emitter import arrow
 from emitter.clock import SLOT_END, Clock, SystemClock, text_of
 from emitter.config import EmitterConfig
-from emitter.digest import row_words
 from emitter.errors import DamagedStateError, MissingJournalError, UsageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Slice, Table, Window
@@ -27,7 +26,8 @@ from emitter.run.assembly import configured_writer, run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
 from emitter.run.plan import slots_before_last, stands
-from emitter.truth import (
+from emitter.truth.digest import row_words
+from emitter.truth.rows import (
     HOUR_SECONDS,
     Segment,
     Tally,

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END
-from emitter.digest import row_words
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Slice, Table, Window
 from emitter.run.plan import tables_at
+from emitter.truth.digest import row_words
 
 HOUR_SECONDS = 3600
 _WORD = 1 << 64

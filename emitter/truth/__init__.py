@@ -1,0 +1,1 @@
+"""What should be there, and how what is there differs from it."""
