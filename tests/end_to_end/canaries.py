@@ -130,7 +130,7 @@ class CanaryCase(unittest.TestCase):
 
 BROKEN = """
 import os
-from emitter import cli
+from emitter.cli import main as cli
 from emitter.truth import inspection
 def check(config):
     secrets = [value for name, value in os.environ.items() if name.startswith(("AWS_S", "PGP", "EMITTER_OUTPUT"))]

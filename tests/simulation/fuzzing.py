@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from emitter.cli import app
+from emitter.cli.main import app
 from emitter.config import EmitterConfig, load_config
 from emitter.errors import EmitterError
 from emitter.run.assembly import configured_writer

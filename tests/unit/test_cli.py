@@ -28,7 +28,7 @@ from unittest import mock
 from typer.testing import CliRunner, Result
 
 from emitter import __version__
-from emitter.cli import app, main
+from emitter.cli.main import app, main
 from emitter.errors import OvertakenError, StorageError
 from emitter.writers import FORMATS
 from tests.unit.test_logs import restore_logging
@@ -160,7 +160,7 @@ class ErrorsTest(_Case):
     def test_a_crash_leaves_no_image_of_the_memory(self) -> None:
         before = resource.getrlimit(resource.RLIMIT_CORE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_CORE, before)
-        with mock.patch("emitter.cli.app"):
+        with mock.patch("emitter.cli.main.app"):
             main()
         self.assertEqual(resource.getrlimit(resource.RLIMIT_CORE), (0, before[1]))
 
@@ -426,7 +426,7 @@ class ProcessTest(unittest.TestCase):
     def test_a_signal_that_comes_while_storage_is_asked_for_the_run_ends_it_in_0(self) -> None:
         program = (
             "import os, signal\n"
-            "from emitter.cli import main\n"
+            "from emitter.cli.main import main\n"
             "from emitter.run.daemon import Daemon\n"
             "def take(self, take=Daemon.take):\n"
             "    os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -442,7 +442,7 @@ class ProcessTest(unittest.TestCase):
     def test_a_second_signal_ends_at_once_whatever_the_main_thread_does(self) -> None:
         program = (
             "import threading\n"
-            "from emitter.signals import Signals\n"
+            "from emitter.cli.signals import Signals\n"
             "with Signals(on_stop=lambda: print('stopping', flush=True), on_reload=lambda: None):\n"
             "    print('ready', flush=True)\n"
             "    threading.Event().wait()\n"

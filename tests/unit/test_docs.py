@@ -11,7 +11,7 @@ import typer
 
 import emitter
 from emitter import errors
-from emitter.cli import app
+from emitter.cli.main import app
 from emitter.config import RELOADABLE, EmitterConfig
 from emitter.settings.declaring import Key, leaf_keys
 from emitter.testing import ManualClock

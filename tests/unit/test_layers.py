@@ -27,10 +27,11 @@ BELOW_SURFACES = BELOW_DAEMON | DAEMON
 BELOW_SURFACES |= {"truth.digest", "truth.rows", "truth.oracle", "run.bounded", "truth.inspection"}
 OBSERVERS = {"watch.metrics", "watch.logs", "watch.health", "watch.board", "watch.supervisor"}
 RUN_SURFACES = OBSERVERS.copy()
-RUN_SURFACES |= {"run.schedule", "watch.statuspage", "watch.server", "liveview", "signals", "service"}
-SURFACES = RUN_SURFACES | {"progress", "printing", "preview"}
+RUN_SURFACES |= {"run.schedule", "watch.statuspage", "watch.server", "cli.liveview", "cli.signals", "cli.service"}
+SURFACES = RUN_SURFACES | {"cli.progress", "cli.printing", "cli.preview"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "cli": set(),
     "truth": set(),
     "run": set(),
     "watch": set(),
@@ -126,16 +127,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.schedule": BELOW_SURFACES,
     "watch.statuspage": BELOW_SURFACES | {"watch.health", "watch.board"},
     "watch.server": BELOW_SURFACES | {"watch.metrics", "watch.health", "watch.board", "watch.statuspage"},
-    "progress": BELOW_SURFACES | {"watch.logs"},
-    "printing": BELOW_SURFACES,
-    "liveview": BELOW_SURFACES | {"watch.board", "printing"},
-    "preview": BELOW_SURFACES | {"printing"},
-    "signals": set(),
+    "cli.progress": BELOW_SURFACES | {"watch.logs"},
+    "cli.printing": BELOW_SURFACES,
+    "cli.liveview": BELOW_SURFACES | {"watch.board", "cli.printing"},
+    "cli.preview": BELOW_SURFACES | {"cli.printing"},
+    "cli.signals": set(),
     "watch.supervisor": BELOW_SURFACES | {"watch.logs"},
-    "service": BELOW_SURFACES | RUN_SURFACES | {"watch.cgroup"},
+    "cli.service": BELOW_SURFACES | RUN_SURFACES | {"watch.cgroup"},
     "__init__": BELOW_SURFACES | {"settings.connections"},
-    "cli": BELOW_SURFACES | SURFACES | {"__init__"},
-    "__main__": {"cli"},
+    "cli.main": BELOW_SURFACES | SURFACES | {"__init__"},
+    "__main__": {"cli.main"},
     "testing*": BELOW_SURFACES | SURFACES | {"storage.local", "writers.*", "testing*"},
 }
 
@@ -156,8 +157,8 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},
-    "rich": {"liveview", "progress", "printing", "preview", "cli"},
-    "typer": {"cli"},
+    "rich": {"cli.liveview", "cli.progress", "cli.printing", "cli.preview", "cli.main"},
+    "typer": {"cli.main"},
 }
 
 HEAVY = {"numpy", "polars", "pyarrow"}
@@ -170,7 +171,7 @@ LIGHT = LIGHT_FOUNDATION | {
         "settings.sources",
         "config",
         "run.journal",
-        "cli",
+        "cli.main",
     ),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),
 }

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from emitter.cli.liveview import LiveView
 from emitter.errors import StorageError
-from emitter.liveview import LiveView
 from emitter.model import TableProgress
 from emitter.testing import ManualClock
 from emitter.watch.board import Board

@@ -10,7 +10,7 @@ from unittest import mock
 
 import polars as pl
 
-from emitter.preview import print_rows
+from emitter.cli.preview import print_rows
 
 ID = 794354201395200
 FRAME = pl.DataFrame(

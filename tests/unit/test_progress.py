@@ -7,7 +7,7 @@ import io
 import json
 import unittest
 
-from emitter import progress
+from emitter.cli import progress
 from emitter.config import LogConfig
 from emitter.testing import ManualClock
 from tests.unit.test_logs import restore_logging

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from emitter.cli import app
+from emitter.cli.main import app
 from emitter.config import EmitterConfig
 from emitter.settings.declaring import leaf_keys
 from tests.support.metrics_page import sample_labels

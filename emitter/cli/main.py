@@ -57,7 +57,7 @@ class _Verbs(TyperGroup):
         except BrokenPipeError:
             # Whoever reads has seen enough. What is still in the buffer must go somewhere at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            from emitter.printing import BROKEN_PIPE_EXIT_CODE
+            from emitter.cli.printing import BROKEN_PIPE_EXIT_CODE
 
             raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
         return result
@@ -122,7 +122,7 @@ def run(
     """
     # Until the daemon listens for it, a hangup is nothing: its default would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from emitter import service
+    from emitter.cli import service
 
     until_slot = None if until is None else _slot("--until", until)
     service.run(lambda: _load(config, set_), version=__version__, batches=batches, until_slot=until_slot, live=live)
@@ -141,7 +141,7 @@ def generate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate rows, bytes and files.")] = False,
 ) -> None:
     """Write the rows of a bounded period, in parallel. What is there already is not made again."""
-    from emitter import printing, progress
+    from emitter.cli import printing, progress
     from emitter.clock import SystemClock
     from emitter.run import bounded
 
@@ -166,7 +166,7 @@ def verify(
     table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this table.")] = None,
 ) -> None:
     """Compare the tables with the truth. Exit code 1 if a row is lost, duplicated or altered."""
-    from emitter import printing, progress
+    from emitter.cli import printing, progress
     from emitter.clock import SystemClock
     from emitter.truth import oracle
 
@@ -197,7 +197,7 @@ def status(
     """Show how far each table is: time reached, rows, files, lag."""
     from dataclasses import asdict
 
-    from emitter import printing
+    from emitter.cli import printing
     from emitter.truth import inspection
 
     tables = inspection.status(_load(config, set_))
@@ -214,7 +214,7 @@ def preview(
     rows: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Rows of each table.")] = 5,
 ) -> None:
     """Show some rows of each table. Writes nothing."""
-    from emitter.preview import print_rows
+    from emitter.cli.preview import print_rows
     from emitter.truth import inspection
 
     print_rows(inspection.preview(_load(config, set_), rows))
@@ -223,7 +223,7 @@ def preview(
 @app.command()
 def check(config: ConfigFile, set_: Sets = None) -> None:
     """Validate the configuration and reach the storage. Shows every fault at once."""
-    from emitter import printing
+    from emitter.cli import printing
     from emitter.truth import inspection
 
     printing.print_checked(inspection.check(_load(config, set_)))
@@ -232,7 +232,7 @@ def check(config: ConfigFile, set_: Sets = None) -> None:
 @app.command("list")
 def list_() -> None:
     """List domains and formats."""
-    from emitter import printing
+    from emitter.cli import printing
     from emitter.generators import DOMAINS, domain_tables
     from emitter.writers import FORMATS
 
@@ -245,7 +245,7 @@ def list_() -> None:
 @app.command()
 def info(domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Its name, as `list` shows it.")]) -> None:
     """Show a domain's tables, columns and options."""
-    from emitter import printing
+    from emitter.cli import printing
     from emitter.generators import domain_class, domain_options
     from emitter.settings.declaring import leaf_keys
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from emitter.printing import Paper
+from emitter.cli.printing import Paper
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from emitter.cli.liveview import LiveView, terminal
+from emitter.cli.signals import Signals
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
-from emitter.liveview import LiveView, terminal
 from emitter.run.assembly import configured_daemon, reload
 from emitter.run.schedule import run_daemon
-from emitter.signals import Signals
 from emitter.watch import logs
 from emitter.watch.board import Board
 from emitter.watch.cgroup import memory_limit_bytes

@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from emitter.cli.printing import size_text
 from emitter.clock import duration_text, text_of
 from emitter.model import TableProgress
-from emitter.printing import size_text
 from emitter.watch.board import STEPS_MAX, Board, Picture, shortened
 from emitter.watch.observer import DaemonStatus
 
