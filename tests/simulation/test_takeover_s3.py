@@ -9,7 +9,8 @@ import unittest
 from emitter.errors import OvertakenError
 from emitter.model import Slice
 from emitter.run.assembly import configured_writer
-from emitter.run.daemon import LEAVE_SECONDS, Daemon
+from emitter.run.daemon import Daemon
+from emitter.run.duties import LEAVE_SECONDS
 from emitter.testing import ManualClock
 from tests.simulation.test_formats import CHANGES, FormatCase
 from tests.support.places import Place, Target
