@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Anchor, Clock, SimulatedTime, text_of
-from emitter.errors import MissingJournalError, UsageError
+from emitter.errors import ForeignTableError, MissingJournalError, UsageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Inputs, Slice
 from emitter.run.anchor import load_anchor
@@ -43,27 +43,14 @@ def open_journal(
     """The output's journal, begun if there is none, with the inputs of the settings in it; and the generator, with the
     run's origin. Raises StateError where the output contradicts the generator.
     """
-    storage = writer.storage
-    journal = Journal.load(storage)
+    journal = Journal.load(writer.storage)
     if journal is None:
-        if settings.starts_now:
-            generator = generator.rebuilt(int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS)
-        orphans = [table for table in settings.tables if writer.progress(table)]
-        journal = Journal.load(storage) if orphans else None  # another shard may have been quicker
-        if orphans and journal is None:
-            raise MissingJournalError(
-                f"table {orphans[0]} under {storage.uri} has progress, but there is no journal",
-                hint="restore _emitter/journal from a backup, or choose another output.uri",
-            )
-    if journal is None:
-        if until_slot <= generator.origin_slot:
-            raise UsageError(
-                f"the run would end at {text_of(until_slot)}, before it begins at {text_of(generator.origin_slot)}",
-                hint="give a later end, or an earlier clock.start",
-            )
-        identity = identity_of(generator)
-        open_tables(generator, writer, Journal(identity).run_id, settings.tables)
-        journal = Journal.create(storage, identity)
+        try:
+            journal = _begin(generator, writer, settings, clock, until_slot)
+        except (MissingJournalError, ForeignTableError):
+            journal = Journal.load(writer.storage)  # another shard may have been quicker: then all of it is its run's
+            if journal is None:
+                raise
     if settings.starts_now:
         generator = generator.rebuilt(journal.origin_slot)
     journal.check_identity(identity_of(generator))
@@ -73,6 +60,28 @@ def open_journal(
     if journal.latest_inputs != inputs and journal.revision is not None:
         observer.outdated(settings.revision, journal.revision)
     return journal, generator
+
+
+def _begin(
+    generator: GeneratorBase, writer: TableWriter, settings: Settings, clock: Clock, until_slot: int
+) -> Journal:
+    """The journal of an output that had none: ours, or that of a shard that has just begun it."""
+    if settings.starts_now:
+        generator = generator.rebuilt(int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS)
+    for table in settings.tables:
+        if writer.progress(table):
+            raise MissingJournalError(
+                f"table {table} under {writer.storage.uri} has progress, but there is no journal",
+                hint="restore _emitter/journal from a backup, or choose another output.uri",
+            )
+    if until_slot <= generator.origin_slot:
+        raise UsageError(
+            f"the run would end at {text_of(until_slot)}, before it begins at {text_of(generator.origin_slot)}",
+            hint="give a later end, or an earlier clock.start",
+        )
+    identity = identity_of(generator)
+    open_tables(generator, writer, Journal(identity).run_id, settings.tables)
+    return Journal.create(writer.storage, identity)
 
 
 def open_tables(generator: GeneratorBase, writer: TableWriter, run_id: str, tables: Sequence[str]) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import unittest
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from emitter.config import EmitterConfig
+from emitter.run.opening import open_tables
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
 from tests.support.places import TARGETS, Place, Target, new_place
@@ -77,6 +80,31 @@ class SameShopTest(FormatCase):
                             if not daemon.finished:
                                 daemon.step()
                 self.assert_exact(place, 120, shard__count=2)
+
+
+class FirstStartTest(FormatCase):
+    def test_shards_that_start_now_for_the_first_time_at_once_are_of_one_run(self):
+        """While one looks at the empty output, another begins the run, of an earlier second, and writes to it."""
+        for target in TARGETS[:4]:
+            with self.subTest(str(target)):
+                place, runs, clock = self.place(target), [], ManualClock()
+                shards = [place.config(**CHANGES, clock__start="now", shard__count=2, shard__index=i) for i in range(2)]
+
+                def start(shards=shards, clock=clock, runs=runs) -> None:
+                    with shop_daemon(shards.pop(), clock=clock) as daemon:
+                        daemon.step()
+                        runs.append(daemon.status().run_id)
+
+                def late(*arguments: Any, shards=shards, clock=clock, start: Callable[[], None] = start) -> None:
+                    clock.advance(2)
+                    if shards:
+                        start()
+                    open_tables(*arguments)
+
+                with patch("emitter.run.opening.open_tables", late):
+                    start()
+                self.assertEqual(len(set(runs)), 1)
+                self.assertEqual(len(runs), 2)
 
 
 class CrashTest(FormatCase):
