@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emitter.clock import EPOCH_UNIX_SECONDS, Clock, slot_of
+from emitter.clock import Clock, slot_of
 from emitter.config import EmitterConfig, Reload, reload_differences
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
@@ -13,7 +13,7 @@ from emitter.partitioning import PartitionSpec
 from emitter.run.daemon import Daemon
 from emitter.run.factory import check_inputs, identity_of, input_options
 from emitter.run.journal import Journal
-from emitter.run.opening import Settings
+from emitter.run.opening import Settings, slot_now
 from emitter.run.pipeline import Stager
 from emitter.watch.observer import Observer
 from emitter.writers import create_writer
@@ -47,8 +47,8 @@ def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> 
     journal = Journal.load(storage_writer.storage)
     if journal is not None and not journal.epochs:  # its first start ended before it was told the inputs
         journal = None
-    now = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
-    generator = configured_generator(config, journal.origin_slot if journal else now)
+    origin_slot = journal.origin_slot if journal else slot_now(clock) if config.clock.start == "now" else None
+    generator = configured_generator(config, origin_slot)
     if journal is not None:
         journal.check_identity(identity_of(generator))
         check_inputs(generator, journal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from emitter.clock import EPOCH_UNIX_SECONDS, Anchor, Clock, SimulatedTime, text_of
+from emitter.clock import EPOCH, EPOCH_UNIX_SECONDS, YEAR_LAST, Anchor, Clock, SimulatedTime, text_of, time_of
 from emitter.errors import ForeignTableError, MissingJournalError, UsageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Inputs, Slice
@@ -62,12 +62,24 @@ def open_journal(
     return journal, generator
 
 
+def slot_now(clock: Clock) -> int:
+    """The origin of a run that starts now. Raises UsageError where the wall clock is out of the years of emitter."""
+    slot = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
+    if not EPOCH.year <= time_of(slot).year <= YEAR_LAST:
+        raise UsageError(
+            f"clock.start is now, and this machine's clock says {text_of(slot)}, which is not in the years"
+            f" {EPOCH.year} to {YEAR_LAST}",
+            hint="set the clock of this machine, or give clock.start a time",
+        )
+    return slot
+
+
 def _begin(
     generator: GeneratorBase, writer: TableWriter, settings: Settings, clock: Clock, until_slot: int
 ) -> Journal:
     """The journal of an output that had none: ours, or that of a shard that has just begun it."""
     if settings.starts_now:
-        generator = generator.rebuilt(int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS)
+        generator = generator.rebuilt(slot_now(clock))
     for table in settings.tables:
         if writer.progress(table):
             raise MissingJournalError(

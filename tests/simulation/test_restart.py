@@ -15,10 +15,12 @@ from emitter.config import EmitterConfig
 from emitter.errors import (
     DamagedStateError,
     IdentityMismatchError,
+    UsageError,
 )
 from emitter.run.anchor import PATH as ANCHOR_PATH
 from emitter.run.assembly import reload
-from emitter.truth import oracle
+from emitter.testing import ManualClock
+from emitter.truth import inspection, oracle
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, spans, tree
 from tests.support.reader import paths, rows_of
@@ -136,6 +138,16 @@ class RestartTest(DaemonCase):
             self.assertEqual(daemon.status().simulated_slot, origin + HOUR + 25.5)
             due(daemon)
         self.assert_verified(config)
+
+    def test_a_clock_that_is_out_of_all_reason_is_refused(self):
+        for year, seconds in ((1970, 86_400), (2088, 3_723_840_000)):
+            self.clock = ManualClock(seconds)
+            error = self.assert_refused(UsageError, self.live(clock__start="now"))
+            self.assertIn(f"this machine's clock says {year}-", error.problem)
+            self.assertIn("clock", error.hint)
+            with self.assertRaises(UsageError):
+                inspection.check(self.live(clock__start="now"), clock=self.clock)
+            inspection.check(self.live(), clock=self.clock)
 
     def test_after_history_it_goes_on_from_its_end(self):
         run(self.config(), 500)  # further than time has come
