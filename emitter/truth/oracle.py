@@ -89,9 +89,16 @@ def expect(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock:
     decimals), and the order-free digest, in all and by hour.
     """
     generator, journal = run_of(config, configured_writer(config), clock or SystemClock())
+    return expect_rows(generator, from_slot, to_slot, journal.run_id if journal else None)
+
+
+def expect_rows(
+    generator: GeneratorBase, from_slot: int | None, to_slot: int, run_id: str | None = None
+) -> dict[str, Any]:
+    """`expect` for a generator that has its inputs (`run_of`, `rebuilt`); `run_id` is that of its journal, if any."""
     first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
     window = _window(first, to_slot)
-    run_id = journal.run_id if journal else Journal(identity_of(generator)).run_id
+    run_id = run_id or Journal(identity_of(generator)).run_id
     tables = {}
     for name in dict.fromkeys(table for epoch in generator.epochs for table in epoch.inputs.tables):
         table, hours = generator.table(name), new_hours()
@@ -118,26 +125,30 @@ def verify(
     UsageError for a table that the run has not, or a period that ends before it begins.
     """
     with closing(configured_writer(config)) as writer:
-        return _verify(config, writer, from_slot, to_slot, table, clock or SystemClock(), on_progress)
+        generator, journal = run_of(config, writer, clock or SystemClock())
+        if journal is None:
+            raise MissingJournalError(
+                f"there is no journal under {writer.storage.uri}: nothing was written there by emitter",
+                hint="check output.uri, or begin with `emitter run` or `emitter generate`",
+            )
+        return verify_tables(generator, writer, journal, from_slot, to_slot, table, on_progress=on_progress)
 
 
-def _verify(
-    config: EmitterConfig,
+def verify_tables(
+    generator: GeneratorBase,
     writer: TableWriter,
-    from_slot: int | None,
-    to_slot: int | None,
-    table: str | None,
-    clock: Clock,
-    on_progress: OnProgress | None,
+    journal: Journal,
+    from_slot: int | None = None,
+    to_slot: int | None = None,
+    table: str | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> Verification:
+    """`verify` for a generator that has the inputs of the journal (`run_of`, `rebuilt`), and the writer of its
+    output.
+    """
     if from_slot is not None and to_slot is not None:
         _window(from_slot, to_slot)
-    generator, journal = run_of(config, writer, clock)
-    if journal is None:
-        raise MissingJournalError(
-            f"there is no journal under {writer.storage.uri}: nothing was written there by emitter",
-            hint="check output.uri, or begin with `emitter run` or `emitter generate`",
-        )
     names = journal.tables()
     for name in names:  # what a run would refuse, nobody can vouch for
         writer.open(journal.run_id, generator.table(name))
@@ -159,7 +170,7 @@ def _verify(
     ends = [part.window.end for each in parts.values() for part in each]
     window = Window(first, max([first, *ends]) if to_slot is None else max(first, to_slot))
     results = {name: TableVerification(name, window.first, window.end) for name in chosen}
-    spec = PartitionSpec.of(config.partition)
+    spec = generator.partition
     for part in _partitions(spec, window):
         if on_progress:
             on_progress(part.first - window.first, window.seconds)
