@@ -15,7 +15,7 @@ from emitter.storage.s3 import ATTEMPTS_MAX, S3Access
 from tests.support import s3_server
 from tests.support.proxy import HttpProxy
 from tests.support.wire_faults import Hold, answer, cut, cut_reply, lose_reply
-from tests.unit.test_storage import StorageContract
+from tests.unit.storage.test_storage import StorageContract
 
 
 class S3Case(unittest.TestCase):

@@ -7,7 +7,7 @@ import unittest
 import urllib.request
 
 from tests.support.prometheus import PrometheusCase
-from tests.unit.test_metrics import NAMES
+from tests.unit.watch.test_metrics import NAMES
 
 
 class PrometheusTest(PrometheusCase):

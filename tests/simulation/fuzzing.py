@@ -28,7 +28,7 @@ from emitter.testing import ManualClock
 from emitter.truth import inspection
 from tests.support.case import tree
 from tests.support.shop import run, shop
-from tests.unit.test_logs import restore_logging
+from tests.unit.watch.test_logs import restore_logging
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary0f9e8d7c6b"

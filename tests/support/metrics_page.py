@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from emitter.testing import ManualClock
 from emitter.watch.metrics import Metrics
-from tests.unit.scripted_daemon import STATUS, commit
+from tests.unit.watch.scripted_daemon import STATUS, commit
 
 
 def full_page() -> str:

@@ -19,7 +19,7 @@ from emitter.watch.board import Board
 from emitter.watch.health import Health
 from emitter.watch.statuspage import status_document
 from tests.support.metrics_page import full_page, sample_labels
-from tests.unit.scripted_daemon import STATUS, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "REFERENCE.md").read_text("utf-8")

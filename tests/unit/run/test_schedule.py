@@ -12,7 +12,7 @@ from emitter.clock import Clock, SystemClock
 from emitter.errors import StorageError
 from emitter.run.schedule import TICK_SECONDS_MAX, run_daemon
 from emitter.testing import ManualClock
-from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, step
+from tests.unit.watch.scripted_daemon import STATUS, ScriptedDaemon, step
 
 
 class RunDaemonTest(unittest.TestCase):

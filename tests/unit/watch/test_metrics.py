@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from emitter.errors import StorageError
 from emitter.testing import ManualClock
 from emitter.watch.metrics import Metrics
-from tests.unit.scripted_daemon import STATUS, TABLES, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, TABLES, commit, step
 
 # Section 5 of the design: others rely on these.
 NAMES = {

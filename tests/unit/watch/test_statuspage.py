@@ -14,7 +14,7 @@ from emitter.watch.board import Board
 from emitter.watch.health import Health
 from emitter.watch.observer import DaemonStatus
 from emitter.watch.statuspage import page_files, status_document
-from tests.unit.scripted_daemon import STATUS, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
 SIZE_MAX = 32_000
 

@@ -17,7 +17,7 @@ from emitter.watch.board import Board
 from emitter.watch.health import Health
 from emitter.watch.metrics import Metrics
 from emitter.watch.server import Server, application
-from tests.unit.scripted_daemon import STATUS
+from tests.unit.watch.scripted_daemon import STATUS
 
 
 class ServerTest(unittest.TestCase):

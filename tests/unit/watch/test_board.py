@@ -18,7 +18,7 @@ from emitter.watch.board import (
     Recent,
     TableLine,
 )
-from tests.unit.scripted_daemon import STATUS, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
 
 class BoardTest(unittest.TestCase):

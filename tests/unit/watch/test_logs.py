@@ -14,7 +14,7 @@ from emitter.errors import StorageError
 from emitter.testing import ManualClock
 from emitter.watch import logs
 from emitter.watch.logs import LogLines
-from tests.unit.scripted_daemon import STATUS, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
 
 def restore_logging(case: unittest.TestCase) -> None:

@@ -10,7 +10,7 @@ from emitter.errors import StorageError
 from emitter.testing import ManualClock
 from emitter.watch.health import Health
 from emitter.watch.observer import DaemonStatus
-from tests.unit.scripted_daemon import STATUS, step
+from tests.unit.watch.scripted_daemon import STATUS, step
 
 BEHIND = replace(STATUS, lag_seconds=100.0)
 

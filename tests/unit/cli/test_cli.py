@@ -31,9 +31,9 @@ from emitter import __version__
 from emitter.cli.main import app, main
 from emitter.errors import OvertakenError, StorageError
 from emitter.writers import FORMATS
-from tests.unit.test_logs import restore_logging
+from tests.unit.watch.test_logs import restore_logging
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 VERBS = ("run", "generate", "verify", "expect", "status", "preview", "check", "list", "info")
 CONFIG = """
 clock: {start: 2026-01-01, speed: 100, batch_seconds: 10}

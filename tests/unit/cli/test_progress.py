@@ -10,7 +10,7 @@ import unittest
 from emitter.cli import progress
 from emitter.config import LogConfig
 from emitter.testing import ManualClock
-from tests.unit.test_logs import restore_logging
+from tests.unit.watch.test_logs import restore_logging
 
 
 class LinesTest(unittest.TestCase):

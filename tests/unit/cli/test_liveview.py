@@ -15,7 +15,7 @@ from emitter.errors import StorageError
 from emitter.model import TableProgress
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
-from tests.unit.scripted_daemon import STATUS, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
 HUGE = TableProgress(2**31 - 1, rows=10**11, files=10**6, bytes=10**14)
 MANY = {f"table_{number}": 10_000_000.0 for number in range(8)}

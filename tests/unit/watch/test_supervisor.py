@@ -19,7 +19,7 @@ from emitter.errors import StorageError
 from emitter.run.schedule import run_daemon
 from emitter.testing import ManualClock
 from emitter.watch.supervisor import FEEDS_PER_TIMEOUT, Supervisor
-from tests.unit.scripted_daemon import STATUS, ScriptedDaemon, commit, step
+from tests.unit.watch.scripted_daemon import STATUS, ScriptedDaemon, commit, step
 
 FED = ["WATCHDOG=1"]
 MONOTONIC_SECONDS = 1234.5
@@ -212,7 +212,7 @@ class HarmlessTest(SupervisorCase):
                     ),
                     *("-c", "config/emitter.yaml", f"--set=output.uri={folder}", "--set=server.port=0"),
                 ],
-                cwd=Path(__file__).parents[2],
+                cwd=Path(__file__).parents[3],
                 env={**os.environ, "NOTIFY_SOCKET": self.path},
                 check=True,
                 capture_output=True,

@@ -18,7 +18,7 @@ from emitter.storage.base import Entry, Storage
 from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, MemoryStorage
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 class StorageContract:
