@@ -74,9 +74,7 @@ def slot_now(clock: Clock) -> int:
     return slot
 
 
-def _begin(
-    generator: GeneratorBase, writer: TableWriter, settings: Settings, clock: Clock, until_slot: int
-) -> Journal:
+def _begin(generator: GeneratorBase, writer: TableWriter, settings: Settings, clock: Clock, until_slot: int) -> Journal:
     """The journal of an output that had none: ours, or that of a shard that has just begun it."""
     if settings.starts_now:
         generator = generator.rebuilt(slot_now(clock))

@@ -145,7 +145,8 @@ class MakefileTest(unittest.TestCase):
         makefile = (root / "Makefile").read_text().replace("\\\n", " ")
         for target, kind in (("test", "test*.py"), ("test-long", "long_*.py")):
             (groups,) = re.findall(rf"^{target}:.*\n\t@scripts/test-side-by-side.sh (.*)", makefile, re.MULTILINE)
-            found = [path for files in groups.replace('"', " ").split() for path in (root / "tests").glob(files)]
+            named = (files.partition("/") for files in groups.replace('"', " ").split())
+            found = [path for below, _, pattern in named for path in (root / "tests" / below).rglob(pattern)]
             wanted = [path for path in (root / "tests").rglob(kind) if path.parent.name != "support"]
             self.assertEqual(sorted(found), sorted(wanted))
 
