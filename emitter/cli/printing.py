@@ -147,6 +147,8 @@ def print_info(tables: Iterable[model.Table], options: Mapping[str, Key]) -> Non
 
 
 def _option_text(value: Any) -> str:
+    if value is None:
+        return "not given"
     if isinstance(value, tuple):  # pairs, kept as a tuple
         return ", ".join(f"{name} {item:g}" for name, item in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from emitter.errors import UsageError
-from emitter.model import Epoch, Frame, Slice, Table, Window
+from emitter.model import Epoch, Frame, Inputs, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
 
 if TYPE_CHECKING:
@@ -123,6 +123,16 @@ class GeneratorBase(ABC):
         """How a table is partitioned."""
         self.table(table)
         return self.partition
+
+
+def options_in_force[T](options: T, inputs: Inputs) -> T:
+    """A domain's options with these inputs in force. An option that they leave out is at its default (see
+    `factory.input_options`), whatever the configuration says now.
+    """
+    declared: Any = options  # a dataclass, but mypy can't be told so of any T
+    left_out = {field.name: field.default for field in fields(declared) if field.metadata.get("omit_default")}
+    in_force: T = replace(declared, **{**left_out, **inputs.options})
+    return in_force
 
 
 def batch_windows(window: Window, batch_seconds: int) -> Iterator[Window]:

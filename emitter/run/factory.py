@@ -84,10 +84,14 @@ def fixed_options(options: Any) -> dict[str, Any]:
 
 
 def _options(options: Any, *, inputs: bool) -> dict[str, Any]:
+    """Those marked `omit_default` stand there only where they are not at their default: so a journal from before there
+    was such an option is as if it had been written now, and an older release stops only where one is used.
+    """
     chosen = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(options)
         if bool(field.metadata.get("input")) is inputs
+        and not (field.metadata.get("omit_default") and getattr(options, field.name) == field.default)
     }
     values: dict[str, Any] = json.loads(json.dumps(chosen))
     return values
@@ -109,8 +113,14 @@ def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
     """See that what a journal says of inputs can be used by its domain. Raises DamagedStateError."""
     for epoch in journal.epochs:
         problem, options = "", epoch.inputs.options
-        if options.keys() != input_options(generator.options).keys():
-            problem = f"the options {', '.join(options)}"
+        hint = "restore the journal from a backup; without it nobody can say what the tables should hold"
+        inputs = {field.name: field for field in dataclasses.fields(generator.options) if field.metadata.get("input")}
+        needed = {name for name, field in inputs.items() if not field.metadata.get("omit_default")}
+        if unknown_options := options.keys() - inputs.keys():
+            problem = f"there are no options {', '.join(sorted(unknown_options))}"
+            hint = "a newer release has probably written them: go on with that one"
+        elif missing := needed - options.keys():
+            problem = f"the options {', '.join(sorted(missing))} are missing"
         elif generator.name in DOMAINS:  # others declare no rules for their options
             try:
                 fixed = fixed_options(generator.options)
@@ -124,7 +134,7 @@ def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
         if problem:
             raise DamagedStateError(
                 f"the journal holds inputs, in force from {text_of(epoch.from_slot)} on, that cannot be: {problem}",
-                hint="restore the journal from a backup; without it nobody can say what the tables should hold",
+                hint=hint,
             )
 
 

@@ -105,7 +105,7 @@ class Journal:
         """By key of the configuration: what is stored, and what is asked for."""
         before, after = _flatten(stored), _flatten(asked)
         return tuple(
-            (_key_of(key, self.identity), canonical_json(before.get(key)), canonical_json(after.get(key)))
+            (_key_of(key, self.identity), _value_text(before, key), _value_text(after, key))
             for key in sorted(before.keys() | after.keys())
             if before.get(key) != after.get(key)
         )
@@ -279,6 +279,10 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, item in value.items():
         flat.update(_flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item})
     return flat
+
+
+def _value_text(values: Mapping[str, Any], key: str) -> str:
+    return canonical_json(values[key]) if key in values else "its default"
 
 
 def _key_of(name: str, identity: Mapping[str, Any]) -> str:

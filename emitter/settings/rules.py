@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic_core import CoreSchema, core_schema
 
+_WEIGHT_MAX = 1_000_000
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -99,6 +101,24 @@ def pairs(allowed: str, keys: Rule, values: Rule, *, count_min: int = 0) -> Rule
     mapping = core_schema.dict_schema(keys.schema, values.schema)
     schema = core_schema.no_info_wrap_validator_function(read, mapping)
     return Rule(allowed, schema, parts=(keys, values))
+
+
+def weights(count: int, of_what: str) -> Rule:
+    """So many numbers from 0 up, not all of them 0."""
+    numbers = core_schema.list_schema(
+        core_schema.float_schema(strict=True, allow_inf_nan=False, ge=0, le=_WEIGHT_MAX),
+        min_length=count,
+        max_length=count,
+    )
+
+    def read(value: Any, read_list: Callable[[Any], list[float]]) -> tuple[float, ...]:
+        found = tuple(read_list(list(value) if isinstance(value, tuple) else value))
+        if not any(found):
+            raise ValueError("all are 0")
+        return found
+
+    allowed = f"{count} numbers from 0 to {_WEIGHT_MAX}, not all 0: weights {of_what}"
+    return Rule(allowed, core_schema.no_info_wrap_validator_function(read, numbers))
 
 
 def _mapping_of(items: Sequence[Any]) -> dict[Any, Any]:

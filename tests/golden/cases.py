@@ -78,6 +78,20 @@ def ecommerce() -> Iterator[tuple[str, dict[str, str]]]:
     generator = generator.rebuilt(origin, epochs)
     yield "rates that change on the way", digests_of(generator, Window(origin, origin + HOUR))
 
+    for arrivals in ("poisson", "even"):
+        generator, origin = shop(curve="flat", arrivals=arrivals, orders_per_second=2.7, **SMALL)
+        late = Window(origin + 90 * DAY, origin + 90 * DAY + HOUR // 4)
+        yield f"a constant rate, {arrivals}", digests_of(generator, late, Slice(1, 3))
+
+    generator, origin = shop(
+        orders_per_second=3.0,
+        hour_weights=[1.5] * 6 + [0] * 6 + [2.25] * 12,
+        weekday_weights=[1, 1, 1, 1, 1, 0.1, 0],
+        month_weights=[3, 2, 1] * 4,
+        **SMALL,
+    )
+    yield "weights of one's own", digests_of(generator, Window(origin + 5 * HOUR, origin + 6 * HOUR))
+
 
 CASES = {"ecommerce": ecommerce}
 """By domain."""

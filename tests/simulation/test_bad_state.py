@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,17 @@ class BadStateTest(DaemonCase):
                 path.unlink()
         error = self.assert_refused(DamagedStateError, self.config())
         self.assertIn("last entries are gone", error.problem)
+
+    def test_an_option_that_only_a_newer_release_knows_is_refused(self):
+        run(self.config(), 60)
+        folder = self.output / "_emitter/journal"
+        change = json.loads((folder / "0000000001.json").read_text())
+        change["inputs"]["options"]["weather"] = "rain"
+        change["from_slot"] = self.journal().sealed_slot
+        (folder / f"{len(list(folder.iterdir())):010d}.json").write_text(json.dumps(change))
+        error = self.assert_refused(DamagedStateError, self.config())
+        self.assertIn("there are no options weather", error.problem)
+        self.assertIn("newer release", error.hint)
 
     def test_progress_that_is_cut_short_is_refused(self):
         run(self.config(), 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
@@ -19,6 +20,7 @@ from emitter.errors import (
 )
 from emitter.run.anchor import PATH as ANCHOR_PATH
 from emitter.run.assembly import reload
+from emitter.run.journal import FOLDER
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
 from emitter.writers.parquet.writer import ParquetWriter
@@ -284,11 +286,11 @@ class ChangesTest(DaemonCase):
             self.assert_verified(config, 900)
         self.assert_rows_before_and_after(edge, 900)
 
-    def assert_rows_before_and_after(self, edge: int, until: int) -> None:
+    def assert_rows_before_and_after(self, edge: int, until: int, key: str = "orders_per_second", to: Any = 2) -> None:
         """What a slot starts is made with the inputs of its slot: orders, and payments by the slot of their order."""
         outputs = [self.new_folder(), self.new_folder()]
         run(shop(outputs[0]), until)
-        run(shop(outputs[1], {"ecommerce.orders_per_second": 2}), until)
+        run(shop(outputs[1], {f"ecommerce.{key}": to}), until)
         for table in ("orders", "order_items", "payments"):
             slow, fast = (rows_of(table, output) for output in outputs)
             expected = pa.concat_tables(
@@ -300,6 +302,24 @@ class ChangesTest(DaemonCase):
             order = [(name, "ascending") for name in expected.column_names]
             found = rows_of(table, self.output).sort_by(order)
             self.assertTrue(found.equals(expected.combine_chunks().sort_by(order)), table)
+
+    def test_a_journal_from_before_there_were_other_curves_goes_on_and_may_take_one_up(self):
+        """What it does not name is at its default, whatever the configuration says now."""
+        run(self.config(), 100)
+        entry = json.loads((self.output / FOLDER / "0000000001.json").read_text())
+        self.assertEqual(entry["inputs"]["options"], {"orders_per_second": 0.5, "promotions": []})
+        run(self.config(), 200)
+        self.assertEqual(len(self.journal().epochs), 1)
+        flat = self.config(ecommerce__curve="flat")
+        run(flat, 900)
+        self.assertEqual(
+            [(epoch.from_slot - ORIGIN, epoch.inputs.options.get("curve")) for epoch in self.journal().epochs],
+            [(0, None), (200, "flat")],
+        )
+        self.assert_verified(self.config(), 900)
+        self.assert_rows_before_and_after(ORIGIN + 200, 900, "curve", "flat")
+        run(self.config(), 1000)
+        self.assertEqual(self.journal().latest_inputs.options, entry["inputs"]["options"])
 
     def test_another_rate_that_never_came_into_force_leaves_no_trace(self):
         run(self.config(), 60)

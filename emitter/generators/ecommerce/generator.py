@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase
+from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase, options_in_force
 from emitter.generators.ecommerce.catalogue import Catalogue
 from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.orders import MEAN_ITEMS, Orders
 from emitter.generators.ecommerce.payments import MEAN_STEPS, Payments
 from emitter.generators.ecommerce.people import People
-from emitter.generators.ecommerce.rates import Counts, RateCurve
+from emitter.generators.ecommerce.rates import Counts, curve_of
 from emitter.generators.ecommerce.tables import TABLES
 from emitter.model import Epoch, Frame, Slice, Window
 from emitter.randomness import Stream
@@ -38,8 +37,8 @@ class EcommerceGenerator(GeneratorBase):
     def __init__(self, *, seed: int, origin_slot: int, options: Any, epochs: Sequence[Epoch] = (), **rest: Any) -> None:
         super().__init__(seed=seed, origin_slot=origin_slot, options=options, epochs=epochs, **rest)
         curves = [
-            (epoch.from_slot, RateCurve(origin_slot, replace(options, **epoch.inputs.options))) for epoch in epochs
-        ] or [(origin_slot, RateCurve(origin_slot, options))]
+            (epoch.from_slot, curve_of(origin_slot, options_in_force(options, epoch.inputs))) for epoch in epochs
+        ] or [(origin_slot, curve_of(origin_slot, options))]
         self._counts = Counts(origin_slot, curves, Stream(seed, "orders.count"))
         self._people = People(seed, origin_slot, options)
         self._catalogue = Catalogue(seed, origin_slot, options)

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from emitter.generators.ecommerce.options import GROWTH_YEARS, HOUR_WEIGHTS
+from emitter.generators.ecommerce.curve import HOUR_WEIGHTS
+from emitter.generators.ecommerce.options import GROWTH_YEARS
 from emitter.model import Slice, Window
 from emitter.randomness import EXACT, Integers, Stream, below, below_low, modulo
 

@@ -8,27 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from emitter.generators.ecommerce.curve import Weights
 from emitter.settings.declaring import Check
-from emitter.settings.rules import checked, number, pairs, whole
-
-HOUR_WEIGHTS = (
-    *(500, 320, 220, 170, 150, 190, 340, 580, 850, 1020, 1140, 1210),
-    *(1260, 1210, 1180, 1200, 1270, 1390, 1590, 1820, 1970, 1860, 1530, 1030),
-)
-"""Orders by hour of the local day, in thousandths of the mean hour: least at 4, most at 20."""
-
-WEEKDAY_WEIGHTS = (1010, 960, 950, 970, 930, 1010, 1170)
-"""Orders by day of the week, Monday first, in thousandths of the mean day."""
-
-SEASON_WEIGHTS = (900, 860, 910, 920, 950, 930, 910, 900, 960, 1010, 1400, 1350)
-"""Orders by month, January first, in thousandths of the mean month."""
-
-CURVE_PEAK = max(HOUR_WEIGHTS) * max(WEEKDAY_WEIGHTS) * max(SEASON_WEIGHTS) / 1000**3
-"""The most that hour, weekday and season can make of the mean rate together."""
+from emitter.settings.rules import checked, number, optional, pairs, weights, whole
 
 GROWTH_YEARS = 10
 """Growth goes on for so many years after the origin, then the level stays."""
@@ -39,25 +25,50 @@ SLOT_ORDERS_MAX = 2**18
 POPULATION_MAX = 2**30
 """A customer or product is drawn from 64-bit words in a way that reaches so many."""
 
-_RATE_PEAK_MAX = SLOT_ORDERS_MAX - 10 * math.isqrt(SLOT_ORDERS_MAX)  # ten deviations of a Poisson count below
+_POISSON_PEAK_MAX = SLOT_ORDERS_MAX - 10 * math.isqrt(SLOT_ORDERS_MAX)  # ten deviations of a Poisson count below
+
+_Own = tuple[float, ...] | None
 
 
-def _peak_rate(rate: float, promotions: Iterable[tuple[str, float]], growth: float) -> float:
-    promotion = max((factor for _, factor in promotions), default=1.0)
-    return rate * CURVE_PEAK * max(1.0, promotion) * (1.0 + growth) ** GROWTH_YEARS
+def _peak_factor(
+    curve: str, promotions: Iterable[tuple[str, float]], growth: float, hours: _Own, weekdays: _Own, months: _Own
+) -> float:
+    """The most that curve, promotions and growth can make of the mean rate together."""
+    promotion = max(1.0, max((factor for _, factor in promotions), default=1.0))
+    if curve == "flat":
+        return promotion
+    return Weights.of(hours, weekdays, months).peak * promotion * (1.0 + growth) ** GROWTH_YEARS
 
 
 def _rate_faults(
-    rate: float, promotions: tuple[tuple[str, float], ...], growth: float
+    rate: float,
+    promotions: tuple[tuple[str, float], ...],
+    growth: float,
+    curve: str,
+    arrivals: str,
+    *own: _Own,
 ) -> Iterable[tuple[Any, str, str]]:
-    peak = _peak_rate(rate, promotions, growth)
-    if peak > _RATE_PEAK_MAX:
-        most = math.floor(rate * _RATE_PEAK_MAX / peak * 1000) / 1000
+    peak = rate * _peak_factor(curve, promotions, growth, *own)
+    peak_max = SLOT_ORDERS_MAX - 1 if arrivals == "even" else _POISSON_PEAK_MAX
+    if peak > peak_max:
+        most = math.floor(rate * peak_max / peak * 1000) / 1000
         yield (
             rate,
-            f"at most {most} with these promotions and this growth, as ids end at {_RATE_PEAK_MAX} a second",
+            f"at most {most} with this curve, these promotions and this growth, as ids end at {peak_max} a second",
             f"at its peak this rate is {peak:.0f} orders a second",
         )
+
+
+def _curve_faults(curve: str, hours: _Own, weekdays: _Own, months: _Own) -> Iterable[tuple[Any, str, str]]:
+    given = {"hour_weights": hours, "weekday_weights": weekdays, "month_weights": months}
+    names = [name for name, own in given.items() if own is not None]
+    if curve == "flat" and names:
+        yield curve, f"shop, as {', '.join(names)} shape a curve", "leave them out for a constant rate"
+
+
+def _arrivals_faults(arrivals: str, curve: str) -> Iterable[tuple[Any, str, str]]:
+    if arrivals == "even" and curve != "flat":
+        yield arrivals, f"poisson, as the curve is {curve}", "set curve to flat for arrivals that are even"
 
 
 def _population_faults(opening: int, growth: float) -> Iterable[tuple[Any, str, str]]:
@@ -103,12 +114,24 @@ _TIME_ZONES = pairs(
 )
 
 
+# What earlier releases did not know stays out of the journal while it is at its default.
+_NEW_INPUT = {"input": True, "omit_default": True}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EcommerceOptions:
     """The options of the domain `ecommerce`. Those marked `input` may change on the way, the others never."""
 
     CHECKS: ClassVar[tuple[Check, ...]] = (
-        Check(("orders_per_second", "promotions", "order_growth_per_year"), _rate_faults),
+        Check(
+            (
+                *("orders_per_second", "promotions", "order_growth_per_year", "curve", "arrivals"),
+                *("hour_weights", "weekday_weights", "month_weights"),
+            ),
+            _rate_faults,
+        ),
+        Check(("curve", "hour_weights", "weekday_weights", "month_weights"), _curve_faults),
+        Check(("arrivals", "curve"), _arrivals_faults),
         Check(("customers", "customer_growth_per_year"), _population_faults),
         Check(("products", "product_growth_per_year"), _population_faults),
     )
@@ -131,10 +154,41 @@ class EcommerceOptions:
         _PROMOTIONS,
         Field(description="Days (UTC) on which the rate is multiplied, and the factor of each."),
     ] = field(default=(), metadata={"input": True})
+    curve: Annotated[
+        Literal["shop", "flat"],
+        Field(
+            description="How the rate moves: `shop` by hour, weekday, month and growth; `flat` not at all, but for"
+            " promotions."
+        ),
+    ] = field(default="shop", metadata=_NEW_INPUT)
+    arrivals: Annotated[
+        Literal["poisson", "even"],
+        Field(
+            description="How orders come at their rate: `poisson` by chance; `even`, where the curve is flat, as many"
+            " each second as the rate says, in whole orders."
+        ),
+    ] = field(default="poisson", metadata=_NEW_INPUT)
+    hour_weights: Annotated[
+        tuple[float, ...] | None,
+        optional(weights(24, "by hour of the local day from 0 on")),
+        Field(description="The curve of the day, straight lines from hour to hour. Not given: the shop's."),
+    ] = field(default=None, metadata=_NEW_INPUT)
+    weekday_weights: Annotated[
+        tuple[float, ...] | None,
+        optional(weights(7, "by weekday, Monday first")),
+        Field(description="The curve of the week. Not given: the shop's."),
+    ] = field(default=None, metadata=_NEW_INPUT)
+    month_weights: Annotated[
+        tuple[float, ...] | None,
+        optional(weights(12, "by month, January first")),
+        Field(description="The curve of the year. Not given: the shop's."),
+    ] = field(default=None, metadata=_NEW_INPUT)
     order_growth_per_year: Annotated[
         float,
         _SHARE,
-        Field(description="Growth of the order rate, for the first ten years (0.1: 10 % a year)."),
+        Field(
+            description="Growth of the order rate, for the first ten years (0.1: 10 % a year); none where it is flat."
+        ),
     ] = 0.10
     customer_growth_per_year: Annotated[
         float, _SHARE, Field(description="Growth of the number of customers, for the first ten years.")
@@ -162,7 +216,10 @@ class EcommerceOptions:
 
 def peak_rate_per_second(options: EcommerceOptions) -> float:
     """The highest mean rate of orders that these options can reach at any time, per simulated second."""
-    return _peak_rate(options.orders_per_second, options.promotions, options.order_growth_per_year)
+    own = (options.hour_weights, options.weekday_weights, options.month_weights)
+    return options.orders_per_second * _peak_factor(
+        options.curve, options.promotions, options.order_growth_per_year, *own
+    )
 
 
 OPTIONS = EcommerceOptions

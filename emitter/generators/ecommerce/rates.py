@@ -1,4 +1,4 @@
-"""How many orders start in each slot: Poisson given a rate curve."""
+"""How many orders start in each slot: Poisson given a rate curve, or evenly at a constant rate."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from emitter.clock import time_of
+from emitter.generators.ecommerce.curve import YEAR_DAYS, Weights
 from emitter.generators.ecommerce.growth import DAY_SECONDS, UNIT, Growth
-from emitter.generators.ecommerce.options import (
-    HOUR_WEIGHTS,
-    SEASON_WEIGHTS,
-    SLOT_ORDERS_MAX,
-    WEEKDAY_WEIGHTS,
-    EcommerceOptions,
-)
+from emitter.generators.ecommerce.options import SLOT_ORDERS_MAX, EcommerceOptions
 from emitter.model import Window
 from emitter.randomness import Integers, Stream, Words, poisson_thresholds
 
@@ -27,15 +22,6 @@ CELLS_PER_DAY = DAY_SECONDS // CELL_SECONDS
 _CELLS_PER_HOUR = 3600 // CELL_SECONDS
 RATE_BITS = 10  # a cell's rate is rounded to so many significant bits: at most 0.1 % off, either way
 _LEVEL_BITS = 16
-
-# The weight of each quarter of an hour: straight lines between the hours, so the mean stays what it is, in quarters
-# of a thousandth.
-_QUARTER_WEIGHTS = tuple(
-    HOUR_WEIGHTS[hour] * (_CELLS_PER_HOUR - quarter) + HOUR_WEIGHTS[(hour + 1) % 24] * quarter
-    for hour in range(24)
-    for quarter in range(_CELLS_PER_HOUR)
-)
-_QUARTER_UNIT = 1000 * _CELLS_PER_HOUR
 
 
 @lru_cache(maxsize=256)
@@ -58,27 +44,57 @@ class RateCurve:
         self._zone_weights = sum(weight for _, weight in self._zones)
         self._promotions = {day: round(factor * 1000) for day, factor in options.promotions}
         self._rate_micro = round(options.orders_per_second * UNIT)
-        days = [time_of(origin_slot + day * DAY_SECONDS) for day in range(365)]
-        self._year_weights = sum(WEEKDAY_WEIGHTS[day.weekday()] * SEASON_WEIGHTS[day.month - 1] for day in days)
+        self._weights = Weights.of(options.hour_weights, options.weekday_weights, options.month_weights)
+        days = [time_of(origin_slot + day * DAY_SECONDS) for day in range(YEAR_DAYS)]
+        self._year_weights = sum(map(self._weights.of_day, days))
+        # Straight lines between the hours: the mean stays what it is.
+        hours = self._weights.hours
+        self._quarter_weights = [
+            hours[hour] * (_CELLS_PER_HOUR - quarter) + hours[(hour + 1) % 24] * quarter
+            for hour in range(24)
+            for quarter in range(_CELLS_PER_HOUR)
+        ]
 
     def day_rates_micro(self, day: int) -> list[int]:
         """The rates of the cells of a day since 2020 (UTC), rounded to `RATE_BITS`."""
         start = time_of(day * DAY_SECONDS)
         promotion = self._promotions.get(start.date().isoformat(), 1000)
+        unit = UNIT * 1000 * self._year_weights * self._zone_weights * sum(self._quarter_weights)
         rates = []
         for hour in range(24):
             slot = day * DAY_SECONDS + hour * 3600
             weights = [0] * _CELLS_PER_HOUR
             for time_zone, zone_weight in self._zones:
                 local = (start + timedelta(hours=hour)).astimezone(time_zone)
-                day_weight = WEEKDAY_WEIGHTS[local.weekday()] * SEASON_WEIGHTS[local.month - 1] * zone_weight
+                day_weight = self._weights.of_day(local) * zone_weight
                 cell = (local.hour * 60 + local.minute) * 60 // CELL_SECONDS
                 for quarter in range(_CELLS_PER_HOUR):
-                    weights[quarter] += day_weight * _QUARTER_WEIGHTS[(cell + quarter) % CELLS_PER_DAY]
-            scale = self._rate_micro * self._growth.millionths(slot) * promotion * 365
-            unit = UNIT * 1000 * self._year_weights * self._zone_weights * _QUARTER_UNIT
+                    weights[quarter] += day_weight * self._quarter_weights[(cell + quarter) % CELLS_PER_DAY]
+            scale = self._rate_micro * self._growth.millionths(slot) * promotion * YEAR_DAYS * CELLS_PER_DAY
             rates += [_rounded((scale * weight + unit // 2) // unit) for weight in weights]
         return rates
+
+
+class FlatCurve:
+    """A constant rate, exactly as asked for: only promotions change it. `is_even`: no chance is in its counts."""
+
+    def __init__(self, options: EcommerceOptions) -> None:
+        self.is_even = options.arrivals == "even"
+        self._promotions = {day: round(factor * 1000) for day, factor in options.promotions}
+        self._rate_micro = round(options.orders_per_second * UNIT)
+
+    def day_rates_micro(self, day: int) -> list[int]:
+        """As that of `RateCurve`. There are few different rates, so none is rounded."""
+        promotion = self._promotions.get(time_of(day * DAY_SECONDS).date().isoformat(), 1000)
+        return [(self._rate_micro * promotion + 500) // 1000] * CELLS_PER_DAY
+
+
+Curve = RateCurve | FlatCurve
+
+
+def curve_of(origin_slot: int, options: EcommerceOptions) -> Curve:
+    """The curve that the options ask for."""
+    return FlatCurve(options) if options.curve == "flat" else RateCurve(origin_slot, options)
 
 
 def _rounded(rate_micro: int) -> int:
@@ -94,11 +110,14 @@ class Counts:
     thousand at most).
     """
 
-    def __init__(self, origin_slot: int, curves: Sequence[tuple[int, RateCurve]], stream: Stream) -> None:
+    def __init__(self, origin_slot: int, curves: Sequence[tuple[int, Curve]], stream: Stream) -> None:
         self._origin_slot = origin_slot
         self._stream = stream
         self._froms = np.array([from_slot for from_slot, _ in curves], dtype=np.int64)
-        self._tables = [_RateTable(curve) for _, curve in curves]
+        self._tables = [
+            _EvenTable(curve, origin_slot) if isinstance(curve, FlatCurve) and curve.is_even else _RateTable(curve)
+            for _, curve in curves
+        ]
 
     def __call__(self, slots: Integers) -> Integers:
         """How many orders start in each slot; none before the origin."""
@@ -140,7 +159,7 @@ class Counts:
 class _RateTable:
     """A curve's rates by cell, over the days asked for, and the count thresholds of every different rate."""
 
-    def __init__(self, curve: RateCurve) -> None:
+    def __init__(self, curve: Curve) -> None:
         self._curve = curve
         self._first_cell = 0
         self._levels = np.empty(0, np.int64)  # by cell from _first_cell: the number of its rate
@@ -194,3 +213,17 @@ class _RateTable:
         self._keys, self._starts, self._firsts = np.concatenate(keys), np.concatenate(starts), np.concatenate(firsts)
         self._rates = np.concatenate([self._rates, np.array(new, dtype=np.int64)])
         return np.array([self._level_of[rate] for rate in rates], dtype=np.int64)
+
+
+class _EvenTable(_RateTable):
+    """Counts that are the rate, in whole orders: from the origin to any slot rate * seconds of them, rounded down."""
+
+    def __init__(self, curve: Curve, origin_slot: int) -> None:
+        super().__init__(curve)
+        self._origin_slot = origin_slot
+
+    def counts(self, slots: Integers, words: Words) -> Integers:  # noqa: ARG002 (there is no chance in it)
+        whole, rest = np.divmod(self.rates_micro(slots), UNIT)
+        before = rest * (slots - self._origin_slot)
+        even: Integers = whole + (before + rest) // UNIT - before // UNIT
+        return even

@@ -6,21 +6,17 @@ import math
 import unittest
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.clock import parse_time, slot_of
+from emitter.generators.ecommerce.curve import HOUR_WEIGHTS, SEASON_WEIGHTS, WEEKDAY_WEIGHTS
 from emitter.generators.ecommerce.growth import DAY_SECONDS, YEAR_SECONDS
-from emitter.generators.ecommerce.options import (
-    HOUR_WEIGHTS,
-    SEASON_WEIGHTS,
-    WEEKDAY_WEIGHTS,
-    EcommerceOptions,
-    peak_rate_per_second,
-)
-from emitter.generators.ecommerce.rates import Counts, RateCurve
+from emitter.generators.ecommerce.options import EcommerceOptions, peak_rate_per_second
+from emitter.generators.ecommerce.rates import Counts, curve_of
 from emitter.model import Epoch, Inputs, Slice, Window
 from emitter.randomness import Stream
 from emitter.run.factory import create_generator, input_options
@@ -34,7 +30,7 @@ ROUNDING = 0.0012  # a rate has ten significant bits
 
 def counts_of(*options: EcommerceOptions, edges: tuple[int, ...] = (), origin: int = ORIGIN, seed: int = 1) -> Counts:
     """The counts of some options, each in force from its edge on; the first from the origin."""
-    curves = [(edge, RateCurve(origin, each)) for edge, each in zip((origin, *edges), options, strict=True)]
+    curves = [(edge, curve_of(origin, each)) for edge, each in zip((origin, *edges), options, strict=True)]
     return Counts(origin, curves, Stream(seed, "orders.count"))
 
 
@@ -129,6 +125,111 @@ class CurveTests(unittest.TestCase):
         for first in (slot("2026-11-29"), slot("2036-12-07"), slot("2036-11-30")):
             rates = counts.rates_micro(np.arange(first, first + DAY_SECONDS, 900)) / 1e6
             self.assertLess(float(rates.max()), peak_rate_per_second(options) * (1 + ROUNDING))
+
+
+class OwnWeightsTests(unittest.TestCase):
+    def test_the_same_weights_in_other_units_give_the_same_curve(self) -> None:
+        own = replace(
+            OPTIONS,
+            hour_weights=tuple(weight / 7 for weight in HOUR_WEIGHTS),
+            weekday_weights=tuple(float(weight) for weight in WEEKDAY_WEIGHTS),
+            month_weights=tuple(weight * 9.0 for weight in SEASON_WEIGHTS),
+        )
+        for text in ("2026-01-01T04:10:00", "2026-03-08T20:00:00", "2026-12-13T19:45:00"):
+            self.assertAlmostEqual(rate(counts_of(own), text) / rate(counts_of(OPTIONS), text), 1, delta=2 * ROUNDING)
+
+    def test_a_shop_that_closes_has_the_same_mean_and_nothing_while_it_is_closed(self) -> None:
+        own = replace(
+            OPTIONS,
+            hour_weights=tuple(float(9 <= hour < 17) for hour in range(24)),
+            weekday_weights=(1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0),
+            month_weights=(*[1.0] * 7, 0.0, *[1.0] * 4),
+        )
+        counts = counts_of(own)
+        window = Window(ORIGIN, ORIGIN + YEAR_SECONDS)
+        self.assertAlmostEqual(counts.expected(window) / YEAR_SECONDS / 100, 1, delta=0.002)
+        for closed in ("2026-03-11T03:00:00", "2026-03-15T12:00:00", "2026-08-12T12:00:00"):
+            self.assertEqual(rate(counts, closed), 0.0)
+        self.assertAlmostEqual(rate(counts, "2026-03-14T12:00:00") / rate(counts, "2026-03-11T12:00:00"), 0.5, 2)
+
+    def test_the_peak_that_is_checked_is_never_passed_from_any_origin(self) -> None:
+        """One hour of one weekday of one month, which is in some years five times and in others four."""
+        own = replace(
+            OPTIONS,
+            hour_weights=(*[0.0] * 12, 1.0, *[0.0] * 11),
+            weekday_weights=(0.0, 0.0, 1.0, *[0.0] * 4),
+            month_weights=(0.0, 0.0, 1.0, *[0.0] * 9),
+        )
+        peak = peak_rate_per_second(own)
+        highest = 0.0
+        for start in ("2026-01-01", "2027-03-05", "2028-03-02", "2032-03-30"):
+            origin = slot(start)
+            counts = counts_of(own, origin=origin)
+            noons = np.arange(origin // DAY_SECONDS, origin // DAY_SECONDS + 365) * DAY_SECONDS + 12 * 3600
+            highest = max(highest, float(counts.rates_micro(noons).max()) / 1e6)
+        self.assertLessEqual(highest, peak * (1 + ROUNDING))
+        self.assertGreater(highest, peak * 0.7)
+
+
+class FlatTests(unittest.TestCase):
+    FLAT = replace(OPTIONS, orders_per_second=10.0, order_growth_per_year=0.1, curve="flat")
+    EVEN = replace(FLAT, arrivals="even")
+
+    def test_the_rate_is_the_same_at_any_hour_of_any_year(self) -> None:
+        counts = counts_of(self.FLAT)
+        for text in ("2026-01-01T00:00:00", "2026-08-12T04:00:00", "2026-12-13T20:00:00", "2033-05-05T05:05:05"):
+            self.assertEqual(rate(counts, text), 10.0)
+        self.assertEqual(counts.expected(Window(ORIGIN + 7, ORIGIN + 7 + DAY_SECONDS)), 10.0 * DAY_SECONDS)
+
+    def test_by_chance_the_counts_are_poisson(self) -> None:
+        drawn = counts_of(self.FLAT)(np.arange(ORIGIN, ORIGIN + DAY_SECONDS))
+        self.assertLess(abs(float(drawn.mean()) - 10), 5 * math.sqrt(10 / DAY_SECONDS))
+        self.assertLess(abs(float(drawn.var()) / 10 - 1), 5 * math.sqrt(2.1 / DAY_SECONDS))
+
+    def test_even_is_exactly_the_rate_in_every_second(self) -> None:
+        for start in (0, 12_345, 8 * YEAR_SECONDS):
+            made = counts_of(self.EVEN)(np.arange(ORIGIN + start, ORIGIN + start + 5000))
+            self.assertEqual(set(made.tolist()), {10})
+
+    def test_even_spreads_rates_that_are_no_whole_number(self) -> None:
+        for asked in (0.0001, 0.3, 2.5, 7.777777, 262_143.0 - 0.000001):
+            counts = counts_of(replace(self.EVEN, orders_per_second=asked))
+            made = counts(np.arange(ORIGIN, ORIGIN + 3 * DAY_SECONDS))
+            with self.subTest(orders_per_second=asked):
+                for seconds in (1, 100, 9_999, 10_000, 3 * DAY_SECONDS):
+                    whole = round(asked * 1e6) * seconds // 10**6
+                    self.assertEqual(int(made[:seconds].sum()), whole)
+                self.assertLessEqual(int(made.max() - made.min()), 1)
+
+    def test_even_is_the_same_for_any_window_and_in_any_order(self) -> None:
+        slots = np.arange(ORIGIN, ORIGIN + 4000)
+        made = counts_of(replace(self.EVEN, orders_per_second=0.37))(slots)
+        again = counts_of(replace(self.EVEN, orders_per_second=0.37))
+        np.testing.assert_array_equal(again(slots[::-1].copy())[::-1], made)
+        np.testing.assert_array_equal(np.concatenate([again(slots[2000:]), again(slots[:2000])]), np.roll(made, -2000))
+
+    def test_promotions_multiply_and_changes_count_from_their_slot(self) -> None:
+        day = slot("2026-03-10")
+        counts = counts_of(
+            replace(self.EVEN, promotions=(("2026-03-10", 2.5),)), OPTIONS, self.EVEN, edges=(day + 7200, day + 7300)
+        )
+        made = counts(np.arange(day - 10, day + 7400))
+        self.assertEqual(set(made[:10].tolist()), {10})
+        self.assertEqual(set(made[10:7210].tolist()), {25})
+        self.assertGreater(len(set(made[7210:7310].tolist())), 3)
+        self.assertEqual(set(made[7310:].tolist()), {10})
+
+    def test_the_shards_of_an_even_shop_are_even(self) -> None:
+        options: dict[str, Any] = {"curve": "flat", "arrivals": "even", "customers": 50, "products": 20}
+        shop = create_generator("ecommerce", start=START, orders_per_second=10.0, **options)
+        window = Window(ORIGIN, ORIGIN + 60)
+        by_shard = []
+        for index in range(4):
+            frames = shop.rows(window, Slice(index, 4), ("orders",))
+            ids = np.concatenate([frame.rows["order_id"].to_numpy() for frame in frames])
+            by_shard.append(np.bincount((ids >> 22) - ORIGIN, minlength=60))
+        self.assertEqual({int(count) for shard in by_shard for count in shard}, {2, 3})
+        self.assertEqual(set(sum(by_shard).tolist()), {10})
 
 
 class TimeZoneTests(unittest.TestCase):
