@@ -12,7 +12,7 @@ ARGS :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-system check bench golden lock
+.PHONY: help setup run test test-long soak test-system check bench golden lock
 
 help: ## list these targets
 	@echo "emitter: a shop that never closes, written into your lakehouse"
@@ -33,9 +33,12 @@ test: $(STAMP) ## all tests that need nothing but Python packages
 	@scripts/test-side-by-side.sh "unit/test*.py golden/test*.py contract/test_[k-z]*.py" "simulation/test*.py" \
 		"contract/test_[a-j]*.py" "end_to_end/test*.py"
 
-test-long: $(STAMP) ## the long ones: many crashes, many seeds, other library versions
+test-long: $(STAMP) ## the long ones: crashes, faults and seeds, a share of them chosen by a seed that moves
 	@scripts/test-side-by-side.sh "end_to_end/long_kill_*.py" "end_to_end/long_[!k]*.py end_to_end/long_kill.py" \
 		"simulation/long_*.py"
+
+soak: export SOAK := 1
+soak: test-long ## the same with all that there is of them: hours
 
 test-system: $(STAMP) ## against real system components (installs them as root on Debian)
 	scripts/install-system.sh

@@ -1,13 +1,11 @@
-"""The same as in test_kill: every passing of every crash point, and 100 kills at any moment."""
+"""The same as in test_kill: every passing of every crash point, and kills at any moment, 100 in a soak."""
 
 from __future__ import annotations
-
-import os
-from random import SystemRandom
 
 from emitter.truth import oracle
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.end_to_end import test_kill
+from tests.support.effort import count, new_seed
 from tests.support.shop import run, settled
 
 KILLS, KILLS_PER_OUTPUT = 100, 10
@@ -38,8 +36,6 @@ class LongKillTest(test_kill.KillCase):
         self.assert_whole(until)
 
     def test_kill_9_at_any_moment(self):
-        random = SystemRandom()
-        for _ in range(KILLS // KILLS_PER_OUTPUT):
+        for _ in range(count(KILLS // KILLS_PER_OUTPUT)):
             self.output = self.new_folder()
-            seed = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
-            self.kill_often(seed, KILLS_PER_OUTPUT)
+            self.kill_often(new_seed(), KILLS_PER_OUTPUT)

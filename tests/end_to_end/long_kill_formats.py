@@ -1,5 +1,5 @@
-"""The same as in test_kill_formats, 200 times over all formats, 60 and more of them on S3; and every crash point in a
-process that really ends there.
+"""The same as in test_kill_formats, over all formats and often: in a soak 200 times and more, 60 of them on S3.
+And crash points, each in a process that really ends there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from tests.end_to_end.test_kill_formats import KillCase
 from tests.simulation.test_formats import CHANGES
+from tests.support.effort import new_seed, some
 from tests.support.places import TARGETS, Place, Target
 from tests.support.shop import run
 from tests.support.slayer import REPOSITORY
@@ -33,13 +34,14 @@ class LongKillFormatsTest(KillCase):
         self.assertGreaterEqual((kills, on_s3), (200, 60))
 
     def test_kill_9_at_any_moment_in_every_format(self):
-        for target, shards, outputs in OUTPUTS:
-            for _ in range(outputs):
-                self.kill_often(target, KILLS, shards)
+        each = [(target, shards) for target, shards, outputs in OUTPUTS for _ in range(outputs)]
+        for target, shards in some(each, new_seed()):
+            self.kill_often(target, KILLS, shards)
 
-    def test_every_crash_point_in_a_process_that_ends_there(self):
+    def test_crash_points_in_a_process_that_ends_there(self):
+        seed = new_seed()
         for target in TARGETS[1:]:
-            for point in self.place(target).crash_points():
+            for point in some(self.place(target).crash_points(), seed):
                 with self.subTest(f"{target}: {point}"):
                     place = self.place(target)
                     self.assertEqual(self.drive(place, point), EXIT_CRASHED)

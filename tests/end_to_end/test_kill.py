@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from random import SystemRandom
 
 import psutil
 
@@ -17,6 +15,7 @@ from emitter.clock import text_of
 from emitter.truth import oracle
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
+from tests.support.effort import new_seed
 from tests.support.killer import DEADLINE_SECONDS, REPOSITORY, Killer, emitter, write_config
 from tests.support.shop import ORIGIN, TABLES, run, settled
 
@@ -75,7 +74,7 @@ class CrashPointsTest(KillCase):
 
 class KillTest(KillCase):
     def test_kill_9_at_any_moment(self):
-        self.kill_often(int(os.environ.get("KILL_SEED", SystemRandom().randrange(2**32))), times=5)
+        self.kill_often(new_seed(), times=5)
 
     def test_workers_do_not_outlive_the_process_that_commits(self):
         config = self.config_file(clock__batch_rows_max=300)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from random import SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from emitter.errors import MissingJournalError
 from emitter.truth import oracle
 from tests.simulation.test_formats import FormatCase
+from tests.support.effort import new_seed
 from tests.support.places import TARGETS, Target
 from tests.support.shop import finish, settled, shop_daemon
 from tests.support.slayer import Slayer
@@ -21,7 +20,7 @@ SLOW: dict[str, Any] = {"clock__batch_seconds": 10, "ecommerce__orders_per_secon
 class KillCase(FormatCase):
     def kill_often(self, target: Target, times: int, shards: int) -> None:
         """Kill a run so often, looking after each time; then let it come to an end, and look at all of it."""
-        seed = int(os.environ.get("KILL_SEED", SystemRandom().randrange(2**32)))
+        seed = new_seed()
         with self.subTest(target=str(target), shards=shards, seed=seed):
             place = self.place(target)
             configs = [place.config(**SLOW, shard__count=shards, shard__index=index) for index in range(shards)]

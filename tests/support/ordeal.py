@@ -131,7 +131,8 @@ class Ordeal:
     """One place of a target on S3, with a proxy before S3, and one before Postgres where the catalogue is there."""
 
     def __init__(self, case: FormatCase, target: Target, seed: int) -> None:
-        self._case, self._random, self._until = case, Random(f"{target} {seed}"), 0
+        self._case, self._seed, self._until = case, seed, 0
+        self._random = Random(f"{target} {seed}")
         case.enterContext(patch.object(ExponentialBackoff, "delay_amount", lambda *_: 0.01))
         case.enterContext(patch.object(registering, "ATTEMPTS_MAX", 3))
         self.place: Place = case.place(target)
@@ -178,7 +179,7 @@ class Ordeal:
         """A batch with a mishap, which is done afterwards. Gives the error with which a daemon ended, if one did."""
         self._until += BATCH_SECONDS
         ended: EmitterError | None = None
-        with self._case.subTest(f"{self.place.target}: {mishap}"):
+        with self._case.subTest(f"{self.place.target}: {mishap}", seed=self._seed):
             try:
                 with self.injected(mishap):
                     self.run()
