@@ -109,6 +109,13 @@ def run(
     config: ConfigFile,
     set_: Sets = None,
     batches: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after so many batches.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="End with the batch that makes it so many rows.")
+    ] = None,
+    bytes_: Annotated[
+        str | None,
+        typer.Option("--bytes", metavar="SIZE", help="End with the batch that makes it so much, such as 10GB or 1GiB."),
+    ] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="End when simulated time gets there; ISO 8601, UTC.")
     ] = None,
@@ -123,9 +130,12 @@ def run(
     # Until the daemon listens for it, a hangup is nothing: its default would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from emitter.cli import service
+    from emitter.cli.sizes import read_size
+    from emitter.run.schedule import Enough
 
+    enough = Enough(batches, rows, None if bytes_ is None else read_size("--bytes", bytes_))
     until_slot = None if until is None else _slot("--until", until)
-    service.run(lambda: _load(config, set_), version=__version__, batches=batches, until_slot=until_slot, live=live)
+    service.run(lambda: _load(config, set_), version=__version__, enough=enough, until_slot=until_slot, live=live)
 
 
 @app.command()

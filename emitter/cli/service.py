@@ -13,13 +13,13 @@ from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
 from emitter.run.assembly import configured_daemon, reload
-from emitter.run.schedule import run_daemon
+from emitter.run.schedule import Enough, run_daemon
 from emitter.watch import logs
 from emitter.watch.board import Board
 from emitter.watch.cgroup import memory_limit_bytes
 from emitter.watch.health import Health
 from emitter.watch.metrics import Metrics
-from emitter.watch.observer import Observers
+from emitter.watch.observer import Observers, Tally
 from emitter.watch.server import Server, application
 from emitter.watch.supervisor import Supervisor
 
@@ -28,7 +28,7 @@ def run(
     load: Callable[[], EmitterConfig],
     *,
     version: str,
-    batches: int | None,
+    enough: Enough,
     until_slot: int | None,
     live: bool,
 ) -> None:
@@ -39,7 +39,8 @@ def run(
     health, board = Health(clock), Board(clock)
     metrics.watch_health(health.why_not_ready)
     supervisor = Supervisor(os.environ, clock)
-    observer = Observers(metrics, health, board, supervisor)
+    tally = Tally()
+    observer = Observers(metrics, health, board, supervisor, tally)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
     stop, reload_asked = threading.Event(), threading.Event()
 
@@ -78,7 +79,9 @@ def run(
                 metrics.watch(daemon.status)
                 health.watch(daemon.status)
                 board.watch(daemon.status)
-                reason = run_daemon(daemon, clock=clock, stop=stop, batches=batches, between_steps=between_steps)
+                reason = run_daemon(
+                    daemon, clock=clock, stop=stop, enough=enough, tally=tally, between_steps=between_steps
+                )
             observer.stopped(reason)
         except EmitterError as error:
             observer.stopped(f"error: {error.problem}")

@@ -12,14 +12,14 @@ from emitter.config import EmitterConfig
 from emitter.encoder import Encoder
 from emitter.errors import UsageError
 from emitter.generators.base import GeneratorBase
-from emitter.model import CommitReport, Epoch, Slice, StepReport, Window
+from emitter.model import Epoch, Slice, StepReport, Window
 from emitter.run.assembly import configured_daemon, configured_generator, configured_writer, run_of
 from emitter.run.daemon import Daemon
 from emitter.run.factory import whole_tables
 from emitter.run.journal import Journal
 from emitter.run.opening import Settings
 from emitter.run.workers import WorkerStager
-from emitter.watch.observer import DaemonStatus, Observer, Observers
+from emitter.watch.observer import DaemonStatus, Observer, Observers, Tally
 from emitter.writers.base import TableWriter
 
 WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit
@@ -161,20 +161,13 @@ def _run(daemon: Daemon, tally: _Tally, first_slot: int, to_slot: int) -> Genera
     return GenerateReport(first_slot, max(first_slot, to_slot), tally.rows, tally.files, tally.bytes)
 
 
-class _Tally(Observer):
-    """Adds up what was committed."""
+class _Tally(Tally):
+    """Tells of its progress too."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
+        super().__init__()
         self._on_progress = on_progress
         self.first = self.total_seconds = 0
-        self.rows: dict[str, int] = {}
-        self.files: dict[str, int] = {}
-        self.bytes: dict[str, int] = {}
-
-    def committed(self, report: CommitReport) -> None:
-        self.rows[report.table] = self.rows.get(report.table, 0) + report.rows
-        self.files[report.table] = self.files.get(report.table, 0) + report.files
-        self.bytes[report.table] = self.bytes.get(report.table, 0) + report.bytes
 
     def stepped(self, report: StepReport, status: DaemonStatus) -> None:  # noqa: ARG002 (an observer's)
         if self._on_progress:

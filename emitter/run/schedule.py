@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from emitter.clock import Clock
+from emitter.watch.observer import Tally
 
 if TYPE_CHECKING:
     from emitter.run.daemon import Daemon
@@ -22,7 +24,28 @@ if TYPE_CHECKING:
 TICK_SECONDS_MAX = 1.0
 TICK_SECONDS_MIN = 0.05
 
-StopReason = Literal["batches", "until", "signal"]
+StopReason = Literal["batches", "rows", "bytes", "until", "signal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """How much a process is to do, if it is not to go on: batches, and rows and bytes that it commits, at least. It is
+    looked at where a batch ends.
+    """
+
+    batches: int | None = None
+    rows: int | None = None
+    bytes: int | None = None
+
+    def reached(self, batches: int, tally: Tally) -> StopReason | None:
+        """Which of these it is that was done, if one is."""
+        if self.batches is not None and batches >= self.batches:
+            return "batches"
+        if self.rows is not None and sum(tally.rows.values()) >= self.rows:
+            return "rows"
+        if self.bytes is not None and sum(tally.bytes.values()) >= self.bytes:
+            return "bytes"
+        return None
 
 
 def run_daemon(
@@ -30,22 +53,24 @@ def run_daemon(
     *,
     clock: Clock,
     stop: threading.Event,
-    batches: int | None = None,
+    enough: Enough,
+    tally: Tally,
     between_steps: Callable[[], None] = lambda: None,
 ) -> StopReason:
-    """Step until `stop` is set, so many batches are done, or the daemon is finished; which of these it was.
+    """Step until `stop` is set, enough is done, or the daemon is finished; which of these it was. `tally` is among the
+    daemon's observers.
 
     `between_steps` is called in this thread before each step: the one moment when a reload is safe.
     """
     with _Ticks() as ticks:
-        batches_left = batches
+        batches = 0
         while not stop.is_set():
             between_steps()
             report = daemon.step()
-            if report is not None and report.ends_batch and batches_left is not None:
-                batches_left -= 1
-            if batches_left == 0:
-                return "batches"
+            if report is not None and report.ends_batch:
+                batches += 1
+                if reason := enough.reached(batches, tally):
+                    return reason
             if daemon.finished:
                 return "until"
             if report is None:

@@ -77,6 +77,20 @@ class Observer:
         """The daemon ends: `signal`, `batches`, `until`, or `error: ...`."""
 
 
+class Tally(Observer):
+    """Adds up by table what was committed, also where the reply was lost and only a second look told."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.files: dict[str, int] = {}
+        self.bytes: dict[str, int] = {}
+
+    def committed(self, report: CommitReport) -> None:
+        self.rows[report.table] = self.rows.get(report.table, 0) + report.rows
+        self.files[report.table] = self.files.get(report.table, 0) + report.files
+        self.bytes[report.table] = self.bytes.get(report.table, 0) + report.bytes
+
+
 class Observers(Observer):
     """Several observers as one. They are told in the order given."""
 

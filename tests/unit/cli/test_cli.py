@@ -29,6 +29,7 @@ from typer.testing import CliRunner, Result
 
 from emitter import __version__
 from emitter.cli.main import app, main
+from emitter.cli.sizes import read_size
 from emitter.errors import OvertakenError, StorageError
 from emitter.writers import FORMATS
 from tests.unit.watch.test_logs import restore_logging
@@ -305,6 +306,34 @@ class VerbsTest(_Case):
             self.assertEqual([line["action"] for line in lines], ["serve", "start", "batch", "batch", "batch", "stop"])
             self.assertEqual(lines[-1]["reason"], "batches")
             self.assertEqual(result.stdout, "")
+
+    def test_run_ends_with_the_batch_that_makes_it_enough(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            for option, amount, reason in (("--rows", "1", "rows"), ("--bytes", "0.001 kB", "bytes")):
+                result = invoke("run", "-c", path, "--set", "clock.speed=max", option, amount, "--batches", "90")
+                self.assert_exit(0, result)
+                self.assertEqual(json.loads(result.stderr.splitlines()[-1])["reason"], reason)
+
+    def test_an_amount_of_bytes_has_a_number_and_perhaps_a_unit(self) -> None:
+        for text, size in (
+            ("1", 1),
+            ("500000B", 500_000),
+            ("10GB", 10**10),
+            ("10 gb", 10**10),
+            ("1.5 kB", 1500),
+            ("2MiB", 2**21),
+            ("0.5KiB", 512),
+            ("3TB", 3 * 10**12),
+            ("1TiB", 2**40),
+        ):
+            self.assertEqual(read_size("--bytes", text), size, text)
+        for wrong in ("", "GB", "-1GB", "0", "0.1B", "10 parsecs", "1e3", "10GBs", "1,5GB", "nan", "٣GB"):
+            with self.subTest(wrong=wrong):
+                result = invoke("run", "-c", "no.yaml", "--bytes", wrong)
+                self.assert_exit(2, result)
+                self.assertIn(f"Error: --bytes {wrong!r} is not an amount of bytes", result.stderr)
+                self.assertIn("Try: give a number and a unit, such as 10GB; units are B, kB, MB", result.stderr)
 
     def test_run_ends_where_it_was_asked_to(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

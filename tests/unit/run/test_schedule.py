@@ -5,27 +5,60 @@ from __future__ import annotations
 import threading
 import unittest
 from dataclasses import replace
-from itertools import repeat
+from itertools import cycle, repeat
 from typing import Any
 
 from emitter.clock import Clock, SystemClock
 from emitter.errors import StorageError
-from emitter.run.schedule import TICK_SECONDS_MAX, run_daemon
+from emitter.run.schedule import TICK_SECONDS_MAX, Enough, run_daemon
 from emitter.testing import ManualClock
-from tests.unit.watch.scripted_daemon import STATUS, ScriptedDaemon, step
+from emitter.watch.observer import Tally
+from tests.unit.watch.scripted_daemon import STATUS, ScriptedDaemon, commit, step
 
 
 class RunDaemonTest(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = ManualClock()
         self.stop = threading.Event()
+        self.tally = Tally()
 
     def run_loop(self, daemon: ScriptedDaemon, clock: Clock | None = None, **options: Any) -> str:
-        return run_daemon(daemon, clock=clock or self.clock, stop=self.stop, **options)  # type: ignore[arg-type]
+        limits = {name: options.pop(name) for name in ("batches", "rows", "bytes") if name in options}
+        return run_daemon(
+            daemon,  # type: ignore[arg-type]
+            clock=clock or self.clock,
+            stop=self.stop,
+            enough=Enough(**limits),
+            tally=self.tally,
+            **options,
+        )
 
     def test_it_ends_after_so_many_batches(self) -> None:
         daemon = ScriptedDaemon(repeat(step()), clock=self.clock)
         self.assertEqual(self.run_loop(daemon, batches=3), "batches")
+        self.assertEqual(daemon.steps, 3)
+
+    def test_it_ends_with_the_batch_that_makes_it_enough_rows_or_bytes(self) -> None:
+        """A step of the script has 105 rows and 2,625 bytes over two tables, and a batch two steps."""
+        cut = step(ends_batch=False)
+        for limits, reason, steps in (
+            ({"rows": 1}, "rows", 2),
+            ({"rows": 420}, "rows", 4),
+            ({"rows": 421}, "rows", 6),
+            ({"bytes": 4 * 2625}, "bytes", 4),
+            ({"rows": 10**9, "bytes": 5 * 2625, "batches": 9}, "bytes", 6),
+            ({"rows": 10**9, "bytes": 10**12, "batches": 2}, "batches", 4),
+        ):
+            with self.subTest(limits=limits):
+                self.tally = Tally()
+                daemon = ScriptedDaemon(cycle([cut, step()]), clock=self.clock, observer=self.tally)
+                self.assertEqual(self.run_loop(daemon, **limits), reason)
+                self.assertEqual(daemon.steps, steps)
+
+    def test_an_attempt_that_failed_makes_nothing_enough(self) -> None:
+        failed = replace(step(), commits=(commit("orders", 0, "conflict"), commit("orders", 100)))
+        daemon = ScriptedDaemon(repeat(failed), clock=self.clock, observer=self.tally)
+        self.assertEqual(self.run_loop(daemon, rows=201), "rows")
         self.assertEqual(daemon.steps, 3)
 
     def test_a_step_that_only_begins_a_batch_is_no_batch(self) -> None:
