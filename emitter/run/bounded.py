@@ -114,6 +114,7 @@ def write_dataset(
     period = generator.period
     names = generator.tables() if tables is None else whole_tables(generator, tables)
     settings = Settings(period.slice, names, batch_seconds=period.batch_seconds)
+    writer = writer.placing(generator.partition)
     tally = _Tally(on_progress)
     with Daemon(
         generator, writer, settings, clock=clock or SystemClock(), observer=tally, until_slot=period.window.end

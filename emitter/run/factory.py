@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from emitter.clock import parse_time, slot_of, text_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError
@@ -26,7 +26,7 @@ def create_generator(
     batch_seconds: int = 3600,
     shard_index: int = 0,
     shard_count: int = 1,
-    partition: str = "day",
+    partition: Literal["month", "day", "hour"] | PartitionSpec = "day",
     **options: Any,
 ) -> GeneratorBase:
     """A domain's generator.
@@ -56,8 +56,8 @@ def create_generator(
     whole("shard_count", shard_count, 1, 1024)
     if not faults:
         whole("shard_index", shard_index, 0, shard_count - 1)
-    if partition not in GRANULARITIES:
-        faults.append(Fault("partition", repr(partition), f"one of: {', '.join(GRANULARITIES)}"))
+    if not isinstance(partition, PartitionSpec) and partition not in GRANULARITIES:
+        faults.append(Fault("partition", repr(partition), f"a PartitionSpec, or one of: {', '.join(GRANULARITIES)}"))
     try:
         settings = validate_options(domain_options(name), options, name)
     except ConfigurationError as error:
@@ -69,7 +69,7 @@ def create_generator(
         origin_slot=origin,
         options=settings,
         period=None if until is None else Period(Window(origin, until), batch_seconds, Slice(shard_index, shard_count)),
-        partition=PartitionSpec.of(partition),
+        partition=partition if isinstance(partition, PartitionSpec) else PartitionSpec.of(partition),
     )
 
 

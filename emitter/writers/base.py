@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from emitter.clock import Clock, SystemClock, time_of
-from emitter.errors import DamagedStateError
+from emitter.errors import DamagedStateError, UsageError
 from emitter.model import (
     CommitOutcome,
     CommitReport,
@@ -107,6 +107,21 @@ class TableWriter(ABC):
         self._crash = crash_hook
         self._clock = clock or SystemClock()
         self._catalog_config = catalog or CatalogConfig()
+
+    def placing(self, partition: PartitionSpec) -> Self:
+        """The writer for rows that a generator partitions so: this one, or, where nothing was said of partitions, one
+        of its kind in its place. Raises UsageError where something else was said.
+        """
+        own = self.options.partition
+        if own == partition:
+            return self
+        if own != WriterOptions().partition:
+            raise UsageError(
+                f"the generator partitions by {partition.granularity}, its writer by {own.granularity}",
+                hint=f'say it once: create_generator(..., partition="{own.granularity}"), and nothing in WriterOptions',
+            )
+        options = replace(self.options, partition=partition)
+        return type(self)(self.storage, options, self._crash, self._clock, self._catalog_config)
 
     def check(self) -> None:
         """See that the output can be read and written, and holds to what the commits rely on. Leaves nothing behind.

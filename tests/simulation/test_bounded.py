@@ -11,12 +11,14 @@ from typing import Any
 
 import polars as pl
 import psutil
+import pyarrow.parquet as pq
 
 from emitter import create_generator, create_writer, write_dataset
 from emitter.clock import SystemClock, text_of
 from emitter.errors import ConfigurationError, StorageError, StorageGaveUpError, UsageError
 from emitter.generators.base import GeneratorBase, Period
 from emitter.model import Slice, StepReport, Window
+from emitter.partitioning import PartitionSpec
 from emitter.run.bounded import GenerateReport, estimate, generate
 from emitter.testing import (
     FaultyStorage,
@@ -27,12 +29,14 @@ from emitter.testing import (
     MemoryWriter,
     SimulatedCrash,
 )
+from emitter.truth import oracle
 from emitter.watch.observer import DaemonStatus, Observer
+from emitter.writers import FORMATS
 from emitter.writers.base import WriterOptions
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, tree
 from tests.support.reader import contents, figures, paths, rows_of
-from tests.support.shop import ORIGIN, START, TABLES, crash, run
+from tests.support.shop import ORIGIN, START, TABLES, crash, run, shop
 
 HOUR = 3600
 
@@ -294,6 +298,39 @@ class WriteDatasetTest(DaemonCase):
         for wrong in (("orders",), ("refunds",), ()):
             with self.subTest(wrong), self.assertRaises(UsageError):
                 write_dataset(self.shop(), create_writer("parquet", str(self.new_folder())), wrong)
+
+    def test_the_writer_partitions_as_the_generator_does(self):
+        hourly = {"start": START, "end": text_of(ORIGIN + 200), "customers": 5, "products": 5, "orders_per_second": 0.5}
+        generator = create_generator("ecommerce", partition=PartitionSpec.of("hour"), **hourly)
+        writer = create_writer("parquet", str(self.output), options=WriterOptions(compression="snappy"))
+        write_dataset(generator, writer, clock=self.clock)
+        folders = {path.parent.name for path in self.output.glob("orders/**/*.parquet")}
+        self.assertEqual(folders, {"hour=23", "hour=00"})
+        (path, *_) = self.output.glob("orders/**/*.parquet")
+        self.assertEqual(pq.ParquetFile(path).metadata.row_group(0).column(0).compression, "SNAPPY")
+        config = {key: value for key, value in hourly.items() if key not in ("start", "end")}
+        changes = {"ecommerce.customer_growth_per_year": 0.2, **{f"ecommerce.{k}": v for k, v in config.items()}}
+        verified = oracle.verify(shop(self.output, {**changes, "partition": "hour"}))
+        self.assertTrue(verified.ok, verified)
+
+    def test_a_writer_of_any_format_can_follow_the_generators_partitions(self):
+        hour = PartitionSpec.of("hour")
+        for name in FORMATS:
+            writer = create_writer(name, str(self.output), options=WriterOptions(file_rows_target=7))
+            following = writer.placing(hour)
+            self.assertEqual((following.options.partition, following.options.file_rows_target), (hour, 7), name)
+            self.assertIs(following.placing(hour), following)
+            self.assertIs(type(following), type(writer))
+
+    def test_a_writer_that_was_told_to_partition_otherwise_is_refused(self):
+        generator = create_generator("ecommerce", start=START, end=text_of(ORIGIN + 60), partition="hour")
+        writer = create_writer("parquet", str(self.output), options=WriterOptions(partition=PartitionSpec.of("month")))
+        with self.assertRaises(UsageError) as caught:
+            write_dataset(generator, writer, clock=self.clock)
+        self.assertIn("the generator partitions by hour, its writer by month", caught.exception.problem)
+        self.assertEqual(tree(self.output), {})
+        with self.assertRaises(ConfigurationError):
+            create_generator("ecommerce", start=START, partition="week")
 
     def test_without_a_period_it_is_refused(self):
         with self.assertRaises(UsageError):
