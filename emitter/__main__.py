@@ -1,6 +1,6 @@
 """`python -m emitter` is the command `emitter`."""
 
-from emitter.cli.main import main
+from emitter.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,8 @@ import importlib
 import json
 import os
 import resource
-import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXIT_DIFFERENCE = 1
 INTERNAL_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+_STOP_SECONDS_MAX = 20.0  # less than the grace that whoever stops a process gives it
 _SECRET_VARIABLES = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"),
     *(f"PYICEBERG_CATALOG__EMITTER__{name}" for name in ("TOKEN", "CREDENTIAL")),
@@ -127,8 +128,6 @@ def run(
 
     SIGHUP reads the configuration again.
     """
-    # Until the daemon listens for it, a hangup is nothing: its default would end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from emitter.cli import service
     from emitter.cli.sizes import read_size
     from emitter.run.schedule import Enough
@@ -150,20 +149,34 @@ def generate(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate rows, bytes and files.")] = False,
 ) -> None:
-    """Write the rows of a bounded period, in parallel. What is there already is not made again."""
+    """Write the rows of a bounded period, in parallel. What is there already is not made again.
+
+    SIGTERM and SIGINT (Ctrl-C) finish the batch under way, if it does not take long; a second one ends at once.
+    """
     from emitter.cli import printing, progress
-    from emitter.clock import SystemClock
+    from emitter.cli.signals import Signals
+    from emitter.clock import SystemClock, text_of
     from emitter.run import bounded
+    from emitter.watch import logs
 
     settings, first, end = _load(config, set_), _from_slot(from_), _slot("--to", to)
     if dry_run:
         printing.print_estimate(bounded.estimate(settings, first, end))
         return
-    clock = SystemClock()
+    clock, stop = SystemClock(), threading.Event()
     begin = clock.monotonic_seconds()
-    with progress.shown("generate", settings.log, clock) as on_progress:
-        report = bounded.generate(settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress)
+    with (
+        Signals(on_stop=stop.set, stop_seconds_max=_STOP_SECONDS_MAX) as signals,
+        progress.shown("generate", settings.log, clock) as on_progress,
+    ):
+        report = bounded.generate(
+            settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress, stop=stop
+        )
     printing.print_generated(report, settings.table_names, clock.monotonic_seconds() - begin)
+    if report.to_slot < end:
+        reached, hint = text_of(report.to_slot), "repeat the command: it goes on from there"
+        logs.log("warning", "stop", reason="signal", reached=reached, hint=hint)
+        raise typer.Exit(signals.exit_code)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,9 +59,11 @@ def generate(
     clock: Clock | None = None,
     observer: Observer | None = None,
     on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
 ) -> GenerateReport:
-    """Write what is missing up to `to_slot`; a repeat does nothing. Raises UsageError for a period that ends before it
-    begins, and for one that begins beyond what is there: a gap could never be told from lost rows.
+    """Write what is missing up to `to_slot`, or to the end of the batch in which `stop` is set; a repeat does nothing.
+    Raises UsageError for a period that ends before it begins, and for one that begins beyond what is there: a gap could
+    never be told from lost rows.
     """
     config = _bounded(config, from_slot)
     clock = clock or SystemClock()
@@ -77,7 +80,7 @@ def generate(
         stager=stager,
     )
     with daemon:
-        return _run(daemon, tally, first, to_slot)
+        return _run(daemon, tally, first, to_slot, stop)
 
 
 def estimate(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> Estimate:
@@ -155,9 +158,14 @@ def _begin_of(
     return generator, first
 
 
-def _run(daemon: Daemon, tally: _Tally, first_slot: int, to_slot: int) -> GenerateReport:
+def _run(
+    daemon: Daemon, tally: _Tally, first_slot: int, to_slot: int, stop: threading.Event | None = None
+) -> GenerateReport:
     tally.first, tally.total_seconds = first_slot, max(0, to_slot - first_slot)
     while not daemon.finished:
+        if stop is not None and stop.is_set():
+            to_slot = daemon.status().reached_slot
+            break
         daemon.step()
     return GenerateReport(first_slot, max(first_slot, to_slot), tally.rows, tally.files, tally.bytes)
 

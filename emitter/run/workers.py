@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 from emitter.clock import Clock, text_of
 from emitter.errors import StorageError
@@ -95,7 +97,19 @@ class WorkerStager(Stager):
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin, initargs=self._parts)
         assert self._inputs is not None
-        self._ahead.append((request, self._pool.submit(_stage, self._inputs, request)))
+        with _no_interrupt():
+            future = self._pool.submit(_stage, self._inputs, request)
+        self._ahead.append((request, future))
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Processes that begin inside `with` never see a SIGINT: Ctrl-C goes to all of a terminal, and this one decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
+import threading
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -39,6 +42,12 @@ from tests.support.reader import contents, figures, paths, rows_of
 from tests.support.shop import ORIGIN, START, TABLES, crash, run, shop
 
 HOUR = 3600
+
+
+def _blocks(pid: int, number: signal.Signals) -> bool:
+    """Whether a process never sees a signal."""
+    (mask,) = re.findall(r"SigBlk:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 class GenerateTest(DaemonCase):
@@ -129,6 +138,16 @@ class GenerateTest(DaemonCase):
         self.assertEqual(told, sorted(told))
         self.assertEqual(told[-1], (600, 600, sum(rows for rows, *_ in figures(self.output).values())))
 
+    def test_it_stops_at_the_end_of_a_batch_and_goes_on_from_there(self):
+        stop = threading.Event()
+        config = self.config(clock__batch_rows_max=120)
+        report = generate(config, None, ORIGIN + 900, clock=self.clock, on_progress=lambda *_: stop.set(), stop=stop)
+        self.assertLess(ORIGIN, report.to_slot)
+        self.assertLess(report.to_slot, ORIGIN + 900)
+        self.assert_verified(config, report.to_slot - ORIGIN)
+        self.generate(900)
+        self.assert_undisturbed(900)
+
     def test_it_goes_on_after_a_crash(self):
         for nth in (1, 4, 9):
             crash(self.config(clock__batch_rows_max=200), 900, "parquet.rename", nth)
@@ -160,6 +179,7 @@ class JobsTest(DaemonCase):
 
             def stepped(self, report: StepReport, status: DaemonStatus) -> None:
                 alive = workers()
+                self.interruptible = [one for one in alive if not _blocks(one.pid, signal.SIGINT)]
                 if alive and self.killed < times and report.window.first > ORIGIN + 100 * self.killed:
                     self.killed += 1
                     os.kill(alive[0].pid, signal.SIGKILL)
@@ -182,6 +202,7 @@ class JobsTest(DaemonCase):
         observer: Any = self.killing(2)
         report = self.generate(observer)
         self.assertEqual(observer.killed, 2)
+        self.assertEqual(observer.interruptible, [])  # Ctrl-C is for the one process that commits
         self.assertGreaterEqual(len(observer.errors), 1)  # what was staged ahead may do without the second one
         self.assertIn("a worker process ended early", observer.errors[0].problem)
         self.assertEqual(report.rows, {table: rows for table, (rows, *_) in figures(self.output).items()})

@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "truth.*"},
     "cli.main": {"__init__"},
     "__init__": GROUND | RUN | {"settings.connections", "writers"},
-    "__main__": {"cli.main"},
+    "__main__": {"cli.entry"},
     "testing*": GROUND | RUN | {"storage.*", "writers.*", "config", "settings.*", "watch.*", "truth.*"},
 }
 
@@ -81,7 +81,7 @@ OWNERS: dict[str, set[str]] = {
 
 HEAVY = {"numpy", "polars", "pyarrow"}
 LIGHT = LIGHT_GROUND | {
-    *("settings*", "storage.base", "config", "run", "run.journal", "cli", "cli.main"),
+    *("settings*", "storage.base", "config", "run", "run.journal", "cli", "cli.entry", "cli.main"),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),
 }
 
