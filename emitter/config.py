@@ -7,7 +7,7 @@ Everything wrong anywhere is told at once in one ConfigurationError. Secrets nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -277,13 +277,21 @@ def validate(mapping: Mapping[str, Any]) -> EmitterConfig:
 
 
 def load_config(
-    path: Path | None, sets: Sequence[str] = (), environ: Mapping[str, str] = MappingProxyType({})
+    path: Path | None,
+    sets: Sequence[str] = (),
+    environ: Mapping[str, str] = MappingProxyType({}),
+    *,
+    on_log: Callable[[LogConfig], None] | None = None,
 ) -> EmitterConfig:
     """The configuration from a file (None: without one), flags such as "clock.speed=60", and the environment.
 
-    ConfigurationError with every fault of all three, also where the file cannot be read.
+    ConfigurationError with every fault of all three, also where the file cannot be read. Before that `on_log` is told
+    how to log, if that much is right.
     """
     sources = read_sources(path, sets, environ, tuple(leaf_keys(EmitterConfig)))
+    log = read_settings(LogConfig, sources.mapping.get("log") or {}, "log", [])
+    if log and on_log:
+        on_log(log)
     faults: list[Fault] = []
     config = read_settings(EmitterConfig, sources.mapping, "", faults) if sources.complete else None
     faults = [*sources.faults, *map(sources.with_origin, faults)]

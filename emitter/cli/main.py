@@ -8,7 +8,6 @@ import os
 import resource
 import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +15,12 @@ import typer
 from typer.core import TyperGroup
 
 from emitter import __version__
-from emitter.errors import EmitterError, MissingExtraError, UsageError, conceal, redacted
+from emitter.cli import ending
+from emitter.errors import EmitterError, MissingExtraError, UsageError, conceal
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
 
-EXIT_DIFFERENCE = 1
-INTERNAL_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 _STOP_SECONDS_MAX = 20.0  # less than the grace that whoever stops a process gives it
 _SECRET_VARIABLES = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"),
@@ -43,25 +41,29 @@ OptionalTo = Annotated[
 ]
 
 
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # for which typer has no name of its own
+
+
 class _Verbs(TyperGroup):
     """Ends every verb in the exit code that belongs to its error."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except EmitterError as error:
-            problem, _, hint = error.report().partition("\nTry: ")
-            typer.echo(f"{typer.style('Error:', fg='red', bold=True)}{problem.removeprefix('Error:')}", err=True)
-            typer.echo(f"{typer.style('Try:', bold=True)} {hint}", err=True)
+            ending.tell(error, ctx.invoked_subcommand)
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:
-            # Whoever reads has seen enough. What is still in the buffer must go somewhere at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            from emitter.cli.printing import BROKEN_PIPE_EXIT_CODE
-
-            raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
-        return result
+        except _USAGE_ERROR as error:
+            if ctx.invoked_subcommand not in ending.LOGGING_VERBS or sys.stderr.isatty():
+                raise
+            hint = f"see `emitter {ctx.invoked_subcommand} --help`"
+            ending.tell_error(error.format_message(), hint, UsageError.exit_code, ctx.invoked_subcommand)
+            raise typer.Exit(UsageError.exit_code) from None
+        except (typer.Exit, SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 (a fault of ours is told as such, not by a code that means something else)
+            ending.tell_fault(error, ctx.invoked_subcommand)
+            raise typer.Exit(ending.INTERNAL_EXIT_CODE) from None
 
 
 app = typer.Typer(
@@ -69,7 +71,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="A shop that never closes, written into your lakehouse, with every row accounted for.",
     epilog="Exit codes: 0 done, 1 `verify` found a difference, 2 configuration or usage,"
-    " 3 locked or overtaken by another writer, 4 storage gave up.",
+    " 3 locked or overtaken by another writer, 4 storage gave up, 5 standard output took no result.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -78,15 +80,13 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The entry point of the command `emitter`."""
+    """Run the verb that the arguments name, and end the process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # memory holds secrets
     conceal(*(value for name, value in os.environ.items() if name.startswith(_SECRET_VARIABLES)))
     try:
         app()
-    except Exception:  # noqa: BLE001 (a fault of ours is told as such, not by a code that means something else)
-        typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
-        typer.echo("This is a fault in emitter, not in what you asked for. No row is lost: start it again.", err=True)
-        sys.exit(INTERNAL_EXIT_CODE)
+    except SystemExit as end:
+        sys.exit(ending.final_code(end.code if isinstance(end.code, int) else 0, sys.argv[1] if sys.argv[1:] else None))
 
 
 def _print_version(wanted: bool) -> None:
@@ -134,7 +134,13 @@ def run(
 
     enough = Enough(batches, rows, None if bytes_ is None else read_size("--bytes", bytes_))
     until_slot = None if until is None else _slot("--until", until)
-    service.run(lambda: _load(config, set_), version=__version__, enough=enough, until_slot=until_slot, live=live)
+    service.run(
+        lambda: _load(config, set_, logging=True),
+        version=__version__,
+        enough=enough,
+        until_slot=until_slot,
+        live=live,
+    )
 
 
 @app.command()
@@ -159,7 +165,7 @@ def generate(
     from emitter.run import bounded
     from emitter.watch import logs
 
-    settings, first, end = _load(config, set_), _from_slot(from_), _slot("--to", to)
+    settings, first, end = _load(config, set_, logging=True), _from_slot(from_), _slot("--to", to)
     if dry_run:
         printing.print_estimate(bounded.estimate(settings, first, end))
         return
@@ -193,13 +199,13 @@ def verify(
     from emitter.clock import SystemClock
     from emitter.truth import oracle
 
-    settings = _load(config, set_)
+    settings = _load(config, set_, logging=True)
     first, end = _from_slot(from_), None if to is None else _slot("--to", to)
     with progress.shown("verify", settings.log, SystemClock()) as on_progress:
         verification = oracle.verify(settings, first, end, table, on_progress=on_progress)
     printing.print_verification(verification)
     if not verification.ok:
-        raise typer.Exit(EXIT_DIFFERENCE)
+        raise typer.Exit(ending.DIFFERENCE_EXIT_CODE)
 
 
 @app.command()
@@ -292,14 +298,18 @@ def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     return f"Tables: {', '.join(name for name, _ in tables)}."
 
 
-def _load(path: Path, sets: list[str] | None) -> EmitterConfig:
+def _load(path: Path, sets: list[str] | None, *, logging: bool = False) -> EmitterConfig:
+    """The configuration, and from then on lines of libraries as it says: by themselves they print. Of a verb that does
+    not write a log they are for people, unless it asks for something else.
+    """
     from emitter.clock import SystemClock
-    from emitter.config import load_config
+    from emitter.config import LogConfig, load_config
     from emitter.watch import logs
 
-    config = load_config(path, sets or (), os.environ)
-    logs.configure(config.log.level, config.log.format, SystemClock())  # also of libraries: by themselves they print
-    return config
+    def configure(log: LogConfig) -> None:
+        logs.configure(log.level, "console" if log.format == "auto" and not logging else log.format, SystemClock())
+
+    return load_config(path, sets or (), os.environ, on_log=configure)
 
 
 def _slot(option: str, text: str) -> int:

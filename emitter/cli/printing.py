@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -19,19 +19,14 @@ if TYPE_CHECKING:
     from emitter.truth.inspection import TableStatus
     from emitter.truth.oracle import Verification
 
-BROKEN_PIPE_EXIT_CODE = 141  # as if by SIGPIPE: whoever reads has seen enough
 EXAMPLES_MAX = 5
 
 
 class Paper(Console):
-    """Standard output, quiet about a reader who goes away. No markup: what is printed is data."""
+    """Standard output. No markup: what is printed is data."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, highlight=False, emoji=False)
-
-    def on_broken_pipe(self) -> NoReturn:
-        self.quiet = True
-        raise SystemExit(BROKEN_PIPE_EXIT_CODE)
 
 
 def print_estimate(estimate: Estimate) -> None:

@@ -59,6 +59,7 @@ def run(
             try:
                 config, changes = reload(daemon, config, load())
             except ConfigurationError as error:  # nothing was changed
+                logs.configure(config.log.level, config.log.format, clock)
                 logs.log("error", "reload", error=error.problem, hint="correct it and send SIGHUP again")
                 return
             logs.configure(config.log.level, config.log.format, clock)

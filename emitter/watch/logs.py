@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -57,6 +58,16 @@ def configure(level: Level, format: Format, clock: Clock, stream: TextIO | None 
         cache_logger_on_first_use=False,  # a reload may change all this
     )
     logging.basicConfig(handlers=[_Libraries()], level=max(_LEVELS[level], logging.WARNING), force=True)
+    logging.captureWarnings(True)
+    threading.excepthook = _tell_of_thread
+    sys.unraisablehook = _tell_of_unraisable
+
+
+def is_json() -> bool | None:
+    """Whether lines are JSON; None where nobody has said yet."""
+    if not structlog.is_configured():
+        return None
+    return isinstance(structlog.get_config()["processors"][-1], structlog.processors.JSONRenderer)
 
 
 def log(level: Level, action: str, **fields: Any) -> None:
@@ -169,9 +180,29 @@ class _Libraries(logging.Handler):
             record.levelno,
             "library",
             logger=record.name,
-            message=record.getMessage(),
+            message=_message(record),
             exc_info=record.exc_info,
         )
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):  # a mistake of the library's, which is not to end anything
+        return f"{record.msg} {record.args}"
+
+
+def _tell_of_thread(thrown: threading.ExceptHookArgs) -> None:
+    """What ends a thread, as a line of ours."""
+    name = thrown.thread.name if thrown.thread else "unknown"
+    if thrown.exc_value is not None and not issubclass(thrown.exc_type, SystemExit):
+        _log.error("library", logger="threading", message=f"thread {name} ended", exc_info=thrown.exc_value)
+
+
+def _tell_of_unraisable(thrown: sys.UnraisableHookArgs) -> None:
+    """What was raised where nobody could catch it, as a line of ours."""
+    message = f"{thrown.err_msg or 'exception ignored in'} {type(thrown.object).__name__}"
+    _log.error("library", logger="python", message=message, exc_info=thrown.exc_value)
 
 
 def _timestamps(clock: Clock) -> Processor:

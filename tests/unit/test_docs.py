@@ -11,6 +11,7 @@ import typer
 
 import emitter
 from emitter import errors
+from emitter.cli import ending
 from emitter.cli.main import app
 from emitter.config import RELOADABLE, EmitterConfig
 from emitter.settings.declaring import Key, leaf_keys
@@ -101,7 +102,7 @@ class ReferenceTest(unittest.TestCase):
             kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")
         }
         documented = {int(code) for code in re.findall(r"^\| (\d) \|", REFERENCE, re.MULTILINE)}
-        self.assertEqual(documented, codes | {0, 1})
+        self.assertEqual(documented, codes | {0, ending.DIFFERENCE_EXIT_CODE, ending.UNWRITTEN_EXIT_CODE})
 
     def test_what_a_reload_takes_over_is_documented(self):
         sentence = REFERENCE.split("SIGHUP takes over")[1].split("names what else")[0]

@@ -76,7 +76,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},
     "rich": {"cli.liveview", "cli.progress", "cli.printing", "cli.preview", "cli.main"},
-    "typer": {"cli.main"},
+    "typer": {"cli.main", "cli.ending"},
 }
 
 HEAVY = {"numpy", "polars", "pyarrow"}

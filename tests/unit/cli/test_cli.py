@@ -107,7 +107,7 @@ class UsageTest(_Case):
                     result = invoke(*arguments)
                     self.assert_exit(2, result)
                     self.assertIn(said, result.stderr)
-                    self.assertIn("Try: give it in ISO 8601, such as 2026-01-31", result.stderr)
+                    self.assertIn("give it in ISO 8601, such as 2026-01-31", result.stderr)
 
     def test_all_faults_of_a_configuration_come_at_once(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -408,7 +408,7 @@ class ProcessTest(unittest.TestCase):
             restore_logging(self)
             second = invoke("run", "-c", self.config)
             self.assertEqual(second.exit_code, 3)
-            self.assertRegex(second.stderr, r"(?m)^Error: .*held by process \d+$")
+            self.assertRegex(json.loads(second.stderr.splitlines()[-1])["error"], r"held by process \d+$")
             for page, said in (("livez", b"true"), ("readyz", b"true"), ("metrics", b"emitter_build_info")):
                 with urllib.request.urlopen(f"{url}/{page}", timeout=10) as response:
                     self.assertIn(said, response.read())
@@ -489,22 +489,6 @@ class ProcessTest(unittest.TestCase):
                 self.assertEqual(process.stdout.readline(), "stopping\n")
                 process.send_signal(number)
                 self.assertEqual(process.wait(30), code)
-
-    def test_a_reader_who_goes_away_is_no_error(self) -> None:
-        for arguments in (("expect", "-c", self.config, "--to", END), ("info", "ecommerce")):
-            with self.subTest(arguments[0]):
-                reading, writing = os.pipe()
-                os.close(reading)
-                result = subprocess.run(
-                    [sys.executable, "-m", "emitter", *arguments],
-                    stdout=writing,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    cwd=PROJECT,
-                    check=False,
-                )
-                os.close(writing)
-                self.assertEqual((result.returncode, result.stderr), (141, ""))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
+import threading
 import unittest
 from typing import Any
+from unittest import mock
 
 import structlog
 
@@ -23,6 +26,9 @@ def restore_logging(case: unittest.TestCase) -> None:
     handlers, level = root.handlers[:], root.level
     case.addCleanup(lambda: (setattr(root, "handlers", handlers), root.setLevel(level)))
     case.addCleanup(structlog.reset_defaults)
+    case.addCleanup(logging.captureWarnings, False)
+    case.enterContext(mock.patch.multiple(threading, excepthook=threading.excepthook))
+    case.enterContext(mock.patch.multiple(sys, unraisablehook=sys.unraisablehook))
 
 
 class _Terminal(io.StringIO):
