@@ -38,6 +38,7 @@ _KEY_VALUE = re.compile(
     r"(?:'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|[^\s&]+)"
 )
 _TEXT_LENGTH_MAX = 10_000  # what a server or a file has said may be of any length
+_VALUE_LENGTH_MAX = 80
 _FAULTS_SHOWN_MAX = 20
 _SECRETS_MAX = 64
 _SECRET_LENGTH_MIN = 8  # a shorter one may be a word of any text
@@ -80,11 +81,14 @@ class EmitterError(Exception):
         self.problem = _harmless(redacted(problem))
         self.hint = _harmless(redacted(hint))
         super().__init__(self.problem)
-        self.add_note(f"Try: {self.hint}")  # so that a plain traceback shows the way out too
+
+    def __str__(self) -> str:
+        """Both parts: wherever an error is shown, in a notebook or a log, it shows the way out too."""
+        return f"{self.problem}\nTry: {self.hint}"
 
     def report(self) -> str:
         """The two parts as the command line prints them."""
-        return f"Error: {self.problem}\nTry: {self.hint}"
+        return f"Error: {self}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders (`generate --jobs`), and the default would call __init__ with
@@ -132,6 +136,13 @@ class ConfigurationError(EmitterError):
 
 class UsageError(EmitterError):
     """A command or a function was called in a way that cannot work. Call it as the hint says."""
+
+
+def wrong_type(what: str, value: object, *, hint: str) -> UsageError:
+    """The error for an argument of a type that cannot work. `what`: the argument, such as "the writer"."""
+    shown = repr(value)
+    shown = shown if len(shown) <= _VALUE_LENGTH_MAX else f"{shown[:_VALUE_LENGTH_MAX]}..."
+    return UsageError(f"{what} cannot be {shown}, of type {type(value).__name__}", hint=hint)
 
 
 class MissingExtraError(EmitterError):
@@ -257,6 +268,8 @@ def _harmless(text: str) -> str:
 
 
 def _reason(cause: BaseException | str) -> str:
+    if isinstance(cause, EmitterError):
+        return cause.problem  # its hint may not be ours
     # An OSError's own text repeats the path, which the problem names already.
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror

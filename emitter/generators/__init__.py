@@ -15,8 +15,12 @@ DOMAINS: dict[str, str] = {"ecommerce": "emitter.generators.ecommerce"}
 
 
 def _part(domain: str, part: str) -> Any:
-    if domain not in DOMAINS:
-        raise UsageError(f"there is no domain {domain!r}", hint=f"choose one of: {', '.join(sorted(DOMAINS))}")
+    if domain not in tuple(DOMAINS):  # whatever it is: not everything can be looked up
+        from emitter.settings.declaring import nearest
+
+        choices = f"choose one of: {', '.join(sorted(DOMAINS))}"
+        near = nearest(domain, DOMAINS)
+        raise UsageError(f"there is no domain {domain!r}", hint=f"{near} {choices}".strip())
     return importlib.import_module(f"{DOMAINS[domain]}.{part}")
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from emitter.clock import Clock, SystemClock, text_of, time_of
 from emitter.config import EmitterConfig
 from emitter.encoder import Encoder
-from emitter.errors import UsageError
+from emitter.errors import UsageError, wrong_type
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Slice, StepReport, Window
 from emitter.run.assembly import configured_daemon, configured_generator, configured_writer, run_of
@@ -25,6 +25,9 @@ from emitter.writers.base import TableWriter
 
 WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit
 _SAMPLE_ROWS = 100_000
+
+_MAKE_GENERATOR = 'make one: create_generator("ecommerce", start="2026-01-01", end="2026-01-02")'
+_MAKE_WRITER = 'make one: create_writer("parquet", "data/shop")'
 
 OnProgress = Callable[[int, int, int], None]
 """Told after each step: simulated seconds done, of how many, and rows committed so far."""
@@ -112,6 +115,10 @@ def write_dataset(
     """Write a generator's period (its `start` to its `end`) with a writer, exactly once: what is there already is not
     written again. `tables` must include their parents; None is all of them.
     """
+    if not isinstance(generator, GeneratorBase):
+        raise wrong_type("the generator of write_dataset", generator, hint=_MAKE_GENERATOR)
+    if not isinstance(writer, TableWriter):
+        raise wrong_type("the writer of write_dataset", writer, hint=_MAKE_WRITER)
     if generator.period is None:
         raise UsageError("write_dataset needs a bounded period", hint="give start and end to create_generator")
     period = generator.period

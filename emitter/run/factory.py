@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from emitter.clock import parse_time, slot_of, text_of
-from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError
+from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError, wrong_type
 from emitter.generators import DOMAINS, domain_class, domain_options
 from emitter.generators.base import GeneratorBase, Period
 from emitter.model import Slice, Window
 from emitter.partitioning import GRANULARITIES, PartitionSpec
 from emitter.run.journal import Journal, make_identity
-from emitter.settings.declaring import validate_options
+from emitter.settings.declaring import nearest, validate_options
 
 
 def create_generator(
@@ -63,7 +63,7 @@ def create_generator(
     except ConfigurationError as error:
         faults.extend(error.faults)
     if faults:
-        raise ConfigurationError(faults)
+        raise ConfigurationError(faults, hint="correct what is listed; `emitter info` shows every option of a domain")
     return domain_class(name)(
         seed=seed,
         origin_slot=origin,
@@ -140,13 +140,17 @@ def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
 
 def whole_tables(generator: GeneratorBase, tables: Sequence[str]) -> tuple[str, ...]:
     """The chosen tables, parents first. Raises UsageError for unknown names and missing parents."""
+    if isinstance(tables, str) or not all(isinstance(name, str) for name in tables):
+        raise wrong_type("tables", tables, hint=f'give a list of names, such as ["{generator.tables()[0]}"]')
     known = {name: generator.table(name).parents for name in generator.tables()}
     chosen = tuple(name for name in known if name in tables)
     unknown = sorted(set(tables) - known.keys())
     missing = sorted({parent for name in chosen for parent in known[name]} - set(chosen))
     if unknown or missing or not chosen:
         said = f"unknown: {', '.join(unknown)}" if unknown else f"missing parents: {', '.join(missing) or 'no table'}"
+        near = nearest(unknown[0], known) if unknown else ""
         raise UsageError(
-            f"cannot use the tables {', '.join(tables)!r}: {said}", hint=f"choose from: {', '.join(known)}"
+            f"cannot use the tables {', '.join(tables)!r}: {said}",
+            hint=f"{near} choose from: {', '.join(known)}".strip(),
         )
     return chosen

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Literal
 
-from emitter.errors import MissingExtraError, UsageError
+from emitter.errors import MissingExtraError, UsageError, wrong_type
 
 if TYPE_CHECKING:
     from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.storage.base import Storage
     from emitter.writers.base import CrashHook, TableWriter, WriterOptions
 
+FormatName = Literal["parquet", "delta", "iceberg", "ducklake"]
 FORMATS: dict[str, str] = {
     "parquet": "emitter.writers.parquet.writer",
     "delta": "emitter.writers.delta.writer",
@@ -22,8 +24,8 @@ FORMATS: dict[str, str] = {
 
 
 def create_writer(
-    format: str,
-    output_uri: str,
+    format: FormatName | str,
+    output_uri: str | os.PathLike[str],
     s3: S3Config | None = None,
     catalog: CatalogConfig | None = None,
     options: WriterOptions | None = None,
@@ -33,15 +35,30 @@ def create_writer(
     """The writer of a format for an output: a path, a `file://` or an `s3://` URI. Touches no storage. Raises
     UsageError for a format or an output that there is no support for, and MissingExtraError.
     """
+    from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.writers.base import WriterOptions, no_crash
 
-    if format not in FORMATS:
-        raise UsageError(f"there is no format {format!r}", hint=f"choose one of: {', '.join(sorted(FORMATS))}")
+    uri: object = os.fspath(output_uri) if isinstance(output_uri, os.PathLike) else output_uri
+    if not isinstance(uri, str) or not uri:
+        raise wrong_type("output_uri", output_uri, hint="give a folder, or a URI such as s3://bucket/shop")
+    for name, value, kind in (
+        ("s3", s3, S3Config),
+        ("catalog", catalog, CatalogConfig),
+        ("options", options, WriterOptions),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise wrong_type(name, value, hint=f"give {name}=emitter.{kind.__name__}(...), or leave it out")
+    if format not in tuple(FORMATS):  # whatever it is: not everything can be looked up
+        from emitter.settings.declaring import nearest
+
+        choices = f"choose one of: {', '.join(sorted(FORMATS))}"
+        near = nearest(format, FORMATS)
+        raise UsageError(f"there is no format {format!r}", hint=f"{near} {choices}".strip())
     try:
         writer: type[TableWriter] = importlib.import_module(FORMATS[format]).WRITER
     except ModuleNotFoundError as error:
         raise MissingExtraError(format, needed_for=f"output.format {format}") from error
-    return writer(_storage(output_uri, s3), options or WriterOptions(), crash_hook or no_crash, catalog=catalog)
+    return writer(_storage(uri, s3), options or WriterOptions(), crash_hook or no_crash, catalog=catalog)
 
 
 def _storage(uri: str, s3: S3Config | None) -> Storage:

@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from emitter import create_generator, create_writer, write_dataset
 from emitter.clock import SystemClock, text_of
-from emitter.errors import ConfigurationError, StorageError, StorageGaveUpError, UsageError
+from emitter.errors import ConfigurationError, EmitterError, StorageError, StorageGaveUpError, UsageError
 from emitter.generators.base import GeneratorBase, Period
 from emitter.model import Slice, StepReport, Window
 from emitter.partitioning import PartitionSpec
@@ -352,6 +353,39 @@ class WriteDatasetTest(DaemonCase):
         self.assertEqual(tree(self.output), {})
         with self.assertRaises(ConfigurationError):
             create_generator("ecommerce", start=START, partition="week")
+
+    def test_a_folder_may_be_a_path(self):
+        write_dataset(self.beats(), create_writer("parquet", self.output / "beats"), clock=self.clock)
+        self.assertTrue(list((self.output / "beats" / "heartbeats").rglob("*.parquet")))
+
+    def test_wrong_arguments_are_refused_with_what_to_do(self):
+        shop, writer = self.shop(), create_writer("parquet", str(self.output))
+        wrong: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any], str, str]] = [
+            (write_dataset, ("shop", writer), {}, "cannot be 'shop', of type str", "create_generator("),
+            (write_dataset, (shop, "parquet"), {}, "cannot be 'parquet', of type str", "create_writer("),
+            (write_dataset, (writer, shop), {}, "the generator of write_dataset", "create_generator("),
+            (write_dataset, (shop, writer), {"tables": "orders"}, "tables cannot be 'orders'", '["customers"]'),
+            (write_dataset, (shop, writer), {"tables": [1]}, "tables cannot be [1]", '["customers"]'),
+            (write_dataset, (shop, writer), {"tables": ["customer"]}, "unknown: customer", "did you mean customers?"),
+            (create_writer, ("deltalake", "x"), {}, "no format 'deltalake'", "did you mean delta?"),
+            (create_writer, (["delta"], "x"), {}, "no format ['delta']", "choose one of: delta"),
+            (create_writer, ("parquet", None), {}, "output_uri cannot be None", "give a folder"),
+            (create_writer, ("parquet", b"x"), {}, "output_uri cannot be b'x'", "give a folder"),
+            (create_writer, ("parquet", ""), {}, "output_uri cannot be ''", "give a folder"),
+            (create_writer, ("parquet", "x"), {"s3": "http://localhost"}, "s3 cannot be", "s3=emitter.S3Config("),
+            (create_writer, ("parquet", "x"), {"options": {"adopt": 1}}, "options cannot be", "emitter.WriterOptions("),
+            (create_generator, ("ecomerce",), {}, "no domain 'ecomerce'", "did you mean ecommerce?"),
+            (create_generator, (7,), {}, "no domain 7", "choose one of: ecommerce"),
+            (create_generator, ("ecommerce",), {"partition": 7}, "partition: got 7", "correct what is listed"),
+            (create_generator, ("ecommerce",), {"start": 7}, "start: got 7", "correct what is listed"),
+            (create_generator, ("ecommerce",), {"order_per_second": 7}, "mean ecommerce.orders_per_second", "correct"),
+        ]  # fmt: skip
+        for function, arguments, options, problem, hint in wrong:
+            with self.subTest(arguments=arguments, options=options), self.assertRaises(EmitterError) as caught:
+                function(*arguments, **options)
+            self.assertIn(problem, caught.exception.problem)
+            self.assertIn(hint, caught.exception.hint)
+            self.assertIn(hint, str(caught.exception))
 
     def test_without_a_period_it_is_refused(self):
         with self.assertRaises(UsageError):

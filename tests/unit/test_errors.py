@@ -6,6 +6,7 @@ import errno
 import inspect
 import pickle
 import re
+import traceback
 import unittest
 from urllib.parse import quote
 
@@ -97,7 +98,16 @@ class WhatTheySay(unittest.TestCase):
     def test_problem_and_hint_are_printed_as_error_and_try(self) -> None:
         error = UsageError("--to lies before --from", hint="give a later --to")
         self.assertEqual(error.report(), "Error: --to lies before --from\nTry: give a later --to")
-        self.assertEqual(error.__notes__, ["Try: give a later --to"])
+
+    def test_the_text_holds_the_way_out_wherever_it_is_shown(self) -> None:
+        for error, _ in EXAMPLES:
+            self.assertEqual(str(error), f"{error.problem}\nTry: {error.hint}")
+            shown = "".join(traceback.format_exception(error))
+            self.assertEqual((shown.count("Try: "), shown.count(error.problem)), (1, 1))
+
+    def test_the_cause_of_another_error_keeps_its_own_hint(self) -> None:
+        inner = UsageError("that was wrong", hint="do this")
+        self.assertEqual(StorageError("read", "x", inner).problem, "could not read x: that was wrong")
 
     def test_a_configuration_error_shows_every_fault(self) -> None:
         error = ConfigurationError(
@@ -107,7 +117,7 @@ class WhatTheySay(unittest.TestCase):
             ]
         )
         self.assertEqual(
-            str(error),
+            error.problem,
             "the configuration has 2 faults:\n"
             "  clock.sped: got 4, expected a known key; did you mean clock.speed?\n"
             "  seed: got -1, expected 0 or more",
@@ -123,7 +133,7 @@ class WhatTheySay(unittest.TestCase):
 
     def test_a_storage_error_names_operation_path_reason_and_a_hint_that_fits(self) -> None:
         error = StorageError("rename", "/data/x", FULL_DISK)
-        self.assertEqual(str(error), "could not rename /data/x: No space left on device")
+        self.assertEqual(error.problem, "could not rename /data/x: No space left on device")
         self.assertIn("free some space", error.hint)
         self.assertIs(error.cause, FULL_DISK)
         self.assertIn("move it away", StorageError("list", "/x", NotADirectoryError(errno.ENOTDIR, "Not")).hint)

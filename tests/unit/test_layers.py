@@ -33,11 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings*": {"errors"},
     "storage*": {"errors", "model", "randomness", "settings.connections"},
     # The stages know nothing of each other, except that the encoder takes a writer's options.
-    "generators": LIGHT_GROUND,
+    "generators": LIGHT_GROUND | {"settings.declaring"},
     "generators.*": GROUND,
     "generators.ecommerce*": {"settings.rules", "settings.declaring", "generators.base", "generators.chains"},
     "writers*": GROUND | {"settings.connections", "storage.base"},
-    "writers": {"storage.*"},
+    "writers": {"storage.*", "settings.declaring"},
     "writers.*.*": {"writers.base", "writers.hive", "writers.registering"},
     "writers.delta.*": {"storage.local", "storage.objects"},
     "writers.ducklake.*": {"storage.local", "storage.objects", "storage.s3"},
