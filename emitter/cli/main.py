@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,7 +177,14 @@ def generate(
         progress.shown("generate", settings.log, clock) as on_progress,
     ):
         report = bounded.generate(
-            settings, first, end, jobs=jobs or _cores(), clock=clock, on_progress=on_progress, stop=stop
+            settings,
+            first,
+            end,
+            jobs=jobs or _cores(),
+            clock=clock,
+            on_progress=on_progress,
+            stop=stop,
+            begin_worker=partial(progress.begin_worker, settings.log, clock),
         )
     printing.print_generated(report, settings.table_names, clock.monotonic_seconds() - begin)
     if report.to_slot < end:

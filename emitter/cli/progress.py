@@ -10,6 +10,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from emitter.cli import streams
 from emitter.clock import Clock
 from emitter.config import LogConfig
 from emitter.watch import logs
@@ -41,6 +42,12 @@ def shown(verb: str, log: LogConfig, clock: Clock) -> Iterator[OnProgress]:
         transient=True,
     ) as bar:
         yield _bar(bar, bar.add_task(verb, total=None, rows=""))
+
+
+def begin_worker(log: LogConfig, clock: Clock) -> None:
+    """In a process that helps: what its libraries say is a line of the same log, which decides nothing here either."""
+    streams.secure()
+    logs.configure(log.level, log.format, clock)
 
 
 def _bar(bar: Progress, task: TaskID) -> OnProgress:

@@ -63,17 +63,20 @@ def generate(
     observer: Observer | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
+    begin_worker: Callable[[], None] | None = None,
 ) -> GenerateReport:
     """Write what is missing up to `to_slot`, or to the end of the batch in which `stop` is set; a repeat does nothing.
-    Raises UsageError for a period that ends before it begins, and for one that begins beyond what is there: a gap could
-    never be told from lost rows.
+    `begin_worker` (picklable) is the first thing that each of several processes calls. Raises UsageError for a period
+    that ends before it begins, and for one that begins beyond what is there: a gap could never be told from lost rows.
     """
     config = _bounded(config, from_slot)
     clock = clock or SystemClock()
     _, first = _begin_of(config, configured_writer(config), from_slot, to_slot, clock)
     stager = None
     if jobs > 1:
-        stager = WorkerStager(partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs)
+        stager = WorkerStager(
+            partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs, begin_worker
+        )
     tally = _Tally(on_progress)
     daemon = configured_daemon(
         config,

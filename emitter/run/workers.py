@@ -25,7 +25,8 @@ _AHEAD_PER_WORKER = 2
 class WorkerStager(Stager):
     """Stages windows in `jobs` processes, some windows ahead.
 
-    `make_generator(origin_slot, epochs)`, `make_writer()` and `clock` go to the workers, so they must be picklable.
+    `make_generator(origin_slot, epochs)`, `make_writer()`, `clock` and `begin`, which each worker calls first, go to
+    the workers, so they must be picklable.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class WorkerStager(Stager):
         make_writer: Callable[[], TableWriter],
         clock: Clock,
         jobs: int,
+        begin: Callable[[], None] | None = None,
     ) -> None:
-        self._parts = (make_generator, make_writer, clock)
+        self._parts = (make_generator, make_writer, clock, begin)
         self._jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
         self._ahead: deque[tuple[Request, Future[StagedBatch]]] = deque()
@@ -139,7 +141,10 @@ def _begin(
     make_generator: Callable[[int, tuple[Epoch, ...]], GeneratorBase],
     make_writer: Callable[[], TableWriter],
     clock: Clock,
+    begin: Callable[[], None] | None,
 ) -> None:
+    if begin:
+        begin()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     global _worker  # noqa: PLW0603 (a pool's initializer has no other way to hand something to its tasks)
     _worker = _Worker(make_generator, make_writer, clock)

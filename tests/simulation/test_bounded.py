@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,9 @@ class JobsTest(DaemonCase):
 
     def generate(self, observer: Observer | None = None, **changes: Any) -> GenerateReport:
         config = self.config(clock__batch_rows_max=120, output__retry_wait_seconds_max=0.1, **changes)
-        return generate(config, None, ORIGIN + 900, jobs=2, clock=SystemClock(), observer=observer)
+        self.begun = self.new_folder() / "begun"
+        begin = partial(Path.touch, self.begun)
+        return generate(config, None, ORIGIN + 900, jobs=2, clock=SystemClock(), observer=observer, begin_worker=begin)
 
     def killing(self, times: int) -> Observer:
         workers = self.workers
@@ -194,6 +197,7 @@ class JobsTest(DaemonCase):
         report = self.generate()
         self.assertEqual(report.rows, {table: rows for table, (rows, *_) in figures(self.output).items()})
         self.assertGreater(report.files["orders"], 5)
+        self.assertTrue(self.begun.exists())
         self.assertEqual(self.workers(), [])
         self.assertEqual([str(path) for path in self.output.rglob("*.staged")], [])
         self.assert_undisturbed(900)
