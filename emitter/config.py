@@ -20,7 +20,7 @@ from emitter.clock import parse_time
 from emitter.errors import ConfigurationError, Fault
 from emitter.generators import DOMAINS, domain_tables
 from emitter.generators.ecommerce.options import EcommerceOptions
-from emitter.settings.connections import CatalogConfig, S3Config
+from emitter.settings.connections import CatalogConfig, S3Config, path_faults
 from emitter.settings.declaring import Check, flatten, leaf_keys, nearest, read_settings, validate_options
 from emitter.settings.rules import checked, number, one_of, optional, or_name, text, whole, yes_or_no
 from emitter.settings.sources import read_sources
@@ -131,6 +131,8 @@ class ShardConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputConfig:
     """Where the tables go, and how they are stored."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (Check(("uri",), path_faults),)
 
     format: Annotated[str, one_of(FORMATS), Field(description="The table format.")] = "parquet"
     uri: Annotated[

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote
 
 from pydantic import Field
 
 from emitter.errors import conceal
+from emitter.settings.declaring import Check
 from emitter.settings.rules import optional, text, yes_or_no
 
 ENDPOINT_ALLOWED = "a URL such as http://127.0.0.1:9000, without a user or a query"
@@ -17,9 +20,41 @@ ENDPOINT_PATTERN = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
 _PASSWORD = re.compile(r"://[^:/@]*:(.*)@|[?&](?:ssl)?password=([^&]+)")
 
 
+_PATH = re.compile(
+    r"(?:file://(?:localhost)?|sqlite:///)?(?P<path>(?![A-Za-z][\w+.-]*://).*)"
+)  # nothing of another URI
+_FOR_A_SHELL = re.compile(r"~|(?:.*/)?\$[A-Za-z_]|.*\$\{")
+WRITTEN_OUT = "a path that is written out: `~` and `$NAME` are not replaced here"
+
+
+def shell_hint(value: str) -> str:
+    """What to do about a path, or the URI of a file, in which a shell would replace something; empty for any other.
+
+    Nothing here does: under systemd or in a container it would be another home, and a folder that is called `~` is in
+    the way of whoever tidies up. Who really means such a name can say so.
+    """
+    match = _PATH.fullmatch(value)
+    path = match["path"] if match else ""
+    if not match or not _FOR_A_SHELL.match(path):
+        return ""
+    if path.startswith("~"):
+        written_out = os.path.expanduser(path)  # noqa: PTH111 (pathlib refuses a user that is not there)
+        meant = "" if written_out == path else f"did you mean {value[: match.start('path')]}{written_out}? "
+        return f"{meant}What is really called so is ./{path}"
+    return 'let a shell replace it, as in EMITTER_OUTPUT__URI="$HOME/data"; in a file:// URI, %24 is a $'
+
+
+def path_faults(value: str | None) -> Iterable[tuple[Any, str, str]]:
+    """Of a key that holds a path, as a check of settings."""
+    if hint := shell_hint(value or ""):
+        yield value, WRITTEN_OUT, hint
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Config:
     """Where S3-compatible storage answers. Its credentials come from the usual AWS chain."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (Check(("ca_file",), path_faults),)
 
     endpoint_url: Annotated[
         str | None,
@@ -58,6 +93,8 @@ class S3Config:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CatalogConfig:
     """The catalogue of a table format that needs one."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (Check(("uri",), path_faults),)
 
     # Not in the repr: a URI that comes from the environment may carry a password.
     uri: Annotated[

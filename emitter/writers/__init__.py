@@ -35,7 +35,7 @@ def create_writer(
     """The writer of a format for an output: a path, a `file://` or an `s3://` URI. Touches no storage. Raises
     UsageError for a format or an output that there is no support for, and MissingExtraError.
     """
-    from emitter.settings.connections import CatalogConfig, S3Config
+    from emitter.settings.connections import WRITTEN_OUT, CatalogConfig, S3Config, shell_hint
     from emitter.writers.base import WriterOptions, no_crash
 
     uri: object = os.fspath(output_uri) if isinstance(output_uri, os.PathLike) else output_uri
@@ -48,6 +48,10 @@ def create_writer(
     ):
         if value is not None and not isinstance(value, kind):
             raise wrong_type(name, value, hint=f"give {name}=emitter.{kind.__name__}(...), or leave it out")
+    paths = {"output_uri": uri, "s3.ca_file": s3.ca_file if s3 else "", "catalog.uri": catalog.uri if catalog else ""}
+    for name, path in paths.items():
+        if hint := shell_hint(path or ""):
+            raise UsageError(f"{name} is {path!r}, not {WRITTEN_OUT}", hint=hint)
     if format not in tuple(FORMATS):  # whatever it is: not everything can be looked up
         from emitter.settings.declaring import nearest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import unittest
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emitter import CatalogConfig, S3Config, create_writer
 from emitter.config import load_config, validate
-from emitter.errors import ConfigurationError
+from emitter.errors import ConfigurationError, UsageError
 from emitter.generators import DOMAINS, domain_options
 from emitter.generators.ecommerce import curve
 from emitter.generators.ecommerce import options as shop
@@ -475,6 +478,39 @@ class AnythingAtAll(unittest.TestCase):
                 load_config(path, [*sets, f"seed={text}"], {"EMITTER_SEED": text})
             except ConfigurationError as error:
                 error.report().encode()
+
+
+class PathsTest(ConfigTest):
+    """What a shell would replace is refused, by one rule, wherever a path stands."""
+
+    def test_what_is_for_a_shell(self) -> None:
+        with mock.patch.dict(os.environ, {"HOME": "/home/me"}):
+            for path in ("~", "~/data", "${HOME}/data", "$HOME", "/srv/$USER/x", "/srv/a-${STAGE}"):
+                keys = {"output.uri": path, "output.s3.ca_file": path, "output.catalog.uri": f"sqlite:///{path}"}
+                for key, value in keys.items():
+                    with self.subTest(key, value=value):
+                        fault = self.faults_of(at(key, value))[key]
+                        self.assertIn("a path that is written out", fault.allowed)
+                        meant = value.replace("~", "/home/me")
+                        self.assertIn(
+                            f"did you mean {meant}? " if "~" in path else "let a shell replace it", fault.hint
+                        )
+                with self.subTest(path), self.assertRaisesRegex(UsageError, "written out"):
+                    create_writer("parquet", Path(path))
+        for options in ({"s3": S3Config(ca_file="~/ca.pem")}, {"catalog": CatalogConfig(uri="sqlite:///~/c.db")}):
+            with self.assertRaisesRegex(UsageError, "written out"):
+                create_writer("parquet", "x", **options)  # type: ignore[arg-type]
+
+    def test_what_is_a_name(self) -> None:
+        for key, value in (
+            ("output.uri", "./~/data"),
+            ("output.uri", "/srv/cash$box/a~"),
+            ("output.uri", "file:///srv/%24HOME"),
+            ("output.catalog.uri", "postgresql://~u:$pass${x}@host/d"),
+            ("output.catalog.uri", "sqlite:////srv/cash$box.db"),
+        ):
+            with self.subTest(value):
+                validate(at(key, value))
 
 
 if __name__ == "__main__":
