@@ -211,6 +211,7 @@ _STORAGE_HINTS = {
     errno.ENOTDIR: "a file stands where a folder should be: move it away, or choose another output.uri",
     errno.EEXIST: "a file stands where a folder should be: move it away, or choose another output.uri",
     errno.EISDIR: "a folder stands where a file should be: move it away, or choose another output.uri",
+    errno.EOPNOTSUPP: "choose an output.uri on a file system with hard links, such as ext4 or XFS, or on S3",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
 }
 _STORAGE_HINT = "see that the storage is there and writable, then repeat the call: it goes on where it stopped"

@@ -1,6 +1,6 @@
 """Objects on a local disk, and a lock that only a live process holds.
 
-Every object is written under a hidden name of its own, synced, and then renamed (or linked, where it must not
+Every object is written under a hidden name of its own, synced, and then renamed (or given a new name, where it must not
 replace another), so that no reader ever sees a part of one. A crash in between leaves a file like
 `.0-of-1.json.4711-...tmp`: nothing looks for it; the writer's recovery drops those of its slice, and the rare
 rest is only some bytes.
@@ -28,6 +28,7 @@ from urllib.parse import unquote
 
 from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
 from emitter.storage.base import Entry, Storage, moved
+from emitter.storage.new_names import give_new_name
 
 _DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
 
@@ -60,6 +61,16 @@ class LocalStorage(Storage):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
             if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
+            self._try_new_name(os.path.join(existing, "emitter-check"))
+
+    def _try_new_name(self, target: str) -> None:
+        """See that the file system can do what `put_if_absent` stands on."""
+        temporary = self._write_temporary(target, b"")
+        try:
+            self._link(temporary, f"{temporary}.new")
+        finally:
+            self._discard(temporary)
+            self._discard(f"{temporary}.new")
 
     def read(self, path: str) -> bytes:
         target = self._path(path)
@@ -267,7 +278,7 @@ class LocalStorage(Storage):
         os.rename(source, target)
 
     def _link(self, source: str, target: str) -> None:
-        os.link(source, target)
+        give_new_name(source, target)
 
     def _make_folder(self, folder: str) -> None:
         os.makedirs(folder, exist_ok=True)

@@ -115,7 +115,7 @@ class EachCallTest(FaultsCase):
 
     def test_several_calls_in_a_row_fail(self):
         expected = None
-        for at, times in itertools.product(range(20, 50, 4), (2, 3, 5)):
+        for at, times in itertools.product(range(28, 56, 4), (2, 3, 5)):
             with self.subTest(at=at, times=times):
                 self.output = self.new_folder()
                 storage = FaultyStorage(self.output)

@@ -295,6 +295,33 @@ class LocalStorageTest(FoldersAndLocksContract, LocalCase):
             self.storage.check()
 
 
+class NoHardLinksTest(FoldersAndLocksContract, LocalCase):
+    """A disk like FAT or exFAT."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch("os.link", side_effect=OSError(errno.EPERM, "not permitted")))
+
+    def test_no_attempt_leaves_anything_hidden(self):
+        self.storage.check()
+        self.assertTrue(self.storage.put_if_absent("a", b"1"))
+        self.assertFalse(self.storage.put_if_absent("a", b"2"))
+        self.assertEqual((self.names(), self.storage.read("a")), (["a"], b"1"))
+        self.assertEqual(list(self.root.parent.iterdir()), [self.root])
+
+    def test_one_that_has_no_such_rename_either_is_refused_and_check_says_so(self):
+        for library in (mock.Mock(spec=()), mock.Mock(**{"renameat2.return_value": -1})):
+            self.enterContext(mock.patch("ctypes.CDLL", return_value=library))
+            self.enterContext(mock.patch("ctypes.get_errno", return_value=errno.EINVAL))
+            for act in (self.storage.check, lambda: self.storage.put_if_absent("a", b"")):
+                with self.assertRaises(StorageError) as caught:
+                    act()
+                self.assertIn("neither hard links nor", caught.exception.problem)
+                self.assertIn("ext4", caught.exception.hint)
+        self.assertEqual(list(self.root.parent.parent.iterdir()), [self.root.parent])
+        self.assertEqual(self.names(), [])
+
+
 HOLD = """
 import os, subprocess, sys
 from emitter.storage.local import LocalStorage
