@@ -25,6 +25,7 @@ All text passes through `redacted`, so that no error can carry a password.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -213,6 +214,7 @@ _STORAGE_HINTS = {
     errno.EISDIR: "a folder stands where a file should be: move it away, or choose another output.uri",
     errno.EOPNOTSUPP: "choose an output.uri on a file system with hard links, such as ext4 or XFS, or on S3",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "the whole machine has too many files open: end what needs them, or raise fs.file-max",
 }
 _STORAGE_HINT = "see that the storage is there and writable, then repeat the call: it goes on where it stopped"
 
@@ -260,6 +262,20 @@ class CommitUnknownError(EmitterError):
     """The reply to a commit was lost: it may have landed. Read the progress back before anything else."""
 
     exit_code: ClassVar[int] = 4
+
+
+def shortage(error: BaseException) -> StorageError | None:
+    """What has failed for want of file descriptors, in whatever library and place, as an error of ours; None for any
+    other failure. Libraries in Rust panic then, and say why in their text alone.
+    """
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, OSError) and known.errno in (errno.EMFILE, errno.ENFILE):
+            return StorageError("open", known.filename or "a file or a connection", known)
+        if not isinstance(known, Exception) and f"code: {errno.EMFILE}," in str(known):
+            return StorageError("open", "a file or a connection", OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        known = known.__cause__ or known.__context__
+    return None
 
 
 def _harmless(text: str) -> str:

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from emitter import __version__
 from emitter.cli import ending
-from emitter.errors import EmitterError, MissingExtraError, UsageError, conceal
+from emitter.errors import EmitterError, MissingExtraError, UsageError, conceal, shortage
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
@@ -63,6 +63,9 @@ class _Verbs(TyperGroup):
         except (typer.Exit, SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 (a fault of ours is told as such, not by a code that means something else)
+            if short := shortage(error):
+                ending.tell(short, ctx.invoked_subcommand)
+                raise typer.Exit(short.exit_code) from None
             ending.tell_fault(error, ctx.invoked_subcommand)
             raise typer.Exit(ending.INTERNAL_EXIT_CODE) from None
 

@@ -23,6 +23,28 @@ FILE_BYTES_MAX = {"parquet": 3000, "iceberg": 18_000}
 """By format. What does not fit: the first files of customers, the metadata of a table after some batches."""
 
 
+class TooFewDescriptorsTest(FormatCase):
+    def test_whatever_runs_out_of_them_it_is_said_and_ends_with_4(self):
+        """Parquet in several processes: their pool; Delta: its library, which panics."""
+        for target, verb, limit in (
+            (Target("parquet"), ("generate", f"--to={text_of(ORIGIN + UNTIL)}", "--jobs=2"), 10),
+            (Target("delta"), ("run", "--no-live", "--batches=1"), 12),
+        ):
+            with self.subTest(str(target)):
+                folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+                path, environ = self.place(target).write_config(folder, **CHANGES)
+
+                def prepare(limit: int = limit) -> None:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+                ended = subprocess.run(
+                    emitter(*verb, config=path), env=environ, cwd=REPOSITORY, capture_output=True, text=True,
+                    check=False, preexec_fn=prepare,
+                )  # fmt: skip
+                self.assertEqual(ended.returncode, 4, ended.stderr)
+                self.assertIn("ulimit -n", ended.stderr)
+
+
 class DiskFullTest(FormatCase):
     def test_a_file_does_not_fit(self):
         for target in TARGETS:

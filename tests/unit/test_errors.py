@@ -188,6 +188,20 @@ class Secrets(unittest.TestCase):
         self.assertNotIn("secret-0999", redacted("secret-0999"))
         self.assertIn("secret-0000", redacted("secret-0000"))
 
+    def test_a_want_of_descriptors_is_told_from_other_failures(self) -> None:
+        class Panic(BaseException):
+            """As libraries in Rust end."""
+
+        deep = RuntimeError("the pool is broken")
+        deep.__cause__ = OSError(errno.EMFILE, "Too many open files")
+        panic = Panic('no runtime: Os { code: 24, kind: Uncategorized, message: "Too many open files" }')
+        for error in (deep, panic, OSError(errno.ENFILE, "Too many open files in system")):
+            told = errors.shortage(error)
+            assert told is not None
+            self.assertEqual((told.exit_code, "open files" in told.problem, "open" in told.hint), (4, True, True))
+        for other in (RuntimeError("code: 24,"), OSError(errno.ENOSPC, "full"), Panic("code: 2, or 240"), SystemExit()):
+            self.assertIsNone(errors.shortage(other))
+
     def test_plain_paths_pass_unchanged(self) -> None:
         for text in ("./data/shop", "file:///data/a@b", "http://127.0.0.1:9000", "s3://bucket/a=1/b"):
             with self.subTest(text):
