@@ -63,17 +63,18 @@ class Duties:
 
     def unfinished(self) -> list[Ledger]:
         """In order of time, those in which something is left to do; what older shards still hold is left to them for
-        now. Raises OvertakenError where nothing is left for good.
+        now. None beyond the last id. Raises OvertakenError where another shard count has taken over for good.
         """
         taken = [ledger for ledger in self._ledgers if self._is_taken(ledger) or self._take_over(ledger)]
         unfinished = [ledger for ledger in taken if not ledger.is_done]
         for slice in self._holds.keys() - {ledger.slice for ledger in unfinished} - {self._own}:
             self._holds.pop(slice).close()  # done with: others may want it
-        if unfinished:
-            return unfinished
         in_force = layouts(self._epochs)[-1]
+        if unfinished or in_force.shard_count == self._own.count:
+            return unfinished
+        shards = "1 shard is" if in_force.shard_count == 1 else f"{in_force.shard_count} shards are"
         raise OvertakenError(
-            f"slice {self._own} is done: from {text_of(in_force.first)} on {in_force.shard_count} shards are in force",
+            f"slice {self._own} is done: from {text_of(in_force.first)} on {shards} in force",
             hint="start with the shard.count that is in force; with another, and a higher revision, to change it",
         )
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emitter.clock import text_of
+from emitter.clock import SLOT_END, text_of
 from emitter.config import EmitterConfig
 from emitter.errors import (
     DamagedStateError,
@@ -150,6 +150,16 @@ class RestartTest(DaemonCase):
             with self.assertRaises(UsageError):
                 inspection.check(self.live(clock__start="now"), clock=self.clock)
             inspection.check(self.live(), clock=self.clock)
+
+    def test_beyond_the_last_id_there_is_nothing_left_to_do(self):
+        config = self.config(
+            clock__start="2087-12-31", clock__batch_seconds=2_678_400, ecommerce__orders_per_second=0.001
+        )
+        for _ in range(2):
+            with self.start(config) as daemon:
+                finish(daemon)
+                self.assertIsNone(daemon.step())
+                self.assertEqual(daemon.status().reached_slot, SLOT_END)
 
     def test_after_history_it_goes_on_from_its_end(self):
         run(self.config(), 500)  # further than time has come
