@@ -97,7 +97,7 @@ class Agenda:
 
     def following(self, ledger: Ledger, window: Window, tables: tuple[str, ...]) -> Iterator[Window]:
         """The windows that will come after this one, as far as that is known: they may be staged ahead."""
-        end = ledger.assignment.end
+        end = ledger.assignment.stretch_at(window.first).end
         while window.end < end and tables == tables_at(self.journal.epochs, window.end):
             cut = self._cut(Window(window.end, end), tables, ledger.slice)
             if cut is None or cut.end > self.journal.sealed_slot:
@@ -105,9 +105,10 @@ class Agenda:
             window = cut
             yield window
 
-    def ends_batch(self, end: int, ledger: Ledger) -> bool:
-        """Whether a window that ends there is the last one of its batch."""
-        return end % self.settings.batch_seconds == 0 or end in (self._until, ledger.assignment.end)
+    def ends_batch(self, window: Window, ledger: Ledger) -> bool:
+        """Whether a window is the last one of its batch."""
+        ends = (self._until, ledger.assignment.stretch_at(window.first).end)
+        return window.end % self.settings.batch_seconds == 0 or window.end in ends
 
     def seconds_until_due(self) -> float:
         """Real seconds until there is work; 0 where there is, as far as this shard knows."""

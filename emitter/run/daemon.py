@@ -198,7 +198,7 @@ class Daemon:
             commits=tuple(reports),
             stage_seconds={**staged.stage_seconds, "commit": commit_seconds, "total": total_seconds},
             attempts=attempt,
-            ends_batch=is_news and self._agenda.ends_batch(window.end, ledger),
+            ends_batch=is_news and self._agenda.ends_batch(window, ledger),
             lag_seconds=status.lag_seconds,
             debt_rows=status.debt_rows,
         )

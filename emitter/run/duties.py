@@ -7,7 +7,6 @@ whoever holds such a slice brings it, and lets it go when it is done or when som
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -23,7 +22,7 @@ LEAVE_SECONDS = 30  # for how long an older slice that others have moved is left
 
 
 class Duties:
-    """A ledger for each assignment of a shard, in order of time: `follow` the inputs in force before anything else."""
+    """A ledger for each slice that falls to a shard: `follow` the inputs in force before anything else."""
 
     def __init__(self, writer: TableWriter, own: Slice, clock: Clock, observer: Observer) -> None:
         self._writer, self._own, self._clock, self._observer = writer, own, clock, observer
@@ -31,7 +30,6 @@ class Duties:
         self._epochs: Sequence[Epoch] = ()
         self._holds: dict[Slice, ExitStack] = {}
         self._left_until_seconds: dict[Slice, float] = {}
-        self._progress: defaultdict[Slice, dict[str, TableProgress | None]] = defaultdict(dict)
 
     def hold_own(self) -> None:
         """Take the lock of the shard's own slice, if it is not held yet. Raises SliceLockedError."""
@@ -47,14 +45,14 @@ class Duties:
     def follow(self, epochs: Sequence[Epoch]) -> None:
         """Take over the inputs in force, and the assignments that follow from them."""
         self._epochs = epochs
-        known = {(ledger.slice, ledger.assignment.first): ledger for ledger in self._ledgers}
+        known = {ledger.slice: ledger for ledger in self._ledgers}
         wanted = assignments(epochs, self._own)
-        self._ledgers = [
-            known.get((assignment.slice, assignment.first)) or Ledger(self._writer, self._progress[assignment.slice])
-            for assignment in wanted
-        ]
-        for ledger, assignment in zip(self._ledgers, wanted, strict=True):
-            ledger.follow(assignment, epochs)
+        self._ledgers = [known.get(assignment.slice) or Ledger(self._writer) for assignment in wanted]
+        followed = zip(self._ledgers, wanted, strict=True)
+        unread = [ledger for ledger, assignment in followed if ledger.follow(assignment, epochs)]
+        for ledger in unread:
+            if ledger.slice in self._holds:
+                self._recover(ledger)
 
     def take(self) -> None:
         """Take and recover every slice that nobody else holds."""
@@ -66,7 +64,7 @@ class Duties:
         now. None beyond the last id. Raises OvertakenError where another shard count has taken over for good.
         """
         taken = [ledger for ledger in self._ledgers if self._is_taken(ledger) or self._take_over(ledger)]
-        unfinished = [ledger for ledger in taken if not ledger.is_done]
+        unfinished = sorted((ledger for ledger in taken if not ledger.is_done), key=lambda ledger: ledger.stretch.first)
         for slice in self._holds.keys() - {ledger.slice for ledger in unfinished} - {self._own}:
             self._holds.pop(slice).close()  # done with: others may want it
         in_force = layouts(self._epochs)[-1]
@@ -93,18 +91,16 @@ class Duties:
     def reached_slot(self, sealed_slot: int) -> int:
         """Everything before it that falls to this shard is done; `sealed_slot` where nothing does."""
         taken = [ledger for ledger in self._ledgers if self._is_taken(ledger)]
-        done = taken[-1].assignment.end if taken else sealed_slot
+        done = max((ledger.assignment.end for ledger in taken), default=sealed_slot)
         return min((ledger.reached_slot for ledger in taken if not ledger.is_done), default=done)
 
     def written(self) -> dict[str, TableProgress]:
         """By table what this shard has in it, older slices that fell to it included."""
         found: dict[str, TableProgress] = {}
-        for progress in self._progress.values():
-            for table, now in progress.items():
-                if now is not None:
-                    before = found.get(table, TableProgress(0))
-                    rows, files, size = before.rows + now.rows, before.files + now.files, before.bytes + now.bytes
-                    found[table] = TableProgress(max(before.slot, now.slot), rows, files, size)
+        for table, now in (item for ledger in self._ledgers for item in ledger.written.items()):
+            before = found.get(table, TableProgress(0))
+            rows, files, size = before.rows + now.rows, before.files + now.files, before.bytes + now.bytes
+            found[table] = TableProgress(max(before.slot, now.slot), rows, files, size)
         return found
 
     def _is_taken(self, ledger: Ledger) -> bool:

@@ -12,28 +12,34 @@ from emitter.writers.base import TableWriter
 
 
 class Ledger:
-    """One assignment of a shard: `follow` it, then `recover` before anything else and after every failed commit.
+    """One assignment of a shard: `follow` it, then `recover` before anything else, after every failed commit, and
+    whenever others may have moved the slice meanwhile.
 
-    `progress` is what the tables say of the slice. Ledgers of one slice (in an older and a newer stretch of the same
-    shard count) share it, as their commits move the same progress.
+    It spans all stretches of its slice, as there is one progress for all of them: two ledgers of one slice could keep
+    different ideas of what is done.
     """
 
     assignment: Assignment
 
-    def __init__(self, writer: TableWriter, progress: dict[str, TableProgress | None]) -> None:
+    def __init__(self, writer: TableWriter) -> None:
         self._writer = writer
-        self._progress = progress
+        self._progress: dict[str, TableProgress | None] = {}  # what the tables say
         self._epochs: Sequence[Epoch] = ()
         self._done: dict[str, int] = {}
         self._told_slot = 0  # up to where it has been said that all is done, or was when it was opened
         self.is_open = False
 
-    def follow(self, assignment: Assignment, epochs: Sequence[Epoch]) -> None:
-        """Take over the inputs in force and the bounds that follow from them."""
+    def follow(self, assignment: Assignment, epochs: Sequence[Epoch]) -> bool:
+        """Take over the inputs in force and the bounds that follow from them. Whether an open ledger has to recover
+        before it goes on: it does not know yet where a table stands that has just joined, and may have before.
+        """
         self.assignment, self._epochs = assignment, epochs
-        for table in dict.fromkeys(table for epoch in epochs for table in epoch.inputs.tables):
+        tables = dict.fromkeys(table for epoch in epochs for table in epoch.inputs.tables)
+        has_joined = not tables.keys() <= self._done.keys()
+        for table in tables:
             self._done.setdefault(table, assignment.first)
             self._progress.setdefault(table, None)
+        return has_joined and self.is_open
 
     def recover(self) -> Iterator[CommitReport]:
         """Have the tables finish or undo what was interrupted, and read where they stand. A report for each commit that
@@ -67,6 +73,16 @@ class Ledger:
         """Whether nothing is left to do."""
         return self.reached_slot >= self.assignment.end
 
+    @property
+    def stretch(self) -> Window:
+        """The stretch that its next work is in. Only while it is not done."""
+        return self.assignment.stretch_at(self.reached_slot)
+
+    @property
+    def written(self) -> dict[str, TableProgress]:
+        """What the tables say of the slice, by table, where they say anything."""
+        return {table: progress for table, progress in self._progress.items() if progress}
+
     def next_work(self) -> tuple[Window, tuple[str, ...]]:
         """The tables that are furthest behind, and the slots up to where the next ones stand, or other inputs come into
         force, or the assignment ends. Only while it is not done.
@@ -74,17 +90,17 @@ class Ledger:
         reached, first = self._reached(), self.reached_slot
         behind = tuple(table for table in tables_at(self._epochs, first) if reached[table] == first)
         others = [slot for slot in reached.values() if slot > first]
-        return Window(first, min([*others, next_edge(self._epochs, first), self.assignment.end])), behind
+        return Window(first, min([*others, next_edge(self._epochs, first), self.stretch.end])), behind
 
     def commits(self, batch: StagedBatch, tables: Sequence[str]) -> list[TableCommit]:
         """What to commit for a staged batch of these tables, parents first.
 
         A table without rows commits nothing and its progress lags behind; but where readers are told of complete
         partitions, it follows at every partition's edge, where other inputs come into force (it may not be among the
-        tables from there on), and where the assignment ends.
+        tables from there on), and where a stretch ends.
         """
         end = batch.window.end
-        ends_here = end in (next_edge(self._epochs, end - 1), self.assignment.end)
+        ends_here = end in (next_edge(self._epochs, end - 1), self.assignment.stretch_at(batch.window.first).end)
         edge = end if ends_here else self._writer.options.partition.start(end)
         found = []
         for table in tables:
@@ -117,14 +133,14 @@ class Ledger:
         return window.end > before
 
     def _reached(self) -> dict[str, int]:
-        """By table, where its work goes on: the first slot beyond what is done in which it is in force at all, or
-        `SLOT_END`.
+        """By table, where its work goes on: the first slot beyond what is done that is in a stretch, and in which the
+        table is in force at all, or `SLOT_END`.
         """
         reached = {}
         for table, done in self._done.items():
-            slot = done
+            slot = self.assignment.next_slot(done)
             while slot < SLOT_END and table not in tables_at(self._epochs, slot):
-                slot = next_edge(self._epochs, slot)
+                slot = self.assignment.next_slot(next_edge(self._epochs, slot))
             reached[table] = slot
         return reached
 

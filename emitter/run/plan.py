@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from emitter.clock import SLOT_END
-from emitter.model import Epoch, Slice
+from emitter.model import Epoch, Slice, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,30 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A slice to bring from the beginning of a layout to its end (`SLOT_END`: it goes on). `is_own` is false for what
-    an older shard count left behind: others may bring that too, whoever comes first.
+    """A slice to bring through its stretches, which are those of its shard count, in order (`SLOT_END`: the last one
+    goes on). `is_own` is false for what an older shard count left behind: others may bring that too, whoever comes
+    first.
     """
 
     slice: Slice
-    first: int
-    end: int
+    stretches: tuple[Window, ...]
     is_own: bool
+
+    @property
+    def first(self) -> int:
+        return self.stretches[0].first
+
+    @property
+    def end(self) -> int:
+        return self.stretches[-1].end
+
+    def next_slot(self, slot: int) -> int:
+        """The first one from a slot on that is in a stretch; `SLOT_END` where there is none."""
+        return next((max(slot, stretch.first) for stretch in self.stretches if slot < stretch.end), SLOT_END)
+
+    def stretch_at(self, slot: int) -> Window:
+        """The stretch that a slot is in."""
+        return next(stretch for stretch in self.stretches if stretch.first <= slot < stretch.end)
 
 
 def layouts(epochs: Sequence[Epoch]) -> list[Layout]:
@@ -44,19 +60,18 @@ def layouts(epochs: Sequence[Epoch]) -> list[Layout]:
 
 
 def assignments(epochs: Sequence[Epoch], own: Slice) -> list[Assignment]:
-    """What a shard has to do, in order of time: its own slice, and before it what falls to it of older layouts (old
-    slice r to the new shard r % count). A shard whose count is no longer in force only finishes its own.
+    """What a shard has to do, by slice, in the order in which they begin: its own, and what falls to it of older
+    layouts (old slice r to the new shard r % count). A shard whose count is no longer in force only finishes its own.
     """
     every = layouts(epochs)
     in_force = every[-1].shard_count == own.count
-    found = []
+    stretches: dict[Slice, tuple[Window, ...]] = {}
     for layout in every:
-        if layout.shard_count == own.count:
-            found.append(Assignment(own, layout.first, layout.end, is_own=True))
-        elif in_force:
-            old = range(own.index, layout.shard_count, own.count)
-            found += [Assignment(Slice(r, layout.shard_count), layout.first, layout.end, is_own=False) for r in old]
-    return found
+        count = layout.shard_count
+        indices = [own.index] if count == own.count else range(own.index, count, own.count) if in_force else []
+        for slice in (Slice(index, count) for index in indices):
+            stretches[slice] = (*stretches.get(slice, ()), Window(layout.first, layout.end))
+    return [Assignment(slice, each, is_own=slice == own) for slice, each in stretches.items()]
 
 
 def tables_at(epochs: Sequence[Epoch], slot: int) -> tuple[str, ...]:

@@ -296,6 +296,28 @@ class ChangedCountTest(ShardsCase):
         self.assertEqual(set(old), {Slice(0, 4), Slice(2, 4)})
         self.assert_whole()
 
+    def test_an_old_slice_that_others_moved_meanwhile_is_gone_on_with_from_there(self):
+        """A slice of two stretches was done and handed back; a table joins; a forgotten shard goes on with it first."""
+
+        def config(index: int, count: int, revision: int, tables: Sequence[str] = TABLES[:2], batch: int = 30) -> Any:
+            changes = {"revision": revision, "tables": list(tables), "clock.batch_seconds": batch}
+            return self.shard(index, count, **changes)
+
+        for revision, count, until in ((1, 2, 60), (2, 4, 120), (3, 2, 300)):
+            for index in range(count):
+                run(config(index, count, revision), until)
+        with shop_daemon(config(0, 3, 4), until=UNTIL) as daemon:
+            while (report := daemon.step()) is None or report.slice.count != 3:
+                pass  # what the older counts left is done, and handed back
+            run(config(1, 3, 5, TABLES), UNTIL)
+            with shop_daemon(config(0, 2, 3, batch=20), until=UNTIL) as forgotten:
+                while (report := forgotten.step()) is None or report.window.first < ORIGIN + 120:
+                    pass
+            finish(daemon)
+        run(config(2, 3, 5, TABLES), UNTIL)
+        self.assertEqual([count for _, count in self.counts()], [2, 4, 2, 3, 3])
+        self.assert_whole()
+
     def test_another_count_moves_no_simulated_time(self):
         clock, live = ManualClock(), {"clock.speed": 1, "clock.batch_seconds": 10}
         for on_restart in ("catch_up", "continue"):
@@ -334,10 +356,11 @@ class Fleet:
         self._output = output
         self._alive: dict[Slice, tuple[ExitStack, Daemon, FaultyStorage]] = {}
 
-    def start(self, slice: Slice) -> None:
+    def start(self, slice: Slice, tables: Sequence[str] = TABLES) -> None:
         if slice in self._alive:
             return
-        config = shop(self._output, {"shard.index": slice.index, "shard.count": slice.count})
+        changes = {"shard.index": slice.index, "shard.count": slice.count, "tables": list(tables)}
+        config = shop(self._output, changes)
         storage, stack = FaultyStorage(self._output), ExitStack()
         try:
             daemon = stack.enter_context(shop_daemon(config, until=UNTIL, storage=storage))
@@ -386,7 +409,7 @@ class Fleet:
 _SLICES = st.sampled_from([Slice(index, count) for count in (1, 2, 3, 4) for index in range(count)])
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("start"), _SLICES),
+        st.tuples(st.just("start"), _SLICES, st.sampled_from([TABLES, TABLES[:2], TABLES[:4]])),
         st.tuples(st.just("step"), st.integers(0, 5), st.integers(1, 6)),
         st.tuples(st.just("kill"), st.integers(0, 5), st.integers(0, 60)),
         st.tuples(st.just("stop"), st.integers(0, 5)),

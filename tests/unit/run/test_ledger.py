@@ -25,6 +25,10 @@ def epoch(from_slot: int, *tables: str, rate: float = 1.0) -> Epoch:
     return Epoch(from_slot, Inputs({"rate": rate}, 1, tables or ("a", "b")))
 
 
+def assigned(*stretches: tuple[int, int]) -> Assignment:
+    return Assignment(Slice(), tuple(Window(*stretch) for stretch in stretches), is_own=True)
+
+
 class LedgerTest(unittest.TestCase):
     def setUp(self):
         self.storage = MemoryStorage()
@@ -37,8 +41,8 @@ class LedgerTest(unittest.TestCase):
 
     def ledger(self, *epochs: Epoch, first: int = 0, end: int = SLOT_END, writer: MemoryWriter | None = None) -> Ledger:
         self.used = writer or self.writer()
-        ledger = Ledger(self.used, {})
-        ledger.follow(Assignment(Slice(), first, end, is_own=True), epochs or (epoch(0),))
+        ledger = Ledger(self.used)
+        ledger.follow(assigned((first, end)), epochs or (epoch(0),))
         list(ledger.recover())
         return ledger
 
@@ -136,7 +140,7 @@ class LedgerTest(unittest.TestCase):
     def test_a_table_that_joins_while_it_runs_catches_up(self):
         ledger = self.ledger(epoch(0, "a"))
         self.do(ledger, 40, "a")
-        ledger.follow(ledger.assignment, (epoch(0, "a"), epoch(50, "a", "c")))
+        self.assertTrue(ledger.follow(ledger.assignment, (epoch(0, "a"), epoch(50, "a", "c"))))
         self.assertEqual(ledger.next_work(), (Window(0, 40), ("c",)))
         self.do(ledger, 40, "c")
         self.assertEqual(ledger.next_work(), (Window(40, 50), ("a", "c")))
@@ -158,21 +162,41 @@ class LedgerTest(unittest.TestCase):
     def test_an_assignment_may_get_an_end_while_it_runs(self):
         ledger = self.ledger()
         self.do(ledger, 10, "a", "b")
-        ledger.follow(Assignment(Slice(), 0, 30, is_own=True), (epoch(0),))
+        ledger.follow(assigned((0, 30)), (epoch(0),))
         self.assertEqual(ledger.next_work(), (Window(10, 30), ("a", "b")))
 
-    def test_two_stretches_of_one_slice_share_its_progress(self):
-        progress: dict[str, TableProgress | None] = {}
-        writer = self.used = self.writer()
-        older, newer = Ledger(writer, progress), Ledger(writer, progress)
-        older.follow(Assignment(Slice(), 0, 50, is_own=True), (epoch(0),))
-        newer.follow(Assignment(Slice(), 90, SLOT_END, is_own=True), (epoch(0),))
-        list(older.recover())
-        list(newer.recover())
-        self.do(older, 50, "a", "b")
-        self.assertEqual(newer.next_work(), (Window(90, SLOT_END), ("a", "b")))
-        self.assertEqual(self.do(newer, 100, "a", "b"), ["a", "b"])
-        self.assertEqual(writer.progress("a")[Slice()], TableProgress(100, rows=14, files=2, bytes=20))
+    def test_a_table_that_joins_again_stands_where_somebody_else_has_brought_it(self):
+        ledger = self.ledger(epoch(0, "a"))
+        epochs = (epoch(0, "a"), epoch(50, "a", "c"))
+        other = self.ledger(*epochs)
+        self.do(other, 40, "a", "c")
+        self.assertTrue(ledger.follow(ledger.assignment, epochs))
+        list(ledger.recover())
+        self.assertEqual(ledger.next_work(), (Window(40, 50), ("a", "c")))
+        self.assertFalse(ledger.follow(ledger.assignment, (*epochs, epoch(90, "a"))))
+
+    def test_one_ledger_brings_all_stretches_of_a_slice(self):
+        self.used = self.writer()
+        ledger = Ledger(self.used)
+        ledger.follow(assigned((0, 50), (90, SLOT_END)), (epoch(0),))
+        list(ledger.recover())
+        self.assertEqual((ledger.next_work(), ledger.stretch), ((Window(0, 50), ("a", "b")), Window(0, 50)))
+        self.assertEqual(self.do(ledger, 50, "a"), ["a", "b"])
+        self.assertEqual((ledger.next_work()[0], ledger.stretch), (Window(90, SLOT_END), Window(90, SLOT_END)))
+        self.assertEqual(self.do(ledger, 100, "a", "b"), ["a", "b"])
+        self.assertEqual(self.used.progress("a")[Slice()], TableProgress(100, rows=14, files=2, bytes=20))
+
+    def test_what_others_did_of_a_later_stretch_is_known_in_all(self):
+        epochs, stretches = (epoch(0, "a"), epoch(150, "a", "c")), ((0, 50), (90, 120))
+        ledger, other = Ledger(self.writer()), Ledger(self.writer())
+        for each in (ledger, other):
+            each.follow(assigned(*stretches), epochs)
+            list(each.recover())
+        self.used = self.writer()
+        self.do(other, 50, "a", "c")
+        self.do(other, 100, "a", "c")
+        list(ledger.recover())
+        self.assertEqual(ledger.next_work(), (Window(100, 120), ("a", "c")))
 
     def test_a_commit_that_fails_in_the_middle_leaves_what_is_behind(self):
         ledger = self.ledger()

@@ -9,12 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.clock import SLOT_END
-from emitter.model import Epoch, Inputs, Slice
+from emitter.model import Epoch, Inputs, Slice, Window
 from emitter.run.plan import Assignment, Layout, assignments, complete_slot, layouts, next_edge, tables_at
 
 
 def epoch(from_slot: int, shard_count: int = 1, tables: tuple[str, ...] = ("a", "b"), rate: float = 1.0) -> Epoch:
     return Epoch(from_slot, Inputs({"rate": rate}, shard_count, tables))
+
+
+def assigned(slice: Slice, *stretches: tuple[int, int], is_own: bool = False) -> Assignment:
+    return Assignment(slice, tuple(Window(*stretch) for stretch in stretches), is_own)
 
 
 def changing(*shard_counts: int) -> list[Epoch]:
@@ -41,16 +45,16 @@ class LayoutsTest(unittest.TestCase):
 
 class AssignmentsTest(unittest.TestCase):
     def test_one_shard_does_it_all(self):
-        self.assertEqual(assignments(changing(1), Slice()), [Assignment(Slice(), 0, SLOT_END, is_own=True)])
+        self.assertEqual(assignments(changing(1), Slice()), [assigned(Slice(), (0, SLOT_END), is_own=True)])
 
     def test_new_shards_finish_what_old_ones_left(self):
         epochs = changing(1, 2, 4, 3)
         self.assertEqual(
             assignments(epochs, Slice(1, 3)),
             [
-                Assignment(Slice(1, 2), 100, 200, is_own=False),
-                Assignment(Slice(1, 4), 200, 300, is_own=False),
-                Assignment(Slice(1, 3), 300, SLOT_END, is_own=True),
+                assigned(Slice(1, 2), (100, 200)),
+                assigned(Slice(1, 4), (200, 300)),
+                assigned(Slice(1, 3), (300, SLOT_END), is_own=True),
             ],
         )
         self.assertEqual(
@@ -60,17 +64,21 @@ class AssignmentsTest(unittest.TestCase):
         self.assertEqual([each.slice for each in assignments(epochs, Slice(2, 3))], [Slice(2, 4), Slice(2, 3)])
 
     def test_old_shards_only_finish_their_own(self):
-        self.assertEqual(assignments(changing(1, 2, 4), Slice(1, 2)), [Assignment(Slice(1, 2), 100, 200, is_own=True)])
+        self.assertEqual(assignments(changing(1, 2, 4), Slice(1, 2)), [assigned(Slice(1, 2), (100, 200), is_own=True)])
 
     def test_a_count_that_comes_back_is_its_shards_own_from_the_start(self):
         self.assertEqual(
             assignments(changing(2, 1, 2), Slice(0, 2)),
-            [
-                Assignment(Slice(0, 2), 0, 100, is_own=True),
-                Assignment(Slice(0, 1), 100, 200, is_own=False),
-                Assignment(Slice(0, 2), 200, SLOT_END, is_own=True),
-            ],
+            [assigned(Slice(0, 2), (0, 100), (200, SLOT_END), is_own=True), assigned(Slice(0, 1), (100, 200))],
         )
+
+    def test_what_a_count_left_in_several_stretches_is_one_slice(self):
+        older, other, own = assignments(changing(2, 4, 2, 3), Slice(1, 3))
+        self.assertEqual(older, assigned(Slice(1, 2), (0, 100), (200, 300)))
+        self.assertEqual((other.slice, own.slice), (Slice(1, 4), Slice(1, 3)))
+        self.assertEqual((older.first, older.end), (0, 300))
+        self.assertEqual([older.next_slot(slot) for slot in (0, 99, 100, 250, 300)], [0, 99, 200, 250, SLOT_END])
+        self.assertEqual([older.stretch_at(slot) for slot in (99, 200)], [Window(0, 100), Window(200, 300)])
 
     def test_a_shard_that_never_was_has_nothing_to_do(self):
         self.assertEqual(assignments(changing(1, 2), Slice(0, 3)), [])
@@ -84,9 +92,10 @@ class AssignmentsTest(unittest.TestCase):
         )
         count = shard_counts[-1]
         shared = Counter(
-            (each.slice, each.first, each.end)
+            (each.slice, stretch.first, stretch.end)
             for index in range(count)
             for each in assignments(epochs, Slice(index, count))
+            for stretch in each.stretches
         )
         self.assertEqual(shared, wanted)
 
