@@ -82,10 +82,13 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The inputs in force from a slot on, until the next epoch begins."""
+    """The inputs in force from a slot on, until the next epoch begins. `withdrawn` are tables that were to join here,
+    and were left out again before anything from here on was made: what lies before may have been.
+    """
 
     from_slot: int
     inputs: Inputs
+    withdrawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def check_inputs(generator: GeneratorBase, journal: Journal) -> None:
                 validate_options(generator.options_type, {**fixed, **options}, generator.name)
             except ConfigurationError as error:
                 problem = "; ".join(map(str, error.faults))
-        if unknown := set(epoch.inputs.tables) - set(generator.tables()):
+        if unknown := {*epoch.inputs.tables, *epoch.withdrawn} - set(generator.tables()):
             problem = f"there are no tables {', '.join(sorted(map(str, unknown)))}"
         if not 1 <= epoch.inputs.shard_count <= 1024 or not epoch.inputs.tables:
             problem = f"{epoch.inputs.shard_count} shards, tables {epoch.inputs.tables}"

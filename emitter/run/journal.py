@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emitter.clock import SLOT_END, parse_time, slot_of, text_of
 from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageNotFoundError
 from emitter.model import Epoch, Inputs, Slice
+from emitter.run.plan import table_ends
 from emitter.storage.base import Storage
 
 RUN_FOLDER = "_emitter"  # what the run keeps beside its tables
@@ -140,8 +141,8 @@ class Journal:
         return self.epochs[-1].inputs if self.epochs else None
 
     def tables(self) -> tuple[str, ...]:
-        """Every table that was ever in force."""
-        return tuple(dict.fromkeys(table for epoch in self.epochs for table in epoch.inputs.tables))
+        """Every table that was ever in force, parents first, and that rows may have been made of."""
+        return tuple(table_ends(self.epochs))
 
     def change(self, inputs: Inputs, revision: int | None = None) -> int:
         """Put other inputs in force, beyond the last seal; from which slot on. Does nothing where they are already, and
@@ -223,10 +224,23 @@ class Journal:
             raise _damaged(number, "nothing says what is in force before it")
         if inputs == self.latest_inputs:
             return
-        self.epochs = (*(epoch for epoch in self.epochs if epoch.from_slot < from_slot), Epoch(from_slot, inputs))
+        before = tuple(epoch for epoch in self.epochs if epoch.from_slot < from_slot)
+        replaced = self.epochs[len(before) :]
+        self.epochs = (*before, Epoch(from_slot, inputs, _withdrawn(before, replaced, inputs)))
 
     def _busy(self) -> DamagedStateError:
         return _damaged(self._next_number, f"others came first {APPEND_ATTEMPTS_MAX} times")
+
+
+def _withdrawn(before: Sequence[Epoch], replaced: Sequence[Epoch], inputs: Inputs) -> tuple[str, ...]:
+    """The tables that the replaced epochs alone had in force: made from the origin on, or from where they had been left
+    out, they may have rows. (Not where nothing was ever sealed.)
+    """
+    if not before:
+        return ()
+    known = {*before[-1].inputs.tables, *inputs.tables}
+    tables = (table for epoch in replaced for table in (*epoch.inputs.tables, *epoch.withdrawn))
+    return tuple(dict.fromkeys(table for table in tables if table not in known))
 
 
 def _slot(value: Any) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from emitter.clock import SLOT_END
 from emitter.model import LANDED, CommitReport, Epoch, Slice, TableCommit, TableProgress, Window
 from emitter.run.pipeline import StagedBatch
-from emitter.run.plan import Assignment, next_edge, tables_at
+from emitter.run.plan import Assignment, next_edge, table_ends
 from emitter.writers.base import TableWriter
 
 
@@ -25,6 +25,7 @@ class Ledger:
         self._writer = writer
         self._progress: dict[str, TableProgress | None] = {}  # what the tables say
         self._epochs: Sequence[Epoch] = ()
+        self._ends: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._told_slot = 0  # up to where it has been said that all is done, or was when it was opened
         self.is_open = False
@@ -34,9 +35,9 @@ class Ledger:
         before it goes on: it does not know yet where a table stands that has just joined, and may have before.
         """
         self.assignment, self._epochs = assignment, epochs
-        tables = dict.fromkeys(table for epoch in epochs for table in epoch.inputs.tables)
-        has_joined = not tables.keys() <= self._done.keys()
-        for table in tables:
+        self._ends = table_ends(epochs)
+        has_joined = not self._ends.keys() <= self._done.keys()
+        for table in self._ends:
             self._done.setdefault(table, assignment.first)
             self._progress.setdefault(table, None)
         return has_joined and self.is_open
@@ -88,7 +89,7 @@ class Ledger:
         force, or the assignment ends. Only while it is not done.
         """
         reached, first = self._reached(), self.reached_slot
-        behind = tuple(table for table in tables_at(self._epochs, first) if reached[table] == first)
+        behind = tuple(table for table in self._ends if reached[table] == first)
         others = [slot for slot in reached.values() if slot > first]
         return Window(first, min([*others, next_edge(self._epochs, first), self.stretch.end])), behind
 
@@ -133,15 +134,13 @@ class Ledger:
         return window.end > before
 
     def _reached(self) -> dict[str, int]:
-        """By table, where its work goes on: the first slot beyond what is done that is in a stretch, and in which the
-        table is in force at all, or `SLOT_END`.
+        """By table, where its work goes on: the first slot beyond what is done that is in a stretch; `SLOT_END` where
+        the table has no more rows.
         """
         reached = {}
         for table, done in self._done.items():
             slot = self.assignment.next_slot(done)
-            while slot < SLOT_END and table not in tables_at(self._epochs, slot):
-                slot = self.assignment.next_slot(next_edge(self._epochs, slot))
-            reached[table] = slot
+            reached[table] = slot if slot < self._ends.get(table, 0) else SLOT_END
         return reached
 
 

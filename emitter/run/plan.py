@@ -74,15 +74,25 @@ def assignments(epochs: Sequence[Epoch], own: Slice) -> list[Assignment]:
     return [Assignment(slice, each, is_own=slice == own) for slice, each in stretches.items()]
 
 
-def tables_at(epochs: Sequence[Epoch], slot: int) -> tuple[str, ...]:
-    """The tables that have rows at a slot, parents first: those in force, and those that come into force later.
+def table_ends(epochs: Sequence[Epoch]) -> dict[str, int]:
+    """By table that was ever in force, parents first, the slot from which on it has no rows (`SLOT_END`: it goes on).
 
     A table that joins is made from the origin on, or its children would have no parents; one that is left out ends
-    there.
+    there, and if it comes back it is made from there on.
     """
-    begun = [epoch.from_slot for epoch in epochs if epoch.from_slot <= slot]
-    later = epochs[max(len(begun) - 1, 0) :] if begun else ()
-    return tuple(dict.fromkeys(table for epoch in later for table in epoch.inputs.tables))
+    ends: dict[str, int] = {}
+    edges = [epoch.from_slot for epoch in epochs] + [SLOT_END]
+    for epoch, (first, end) in zip(epochs, pairwise(edges), strict=True):
+        ends.update(dict.fromkeys(epoch.inputs.tables, end))
+        ends.update(dict.fromkeys(epoch.withdrawn, first))
+    return ends
+
+
+def tables_at(epochs: Sequence[Epoch], slot: int) -> tuple[str, ...]:
+    """The tables that have rows at a slot, parents first: those in force, and those that come into force later."""
+    if not epochs or slot < epochs[0].from_slot:
+        return ()
+    return tuple(table for table, end in table_ends(epochs).items() if slot < end)
 
 
 def next_edge(epochs: Sequence[Epoch], slot: int) -> int:

@@ -25,7 +25,7 @@ from emitter.randomness import Words
 from emitter.run.assembly import configured_writer, run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
-from emitter.run.plan import slots_before_last, stands
+from emitter.run.plan import slots_before_last, stands, table_ends
 from emitter.truth.digest import row_words
 from emitter.truth.rows import (
     HOUR_SECONDS,
@@ -100,7 +100,7 @@ def expect_rows(
     window = _window(first, to_slot)
     run_id = run_id or Journal(identity_of(generator)).run_id
     tables = {}
-    for name in dict.fromkeys(table for epoch in generator.epochs for table in epoch.inputs.tables):
+    for name in table_ends(generator.epochs):
         table, hours = generator.table(name), new_hours()
         for _, rows in true_rows(generator, segments(generator.epochs, name, window, None), [name]):
             tally_by_hour(table, rows, hours, with_sums=True)

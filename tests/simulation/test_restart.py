@@ -364,6 +364,42 @@ class ChangesTest(DaemonCase):
         # All are in force at the end, so all are whole: one that joined late is as if it had always been there.
         self.assert_undisturbed(900)
 
+    def test_a_table_that_was_withdrawn_before_the_next_seal_stays_known(self):
+        few = list(TABLES[:2])
+        for steps in (0, 1):  # without a row, and with some
+            with self.subTest(steps):
+                self.output = self.new_folder()
+                run(self.config(tables=few), 100)
+                with shop_daemon(self.config(), until=500) as daemon:
+                    for _ in range(steps):
+                        self.assertEqual(daemon.step().tables, TABLES[2:])
+                with shop_daemon(self.config(tables=few), until=500):
+                    pass
+                found = {each.table: each for each in oracle.verify(self.config()).tables}
+                self.assertEqual((tuple(found), found["orders"].rows_found > 0), (TABLES, steps > 0))
+                self.assertEqual(found["orders"].unexpected, 0)
+                # It ends like any table that is left out, where it was.
+                run(self.config(tables=few), 500)
+                self.assert_verified(self.config(), 500)
+                status = {each.table: each for each in inspection.status(self.config(), clock=self.clock)}
+                self.assertEqual((status["orders"].slot - ORIGIN, status["orders"].rows > 0), (100, True))
+                run(self.config(), 900)
+                self.assert_undisturbed(900)
+
+    def test_a_table_that_joins_again_while_another_shard_runs(self):
+        def shard(index: int, tables: tuple[str, ...]) -> EmitterConfig:
+            return self.config(shard__index=index, shard__count=2, tables=list(tables))
+
+        for index in range(2):
+            run(shard(index, TABLES[:2]), 100)
+        for index in range(2):
+            with shop_daemon(shard(index, TABLES), until=500) as daemon:
+                daemon.step()
+        with shop_daemon(shard(1, TABLES[:2]), until=900) as running:  # withdrawn before the next seal
+            run(shard(0, TABLES), 900)
+            finish(running)
+        self.assert_undisturbed(900)
+
     def test_another_identity_is_refused_with_the_difference(self):
         run(self.config(), 60)
         for key, value, told in (

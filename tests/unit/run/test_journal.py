@@ -229,6 +229,31 @@ class LogTest(unittest.TestCase):
         journal.change(inputs(tables=("customers", "products")))
         self.assertEqual(journal.tables(), ("customers", "orders", "products"))
 
+    def test_a_table_that_was_withdrawn_before_the_next_seal_stays_known_if_it_may_have_rows(self):
+        few = inputs(tables=("customers",))
+        journal = begun(self.storage)
+        journal.change(few)
+        self.assertEqual(journal.epochs, (Epoch(ORIGIN, few),))  # nothing was sealed yet
+        journal.seal(ORIGIN + 10)
+        for tables, known in (
+            (("customers", "orders"), ("customers", "orders")),
+            (("customers", "products"), ("customers", "products", "orders")),
+            (("customers",), ("customers", "products", "orders")),
+        ):
+            journal.change(inputs(tables=tables))
+            self.assertEqual(journal.tables(), known)
+        self.assertEqual(journal.epochs, (Epoch(ORIGIN, few), Epoch(ORIGIN + 10, few, ("products", "orders"))))
+        journal.change(inputs(tables=("customers", "products")))
+        self.assertEqual(journal.epochs[-1].withdrawn, ("orders",))
+        self.assertEqual(loaded(self.storage).epochs, journal.epochs)
+
+    def test_another_rate_that_is_replaced_withdraws_nothing(self):
+        journal = begun(self.storage)
+        journal.seal(ORIGIN + 10)
+        journal.change(inputs(2.0))
+        journal.change(inputs(3.0, tables=("customers",)))  # orders end here, as they were in force before
+        self.assertEqual(journal.epochs[-1], Epoch(ORIGIN + 10, inputs(3.0, tables=("customers",))))
+
     def test_others_entries_are_seen_when_asked_for(self):
         journal = begun(self.storage)
         other = loaded(self.storage)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emitter.clock import SLOT_END
 from emitter.model import Epoch, Inputs, Slice, Window
-from emitter.run.plan import Assignment, Layout, assignments, complete_slot, layouts, next_edge, tables_at
+from emitter.run.plan import Assignment, Layout, assignments, complete_slot, layouts, next_edge, table_ends, tables_at
 
 
 def epoch(from_slot: int, shard_count: int = 1, tables: tuple[str, ...] = ("a", "b"), rate: float = 1.0) -> Epoch:
@@ -33,10 +33,25 @@ class LayoutsTest(unittest.TestCase):
 
     def test_a_table_that_joins_has_rows_from_the_beginning_and_one_that_is_left_out_ends(self):
         epochs = [epoch(10), epoch(20, tables=("a",)), epoch(30, tables=("a", "c"))]
+        self.assertEqual(table_ends(epochs), {"a": SLOT_END, "b": 20, "c": SLOT_END})
         self.assertEqual(
-            [tables_at(epochs, slot) for slot in (9, 10, 19, 20, 30, SLOT_END)],
-            [(), ("a", "b", "c"), ("a", "b", "c"), ("a", "c"), ("a", "c"), ("a", "c")],
+            [tables_at(epochs, slot) for slot in (9, 10, 19, 20, 30)],
+            [(), ("a", "b", "c"), ("a", "b", "c"), ("a", "c"), ("a", "c")],
         )
+
+    def test_a_table_that_comes_back_has_rows_in_between(self):
+        epochs = [epoch(10), epoch(20, tables=("a",)), epoch(30)]
+        self.assertEqual(table_ends(epochs), {"a": SLOT_END, "b": SLOT_END})
+        self.assertEqual(tables_at(epochs, 25), ("a", "b"))
+
+    def test_a_table_that_was_withdrawn_at_once_has_rows_up_to_there(self):
+        epochs = [
+            epoch(10, tables=("a",)),
+            Epoch(20, Inputs({}, 1, ("a",)), withdrawn=("b",)),
+            epoch(30, tables=("a",)),
+        ]
+        self.assertEqual(table_ends(epochs), {"a": SLOT_END, "b": 20})
+        self.assertEqual([tables_at(epochs, slot) for slot in (10, 19, 20)], [("a", "b"), ("a", "b"), ("a",)])
 
     def test_the_next_edge(self):
         epochs = [epoch(10), epoch(20), epoch(30)]
