@@ -11,9 +11,9 @@ from tests.support.effort import count
 
 class LongShardsTest(test_shards.AnyFleetTest, test_shards.ChangedCountTest):
     @settings(max_examples=count(200), deadline=None, suppress_health_check=list(HealthCheck))
-    @given(actions=test_shards.ACTIONS, last_count=st.integers(1, 3))
-    def test_whatever_they_did_every_row_is_there_once(self, actions, last_count):
-        self.check(actions, last_count)
+    @given(actions=test_shards.ACTIONS, last_count=st.integers(1, 3), has_revisions=st.booleans())
+    def test_whatever_they_did_every_row_is_there_once(self, actions, last_count, has_revisions):
+        self.check(actions, last_count, has_revisions)
 
     def test_two_four_two_with_every_shard_killed_somewhere(self):
         points = [(point, nth) for point in test_shards.POINTS for nth in (1, 2, 3, 5, 8, 13)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import pyarrow as pa
 from hypothesis import HealthCheck, example, given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from emitter.config import EmitterConfig
 from emitter.errors import OvertakenError, SliceLockedError, StateError
 from emitter.model import Slice, StepReport
+from emitter.run import agenda
 from emitter.run.bounded import generate
 from emitter.run.daemon import Daemon
 from emitter.run.journal import Journal
@@ -350,16 +352,25 @@ class ChangedCountTest(ShardsCase):
 
 
 class Fleet:
-    """Daemons of an output that overlap as they please: those that are alive, by slice."""
+    """Daemons of an output that overlap as they please: those that are alive, by slice. With revisions, some of them
+    have an older configuration than the newest one (`forgotten`), which changes nothing any more.
+    """
 
-    def __init__(self, output: Path) -> None:
-        self._output = output
+    def __init__(self, output: Path, *, has_revisions: bool) -> None:
+        self._output, self._has_revisions = output, has_revisions
         self._alive: dict[Slice, tuple[ExitStack, Daemon, FaultyStorage]] = {}
+        self._revision = 0
 
-    def start(self, slice: Slice, tables: Sequence[str] = TABLES) -> None:
+    def newest(self) -> int | None:
+        """A revision that is higher than any before it, if there are any."""
+        self._revision += 1
+        return self._revision if self._has_revisions else None
+
+    def start(self, slice: Slice, tables: Sequence[str], forgotten: bool) -> None:
         if slice in self._alive:
             return
-        changes = {"shard.index": slice.index, "shard.count": slice.count, "tables": list(tables)}
+        revision = 0 if forgotten and self._has_revisions and self._revision else self.newest()
+        changes = {"shard.index": slice.index, "shard.count": slice.count, "tables": list(tables), "revision": revision}
         config = shop(self._output, changes)
         storage, stack = FaultyStorage(self._output), ExitStack()
         try:
@@ -407,9 +418,10 @@ class Fleet:
 
 
 _SLICES = st.sampled_from([Slice(index, count) for count in (1, 2, 3, 4) for index in range(count)])
+_TABLES = st.sampled_from([TABLES, TABLES[:2], TABLES[:4]])
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("start"), _SLICES, st.sampled_from([TABLES, TABLES[:2], TABLES[:4]])),
+        st.tuples(st.just("start"), _SLICES, _TABLES, st.booleans()),
         st.tuples(st.just("step"), st.integers(0, 5), st.integers(1, 6)),
         st.tuples(st.just("kill"), st.integers(0, 5), st.integers(0, 60)),
         st.tuples(st.just("stop"), st.integers(0, 5)),
@@ -417,32 +429,39 @@ ACTIONS = st.lists(
     min_size=4,
     max_size=24,
 )
+_FEW = TABLES[:2]
+_NEW, _OLD = False, True  # configurations
 
 
 class AnyFleetTest(ShardsCase):
-    def check(self, actions: list[tuple], last_count: int) -> None:
+    def check(self, actions: list[tuple], last_count: int, has_revisions: bool) -> None:
         self.output = self.new_folder()
-        fleet = Fleet(self.output)
-        for action, *what in actions:
-            getattr(fleet, action)(*what)
-        fleet.stop_all()
-        for index in range(last_count):
-            run(self.shard(index, last_count), UNTIL)
-        self.assert_whole()
+        fleet = Fleet(self.output, has_revisions=has_revisions)
+        with mock.patch.object(agenda, "SEAL_AHEAD_BATCHES", 1):  # so that many changes have room
+            for action, *what in actions:
+                getattr(fleet, action)(*what)
+            fleet.stop_all()
+            revision = fleet.newest()
+            for index in [*range(last_count)] * 2:  # what one did not know yet is done in the second round
+                run(self.shard(index, last_count, revision=revision), UNTIL)
+        verification = oracle.verify(shop(self.output), None, ORIGIN + UNTIL)  # many small files: others read them long
+        self.assertTrue(verification.ok, verification)
+        self.assertEqual([each.table for each in verification.tables], list(TABLES))
 
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
     @example(
         actions=[
-            ("start", Slice(0, 2)),
+            ("start", Slice(0, 2), TABLES, _NEW),
             ("step", 0, 3),
-            ("start", Slice(1, 3)),
+            ("start", Slice(1, 3), TABLES, _NEW),
             ("step", 1, 6),
             ("kill", 0, 17),
-            ("start", Slice(0, 2)),
+            ("start", Slice(0, 2), TABLES, _NEW),
             ("step", 0, 6),
         ],
         last_count=1,
+        has_revisions=False,
     )
-    @given(actions=ACTIONS, last_count=st.integers(1, 3))
-    def test_whatever_they_did_every_row_is_there_once(self, actions, last_count):
-        self.check(actions, last_count)
+    @given(actions=ACTIONS, last_count=st.integers(1, 3), has_revisions=st.booleans())
+    def test_whatever_they_did_every_row_is_there_once(self, actions, last_count, has_revisions):
+        self.check(actions, last_count, has_revisions)
