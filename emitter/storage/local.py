@@ -159,7 +159,12 @@ class LocalStorage(Storage):
         old, new = self._path(source), self._path(target)
         with _failures("rename", old, absent=old):
             self._make_folders(os.path.dirname(new))
-            self._rename(old, new)
+            try:
+                self._rename(old, new)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._copy_over(old, new)
 
     def sync_folders(self, folders: set[str]) -> None:
         with _failures("sync folders in", self.root):
@@ -230,6 +235,13 @@ class LocalStorage(Storage):
             self._discard(temporary)
             raise
         return temporary
+
+    def _copy_over(self, source: str, target: str) -> None:
+        """A rename between two disks, where a folder of the output is a link. Repeated after a crash, it finishes."""
+        with open(source, "rb") as file:
+            self._put(target, file.read())
+        self._sync({os.path.dirname(target)})
+        self._remove(source)
 
     def _discard(self, temporary: str) -> None:
         with suppress(OSError):  # what matters was decided before; a leftover is harmless

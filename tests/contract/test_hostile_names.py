@@ -85,7 +85,7 @@ class LiterallyTest(unittest.TestCase):
         config = shop(self.folder / "out", {**FEW, "ecommerce.orders_per_second": 0.5})
         run(config, 60)
         target = self.folder / "precious"
-        path = self.folder / "out/orders/_progress/0-of-1.json"
+        path = self.folder / "out/_emitter/progress/orders/0-of-1.json"
         before = path.read_bytes()
         target.write_bytes(before)
         path.unlink()

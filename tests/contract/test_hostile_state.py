@@ -37,11 +37,11 @@ class HostileStateTest(unittest.TestCase):
         precious = self.folder / "precious"
         precious.write_text("precious")
         (visible,) = (self.output / "customers").glob("year=*/*/*/*.parquet")
-        inside, name = str(visible.relative_to(self.output)), "customers/_staging/0-of-1/a.parquet.staged"
+        inside, name = str(visible.relative_to(self.output)), "_emitter/staging/customers/0-of-1/a.parquet.staged"
         (self.output / name).parent.mkdir(exist_ok=True, parents=True)
         (self.output / name).write_text("staged")
         for staged, final in (
-            ("customers/_staging/0-of-1/../../../../precious", "customers/year=2026/x.parquet"),
+            ("_emitter/staging/customers/0-of-1/../../../../precious", "customers/year=2026/x.parquet"),
             (str(precious), "customers/year=2026/x.parquet"),
             (name, "customers/../../stolen"),
             (name, str(self.folder / "stolen")),
@@ -51,11 +51,11 @@ class HostileStateTest(unittest.TestCase):
             (name, "customers"),
             (name, 7),
             (inside, "customers/year=2026/x.parquet"),
-            ("customers/_staging/1-of-2/a", "customers/year=2026/x.parquet"),
+            ("_emitter/staging/customers/1-of-2/a", "customers/year=2026/x.parquet"),
         ):
             with self.subTest(staged=staged, final=final):
                 intent = {"slot": 1, "rows": 1, "files": 1, "bytes": 1, "moves": [[staged, final]]}
-                self.rewrite("customers/_progress/0-of-1.json", {"intent": intent})
+                self.rewrite("_emitter/progress/customers/0-of-1.json", {"intent": intent})
                 with self.assertRaises(DamagedStateError) as caught:
                     run(self.config, 120)
                 self.assertIn("leads out of the table", caught.exception.problem)
@@ -103,7 +103,7 @@ class HostileStateTest(unittest.TestCase):
 
     def test_names_of_progress_objects_that_are_none_are_passed_over(self) -> None:
         run(self.config, 60)
-        folder = self.output / "customers/_progress"
+        folder = self.output / "_emitter/progress/customers"
         for name in (
             "..-of-1.json",
             "0-of-.json",

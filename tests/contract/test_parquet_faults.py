@@ -73,7 +73,7 @@ class ParquetFaultsTest(unittest.TestCase):
         visible = list(table.rglob("*.parquet"))
         self.assertEqual(progress.files, len(visible))
         self.assertEqual(progress.bytes, sum(path.stat().st_size for path in visible))
-        left = [path for path in table.rglob("*") if path.suffix in (".staged", ".tmp")]
+        left = [path for path in writer.storage.root.rglob("*") if path.suffix in (".staged", ".tmp")]
         self.assertEqual(left, [])
 
     def both(self, storage: Storage) -> None:
@@ -202,7 +202,7 @@ class ParquetFaultsTest(unittest.TestCase):
     def test_a_progress_object_cut_short_is_damage_and_never_absence(self):
         output = self.new_output()
         self.both(LocalStorage(output))
-        path = output / TABLE.name / "_progress" / "0-of-1.json"
+        path = output / "_emitter/progress" / TABLE.name / "0-of-1.json"
         whole = path.read_bytes()
         fresh = ParquetWriter(LocalStorage(output), OPTIONS)
         for size in range(len(whole) - 1):
@@ -221,7 +221,7 @@ class ParquetFaultsTest(unittest.TestCase):
     def test_a_progress_object_of_another_shape_slice_or_run_is_refused(self):
         output = self.new_output()
         self.both(LocalStorage(output))
-        path = output / TABLE.name / "_progress" / "0-of-1.json"
+        path = output / "_emitter/progress" / TABLE.name / "0-of-1.json"
         whole = json.loads(path.read_bytes())
         changes = [
             {"slot": "1"},
@@ -251,7 +251,7 @@ class ParquetFaultsTest(unittest.TestCase):
         storage.fail(OSError(errno.EIO, "no"), at=6, only=("rename",))  # four staged and the intent
         with self.assertRaises(StorageError):
             write(writer, FIRST, None)
-        intent = json.loads((output / TABLE.name / "_progress" / "0-of-1.json").read_bytes())["intent"]
+        intent = json.loads((output / "_emitter/progress" / TABLE.name / "0-of-1.json").read_bytes())["intent"]
         return output, intent["moves"]
 
     def test_a_file_lost_after_the_intent_is_damage_that_names_it(self):
@@ -296,7 +296,7 @@ class ParquetFaultsTest(unittest.TestCase):
     def test_temporary_files_of_a_dead_process_go_with_its_slice(self):
         output = self.new_output()
         self.both(LocalStorage(output))
-        folder = output / TABLE.name / "_progress"
+        folder = output / "_emitter/progress" / TABLE.name
         for name in (".0-of-1.json.7-8-9.tmp", ".0-of-10.json.7-8-9.tmp"):
             (folder / name).write_bytes(b"{")
         writer = self.opened(LocalStorage(output))

@@ -21,6 +21,8 @@ from emitter.settings.connections import S3Config
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.writers import create_writer
+from emitter.writers.parquet import earlier
+from emitter.writers.parquet.progress import path_of
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, found, in_order, rows, window, write
 from tests.contract.writer_contract import WriterContract
@@ -71,12 +73,25 @@ class ParquetOnS3ContractTest(S3Outputs, WriterContract):
         pq.write_table(arrow.file_schema(table).empty_table(), sink)
         self.storage.write(f"{table.name}/year=2026/month=01/day=02/part-0.parquet", sink.getvalue())
 
-    def test_polars_reads_the_same_rows(self):
-        write(self.opened(), ALL, None)
+    def test_polars_reads_the_same_rows_from_the_folder(self):
+        writer = self.opened()
+        write(writer, ALL, None)
+        writer.finish_partitions([TABLE.name], ORIGIN, ALL.end)
+        self.assertEqual(in_order(self.read_by_polars()), in_order(rows(ALL)))
+
+    def test_an_output_of_an_earlier_release_goes_on_and_its_folder_is_the_table(self):
+        write(self.opened(), FIRST, None)
+        now, before = path_of(TABLE.name, WHOLE), earlier.path_of(TABLE.name, WHOLE)
+        self.storage.write(before, self.storage.read(now))
+        self.storage.remove(now)
+        self.finish(ParquetWriter(self.storage, OPTIONS))
+        self.assertEqual(self.storage.read(before), b"")
+        self.assertEqual(in_order(self.read_by_polars()), in_order(rows(ALL)))
+
+    def read_by_polars(self) -> list[pa.RecordBatch]:
         options = {"aws_endpoint_url": self.server.endpoint_url, "aws_allow_http": "true"}
-        frame = pl.read_parquet(f"{self.uri}/{TABLE.name}/**/*.parquet", storage_options=options)
-        there = [arrow.to_inside_form(TABLE, batch) for batch in frame.select(_names()).to_arrow().to_batches()]
-        self.assertEqual(in_order(there), in_order(rows(ALL)))
+        frame = pl.read_parquet(f"{self.uri}/{TABLE.name}/", storage_options=options)
+        return [arrow.to_inside_form(TABLE, batch) for batch in frame.select(_names()).to_arrow().to_batches()]
 
     def test_files_of_another_tool_must_all_fit(self):
         self.foreign_table(TABLE)
@@ -136,11 +151,11 @@ class WireTest(S3Outputs):
 
     def test_any_one_reply_may_be_lost(self):
         for method, path in (
-            ("PUT", "_progress"),
-            ("PUT", "_staging"),
+            ("PUT", "_emitter/progress"),
+            ("PUT", "_emitter/staging"),
             ("PUT", r"day=02/"),
-            ("DELETE", "_staging"),
-            ("GET", "_progress"),
+            ("DELETE", "_emitter/staging"),
+            ("GET", "_emitter/progress"),
             ("GET", "list-type"),
         ):
             for nth, fault in ((2, lose_reply), (1, answer(503, {"Retry-After": "1"})), (2, answer(500, landed=True))):
@@ -153,7 +168,12 @@ class WireTest(S3Outputs):
                     self.proxy.remove()
 
     def test_any_one_request_may_fail_for_good(self):
-        for method, path in (("PUT", "_progress"), ("PUT", "_staging"), ("PUT", r"day=02/"), ("DELETE", "_staging")):
+        for method, path in (
+            ("PUT", "_emitter/progress"),
+            ("PUT", "_emitter/staging"),
+            ("PUT", r"day=02/"),
+            ("DELETE", "_emitter/staging"),
+        ):
             for nth, fault in ((1, cut), (2, answer(403))):
                 with self.subTest(method=method, path=path, nth=nth):
                     self.new_output()
@@ -170,7 +190,7 @@ class WireTest(S3Outputs):
                 self.new_output()
                 self.wired = self.opened(self.proxy.endpoint_url)
                 late = Hold()
-                self.proxy.inject(late, method="PUT", path="_progress", nth=nth)
+                self.proxy.inject(late, method="PUT", path="_emitter/progress", nth=nth)
                 self.finish(self.wired)
                 late.release()
                 self.finish(self.opened(self.server.endpoint_url))

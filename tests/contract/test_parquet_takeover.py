@@ -34,6 +34,7 @@ class Objects(MemoryStorage):
         super().__init__()
         self.objects = shared
         self._step, self.steps = step, 0
+        self.changes: list[int] = []  # the steps that change something
         self._defer: tuple[int, int] | None = None
         self._late: Callable[[], object] | None = None
 
@@ -43,6 +44,8 @@ class Objects(MemoryStorage):
 
     def _request(self, effect: Callable[[], object] | None = None) -> None:
         self.steps += 1
+        if effect:
+            self.changes.append(self.steps)
         self._step(self.steps)
         deferred, until = self._defer or (0, 0)
         if self._late and self.steps == until:

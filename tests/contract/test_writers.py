@@ -20,6 +20,7 @@ from emitter.writers.parquet.writer import ParquetWriter
 from emitter.writers.registering import ATTEMPTS_MAX, UNKNOWN_MAX, FoundTable
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.writer_contract import WriterContract
+from tests.support.foreign_readers import counts_by_readers
 
 
 class ParquetContractTest(WriterContract, unittest.TestCase):
@@ -63,12 +64,16 @@ class ParquetContractTest(WriterContract, unittest.TestCase):
                     (moment.year, moment.month, moment.day),
                 )
 
-    def test_what_was_staged_or_is_recorded_is_hidden_from_globs(self):
+    def test_a_reader_of_the_folder_reads_the_table(self):
         writer, asked = self.opened(), window(0, 100)
+        writer.recover(WHOLE, TABLE.name)
         write(writer, asked, None)
+        writer.finish_partitions([TABLE.name], ORIGIN, ORIGIN + 60)
         staged = [writer.stage(WHOLE, window(100, 200), file) for file in files(window(100, 200))]
         self.assertTrue(all((self.root / file.staged_path).exists() for file in staged))
-        self.assertEqual(pl.scan_parquet(self.glob()).select(pl.len()).collect().item(), 100)
+        for name, counted in counts_by_readers(self.root / TABLE.name).items():
+            with self.subTest(name):
+                self.assertEqual(counted(), 100)
 
     def test_file_names_tell_window_slice_and_content(self):
         writer, asked = self.opened(), window(0, 60)

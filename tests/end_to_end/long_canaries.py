@@ -91,7 +91,7 @@ class LongCanariesTest(CanaryCase):
 
     def test_s3_that_turns_against_a_running_daemon(self):
         """What each library says itself: the journal's client would be the first to fail at a start."""
-        paths = {"parquet": r"orders/_staging", "delta": r"orders/_delta_log", "iceberg": r"orders/metadata",
+        paths = {"parquet": r"_emitter/staging/orders", "delta": r"orders/_delta_log", "iceberg": r"orders/metadata",
                  "ducklake": r"orders/year.*parquet"}  # fmt: skip
 
         def turn(kind: str, catalog: str) -> None:

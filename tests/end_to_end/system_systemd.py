@@ -291,7 +291,7 @@ class RemoteTest(SystemdCase):
     def hold_a_commit(self) -> Hold:
         hold = Hold(client_waits=True)
         self.addCleanup(hold.release)
-        self.proxy.inject(hold, method="PUT", path="/_progress/")
+        self.proxy.inject(hold, method="PUT", path="/_emitter/progress/")
         hold.wait()
         return hold
 

@@ -43,7 +43,7 @@ class KillCase(DaemonCase):
         """How far the furthest table is, in seconds from the origin."""
         slots = []
         for table in TABLES:
-            path = self.output / table / "_progress/0-of-1.json"
+            path = self.output / "_emitter/progress" / table / "0-of-1.json"
             if path.exists():
                 slots.append(json.loads(path.read_bytes())["slot"] or ORIGIN)
         return max(slots, default=ORIGIN) - ORIGIN

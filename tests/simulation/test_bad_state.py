@@ -55,12 +55,12 @@ class BadStateTest(DaemonCase):
 
     def test_progress_that_is_cut_short_is_refused(self):
         run(self.config(), 60)
-        path = self.output / "payments/_progress/0-of-1.json"
+        path = self.output / "_emitter/progress/payments/0-of-1.json"
         whole = path.read_bytes()
         for size in (0, 1, len(whole) // 2, len(whole) - 2):
             path.write_bytes(whole[:size])
             self.assertIn(
-                "payments/_progress/0-of-1.json", self.assert_refused(DamagedStateError, self.config()).problem
+                "_emitter/progress/payments/0-of-1.json", self.assert_refused(DamagedStateError, self.config()).problem
             )
         path.write_bytes(whole)
         run(self.config(), 120)
@@ -70,12 +70,14 @@ class BadStateTest(DaemonCase):
         run(self.config(), 60)
         other = self.new_folder()
         run(shop(other, {"seed": 43}), 120)
-        shutil.copy(other / "orders/_progress/0-of-1.json", self.output / "orders/_progress/0-of-1.json")
+        shutil.copy(
+            other / "_emitter/progress/orders/0-of-1.json", self.output / "_emitter/progress/orders/0-of-1.json"
+        )
         self.assertIn("belongs to run", self.assert_refused(ForeignTableError, self.config()).problem)
 
     def test_progress_of_another_slice_is_refused(self):
         run(self.config(), 60)
-        progress = self.output / "orders/_progress"
+        progress = self.output / "_emitter/progress/orders"
         shutil.copy(progress / "0-of-1.json", progress / "0-of-2.json")
         self.assertIn("as if it had been copied", self.assert_refused(DamagedStateError, self.config()).problem)
 

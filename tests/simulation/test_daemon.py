@@ -254,7 +254,7 @@ class StatusTest(DaemonCase):
     def test_progress_objects_tell_rows_files_and_bytes(self):
         run(self.config(output__file_rows_target=5), 130)
         for table in TABLES:
-            stands = json.loads((self.output / table / "_progress/0-of-1.json").read_bytes())
+            stands = json.loads((self.output / "_emitter/progress" / table / "0-of-1.json").read_bytes())
             files = paths(self.output, table)
             self.assertEqual(
                 (stands["rows"], stands["files"], stands["bytes"]),

@@ -345,11 +345,11 @@ class OutputTest(FaultsCase):
         self.output.chmod(0o755)
         with shop_daemon(self.config(), until=UNTIL, clock=self.clock) as daemon:
             daemon.step()
-            (self.output / "orders/_staging/0-of-1").chmod(0o555)
+            (self.output / "_emitter/staging/orders/0-of-1").chmod(0o555)
             with as_nobody(), self.assertRaises(StorageGaveUpError) as caught:
                 finish(daemon)
         self.assertIn("give the user that runs emitter the right", caught.exception.hint)
-        (self.output / "orders/_staging/0-of-1").chmod(0o755)
+        (self.output / "_emitter/staging/orders/0-of-1").chmod(0o755)
         self.run_daemon(Watch())
         self.assert_whole()
 

@@ -15,6 +15,7 @@ from emitter.errors import (
     ForeignTableError,
     IdentityMismatchError,
     MissingJournalError,
+    RolledBackError,
 )
 from emitter.truth import oracle
 from tests.support.case import DaemonCase, tree
@@ -39,6 +40,10 @@ class OperationsTest(DaemonCase):
     def parquet_and_delta(self) -> list[EmitterConfig]:
         """New outputs."""
         return [shop(self.new_folder(), {"output.format": name}) for name in ("parquet", "delta")]
+
+    def parts_of(self, table: str, output: Path) -> list[Path]:
+        """The folders that make up a table: its rows and, for Parquet, beside them its progress."""
+        return [part for part in (output / table, output / "_emitter/progress" / table) if part.exists()]
 
     def restored(self) -> Path:
         """An output of its own, with nothing but the journal."""
@@ -77,10 +82,12 @@ class OperationsTest(DaemonCase):
     def test_an_older_copy_of_a_table_is_brought_up_to_the_others(self):
         for config in self.parquet_and_delta():
             run(config, FIRST)
-            orders, old = Path(config.output.uri) / "orders", self.new_folder()
-            self.copy(orders, old)
+            parts, old = self.parts_of("orders", Path(config.output.uri)), self.new_folder()
+            for number, part in enumerate(parts):
+                self.copy(part, old / str(number))
             run(config, LATER)
-            self.copy(old, orders)
+            for number, part in enumerate(parts):
+                self.copy(old / str(number), part)
             self.assert_goes_on(config)
 
     def test_an_older_journal_is_refused(self):
@@ -92,18 +99,27 @@ class OperationsTest(DaemonCase):
         self.assertIn("its last entries are gone", str(error))
 
     def test_no_journal_is_refused(self):
+        shutil.rmtree(self.output / "_emitter/journal")
+        self.assert_refused(MissingJournalError, self.config())
+
+    def test_no_state_at_all_is_refused(self):
         shutil.rmtree(self.output / "_emitter")
-        with self.assertRaises(MissingJournalError):
+        with self.assertRaises(ForeignTableError):
             run(self.config(), LATER)
 
     def test_a_table_that_is_gone_with_its_progress_is_made_again(self):
         for config in self.parquet_and_delta():
             run(config, FIRST)
-            shutil.rmtree(Path(config.output.uri) / "payments")
+            for part in self.parts_of("payments", Path(config.output.uri)):
+                shutil.rmtree(part)
             self.assert_goes_on(config)
 
+    def test_rows_that_are_gone_alone_are_refused(self):
+        shutil.rmtree(self.output / "payments")
+        self.assertIn("payments is gone", self.assert_refused(RolledBackError, self.config()).problem)
+
     def test_progress_that_is_gone_alone_is_refused(self):
-        shutil.rmtree(self.output / "payments/_progress")
+        shutil.rmtree(self.output / "_emitter/progress/payments")
         self.assert_refused(ForeignTableError, self.config())
 
     def test_old_partitions_may_go_and_verify_is_asked_for_the_rest(self):
@@ -121,7 +137,7 @@ class OperationsTest(DaemonCase):
             finish(daemon)
         marks = sorted(self.output.rglob("_SUCCESS"))
         self.assertEqual(len(marks), 5)
-        for path in [*self.output.glob("*/_staging"), self.output / "_emitter/locks"]:
+        for path in [self.output / "_emitter/staging", self.output / "_emitter/locks"]:
             shutil.rmtree(path)
         for path in [self.output / "_emitter/anchor.json", *marks]:
             path.unlink()

@@ -176,7 +176,7 @@ class VerifyTest(DaemonCase):
 
     def test_what_a_run_would_refuse_is_not_vouched_for(self):
         journal = sorted((self.output / "_emitter" / "journal").iterdir())
-        progress = self.output / "orders" / "_progress" / "0-of-1.json"
+        progress = self.output / "_emitter/progress/orders" / "0-of-1.json"
         inputs = journal[1]
         for path, old, new in (
             (progress, '"run_id":"', '"run_id":"0'),

@@ -63,7 +63,7 @@ class Killer:
                     now = self._visible(table)
                     is_there = {
                         "intent": lambda: b'"intent":{' in self._progress(table),
-                        "staged": lambda: any((self._output / table / "_staging/0-of-1").iterdir()),
+                        "staged": lambda: any((self._output / "_emitter/staging" / table / "0-of-1").iterdir()),
                         "visible": lambda: self._visible(table) > now,
                         "any": lambda: True,
                     }
@@ -80,7 +80,7 @@ class Killer:
         return sum(1 for _ in (self._output / table).glob("year=*/**/*.parquet"))
 
     def _progress(self, table: str) -> bytes:
-        path = self._output / table / "_progress/0-of-1.json"
+        path = self._output / "_emitter/progress" / table / "0-of-1.json"
         return path.read_bytes() if path.exists() else b""
 
     @staticmethod

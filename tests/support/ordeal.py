@@ -46,9 +46,9 @@ PURPOSES = {
     "listing": r"[?&](list-type|prefix|delimiter)=",
     "check": r"/_emitter/check-",
     "journal": r"/_emitter/journal/",
-    "staged": r"/_staging/",
+    "staged": r"/_emitter/staging/",
     "data": r"/year=\d",
-    "progress": r"/_progress/",
+    "progress": r"/_emitter/progress/",
     "log": r"/(_delta_log|metadata)/",
 }
 """What a request to S3 is for, by its path: the first that fits."""

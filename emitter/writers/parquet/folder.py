@@ -8,18 +8,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emitter import arrow
-from emitter.errors import ForeignTableError
+from emitter.errors import ForeignTableError, RolledBackError
 from emitter.model import Table
 from emitter.storage.base import Storage
 from emitter.writers import hive
 from emitter.writers.base import WriterOptions
+from emitter.writers.parquet.progress import EARLIER_FOLDER, EARLIER_STAGING, FOLDER
 from emitter.writers.registering import FoundTable, check_found
 
 _AWAY = "choose another output.uri, or move that folder away"
 
 
-def check_folder(storage: Storage, table: Table, run_id: str, options: WriterOptions, own: frozenset[str]) -> None:
-    """See that a folder without progress may be written to; `own` are the names of ours. Raises ForeignTableError."""
+def check_rows_are_there(storage: Storage, table: str) -> None:
+    """See that a table with rows has a folder. Raises RolledBackError."""
+    if not storage.list(table):
+        raise RolledBackError(
+            f"{storage.uri}/{table} is gone, though {FOLDER}/{table} tells of rows in it",
+            hint="restore it; to make the table anew, move the folder of its progress away too",
+        )
+
+
+def check_folder(storage: Storage, table: Table, run_id: str, options: WriterOptions) -> None:
+    """See that a folder without progress may be written to. Raises ForeignTableError."""
+    own = {EARLIER_FOLDER, EARLIER_STAGING}  # what an earlier release leaves that crashes before its first commit
     where = f"{storage.uri}/{table.name}"
     spec = options.partition
     entries = [entry for entry in storage.list(table.name) if entry.name not in own and entry.name[0] != "."]

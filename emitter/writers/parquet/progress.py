@@ -15,8 +15,10 @@ from emitter.errors import DamagedStateError, StorageNotFoundError
 from emitter.model import Slice, TableProgress
 from emitter.storage.base import Storage
 
-FOLDER = "_progress"
-STAGING = "_staging"
+FOLDER = "_emitter/progress"
+STAGING = "_emitter/staging"
+EARLIER_FOLDER = "_progress"  # in the folder of the table
+EARLIER_STAGING = "_staging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class ProgressObject:
     progress: TableProgress | None = None
     intent: Intent | None = None
     holder: str | None = None
+
+    @property
+    def furthest_slot(self) -> int:
+        """Where the commit under way leads to, or else where the slice is; -1 before the first."""
+        known = self.intent.progress if self.intent else self.progress
+        return known.slot if known else -1
 
     def encode(self) -> bytes:
         """Canonical JSON and a newline: one text for one state."""
@@ -61,7 +69,7 @@ class ProgressObjects:
 
     def slices(self, table: str) -> list[Slice]:
         """The slices that there is one of."""
-        names = (entry.name for entry in self._storage.list(f"{table}/{FOLDER}"))
+        names = (entry.name for entry in self._storage.list(f"{FOLDER}/{table}"))
         return [slice for slice in map(slice_of, names) if slice]
 
     def read(self, table: str, slice: Slice) -> tuple[ProgressObject, str] | None:
@@ -71,7 +79,7 @@ class ProgressObjects:
             data, version = self._storage.read_version(path)
         except StorageNotFoundError:
             return None
-        return decode(data, path, slice), version
+        return decode(data, path, table, slice), version
 
     def write(self, table: str, known: ProgressObject, version: str | None) -> str:
         """Put it in the place of that version (None: of nothing). Raises CommitConflictError."""
@@ -80,7 +88,17 @@ class ProgressObjects:
 
 def path_of(table: str, slice: Slice) -> str:
     """Where a slice's progress object is."""
-    return f"{table}/{FOLDER}/{slice}.json"
+    return f"{FOLDER}/{table}/{slice}.json"
+
+
+def staging_of(table: str, slice: Slice) -> str:
+    """Where a slice's files are staged."""
+    return f"{STAGING}/{table}/{slice}"
+
+
+def earlier_staging_of(table: str, slice: Slice) -> str:
+    """Where earlier releases staged them."""
+    return f"{table}/{EARLIER_STAGING}/{slice}"
 
 
 def slice_of(name: str) -> Slice | None:
@@ -91,7 +109,7 @@ def slice_of(name: str) -> Slice | None:
     return Slice(int(index), int(count))
 
 
-def decode(data: bytes, path: str, slice: Slice) -> ProgressObject:
+def decode(data: bytes, path: str, table: str, slice: Slice) -> ProgressObject:
     """Raises DamagedStateError for what `encode` never made, or made for another slice."""
     try:
         value = json.loads(data)
@@ -100,7 +118,7 @@ def decode(data: bytes, path: str, slice: Slice) -> ProgressObject:
             str(value["run_id"]),
             slice,
             None if value["slot"] is None else _progress(value),
-            intent and Intent(_progress(intent), tuple(_move(move, path, slice) for move in intent["moves"])),
+            intent and Intent(_progress(intent), tuple(_move(move, table, slice) for move in intent["moves"])),
             _holder(value.get("holder")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -132,13 +150,13 @@ def _count(value: Any) -> int:
     return value
 
 
-def _move(value: Any, path: str, slice: Slice) -> tuple[str, str]:
-    """A pair of paths, from where the slice's files are staged to somewhere in the table: recovery moves what these
-    say, so whoever may write a progress object must not reach beyond the table by it.
+def _move(value: Any, table: str, slice: Slice) -> tuple[str, str]:
+    """A pair of paths, from where the slice's files are staged, or were by earlier releases, to somewhere in the table:
+    recovery moves what these say, so whoever may write a progress object must not reach beyond the table by it.
     """
     staged, final = value
-    table = path.partition("/")[0]
-    if not (_is_below(f"{table}/{STAGING}/{slice}", staged) and _is_below(table, final)):
+    folders = (staging_of(table, slice), earlier_staging_of(table, slice))
+    if not (any(_is_below(folder, staged) for folder in folders) and _is_below(table, final)):
         raise ValueError(f"{value!r} leads out of the table")
     return staged, final
 
@@ -157,6 +175,6 @@ def _holder(value: Any) -> str | None:
 def _damaged(path: str, why: str) -> DamagedStateError:
     return DamagedStateError(
         f"{path} is damaged: {why}",
-        hint="restore it from a backup; without it nobody can say which files of the table are complete: "
-        "otherwise move the table's folder away, and it is made anew",
+        hint="restore it from a backup; without it nobody can say which files of the table are complete: otherwise "
+        "move the folder of the table and that of its progress away, and it is made anew",
     )

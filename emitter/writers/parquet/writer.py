@@ -1,9 +1,12 @@
 """Parquet files in hive partitions, exactly once, on a local disk and on S3.
 
     orders/year=2026/month=01/day=02/20260102T000000Z-20260102T010000Z-0of1-0-<digest>.parquet
-    orders/_progress/0-of-1.json            what the table says of slice 0 of 1, and the commit under way
-    orders/_staging/0-of-1/<name>.parquet.staged
+    _emitter/progress/orders/0-of-1.json    what the table says of slice 0 of 1, and the commit under way
+    _emitter/staging/orders/0-of-1/<name>.parquet.staged
     _emitter/locks/0-of-1.lock              held by the one live process that writes the slice; on a disk
+
+In the table's folder lies nothing but what readers of the folder pass over or read as the table. Earlier releases kept
+progress and staged files there (see `earlier`).
 
 A commit moves a table's slice from slot a to slot b:
 
@@ -76,9 +79,15 @@ from emitter.writers.base import (
     waves,
 )
 from emitter.writers.parquet import folder as parquet_folder
-from emitter.writers.parquet import progress as progress_objects
 from emitter.writers.parquet.holding import ONE_WRITER, HeldObjects, Version
-from emitter.writers.parquet.progress import Intent, ProgressObject
+from emitter.writers.parquet.progress import (
+    EARLIER_FOLDER,
+    FOLDER,
+    Intent,
+    ProgressObject,
+    earlier_staging_of,
+    staging_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,6 +99,7 @@ class ParquetWriter(TableWriter):
     """See the module."""
 
     format_name = "parquet"
+    _staging_of = staticmethod(staging_of)
     marks_partitions = True
     crash_points = (
         "parquet.taken",
@@ -113,7 +123,7 @@ class ParquetWriter(TableWriter):
     ) -> None:
         super().__init__(storage, options, crash_hook, clock, catalog)
         self._parents: dict[str, tuple[str, ...]] = {}
-        self._objects = HeldObjects(storage)
+        self._objects = HeldObjects(storage, adopt=options.adopt)
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
 
     def check(self) -> None:
@@ -130,15 +140,15 @@ class ParquetWriter(TableWriter):
 
     def open(self, run_id: str, table: Table) -> None:
         self._objects.run_id, self._parents[table.name] = run_id, table.parents
-        own = frozenset(
-            {progress_objects.FOLDER, progress_objects.STAGING}
-        )  # what a crash before the first commit leaves
-        if not self._objects.are_there(table.name):
+        known = list(self._objects.all(table.name))
+        if not known:
             try:
-                parquet_folder.check_folder(self.storage, table, run_id, self.options, own)
+                parquet_folder.check_folder(self.storage, table, run_id, self.options)
             except ForeignTableError:
-                if not self._objects.are_there(table.name):  # another shard may have begun it meanwhile
+                if not any(self._objects.all(table.name)):  # another shard may have begun it meanwhile
                     raise
+        elif any(each.progress and each.progress.files for each in known):
+            parquet_folder.check_rows_are_there(self.storage, table.name)
 
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
         leftovers = self._leftovers(table, slice)  # before the slice is taken: so none is of whoever takes it after us
@@ -153,8 +163,7 @@ class ParquetWriter(TableWriter):
         return known.progress
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
-        found = (self._objects.read(table, slice) for slice in self._objects.slices(table))
-        return {known.slice: known.progress for known, _ in found if known.progress}
+        return {known.slice: known.progress for known in self._objects.all(table) if known.progress}
 
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]
@@ -162,7 +171,7 @@ class ParquetWriter(TableWriter):
         mark = f".{unused}" if (unused := self._objects.unused_name()) else ""
         staged = StagedFile(
             file.table,
-            f"{_staging(file.table, slice)}/{name}{mark}.staged",
+            f"{self._staging_of(file.table, slice)}/{name}{mark}.staged",
             f"{file.table}/{file.partition}/{name}",
             file.rows,
             file.data.size,
@@ -208,7 +217,7 @@ class ParquetWriter(TableWriter):
         intended = replace(known, intent=Intent(after, moves), holder=self._objects.unused_name())
         if moves:
             self._check_staged(commit, known, version)
-            self.storage.sync_folders({_staging(commit.table, slice)})
+            self.storage.sync_folders({self._staging_of(commit.table, slice)})
             version = self._objects.write(commit.table, intended, version)
             self._crash("parquet.intent")
         self._finish(commit.table, intended, version, moves)
@@ -229,7 +238,7 @@ class ParquetWriter(TableWriter):
 
     def _check_staged(self, commit: TableCommit, known: ProgressObject, version: Version) -> None:
         """After the intent there is no way back: look for the files before."""
-        folder = _staging(commit.table, known.slice)
+        folder = self._staging_of(commit.table, known.slice)
         there = {f"{folder}/{entry.name}": entry.size_bytes for entry in self.storage.list(folder)}
         for file in commit.files:
             if there.get(file.staged_path) != file.size_bytes:
@@ -278,10 +287,13 @@ class ParquetWriter(TableWriter):
 
     def _leftovers(self, table: str, slice: Slice) -> set[str]:
         """What a crash left of this slice: staged files, and temporary ones of the progress object."""
-        folder, staging = f"{table}/{progress_objects.FOLDER}", _staging(table, slice)
-        objects = (entry.name for entry in self.storage.list(folder))
-        temporary = {f"{folder}/{name}" for name in objects if name.startswith(f".{slice}.json.")}
-        return temporary | {f"{staging}/{entry.name}" for entry in self.storage.list(staging)}
+        found: set[str] = set()
+        for folder in (f"{FOLDER}/{table}", f"{table}/{EARLIER_FOLDER}"):
+            names = (entry.name for entry in self.storage.list(folder))
+            found |= {f"{folder}/{name}" for name in names if name.startswith(f".{slice}.json.")}
+        for folder in (staging_of(table, slice), earlier_staging_of(table, slice)):
+            found |= {f"{folder}/{entry.name}" for entry in self.storage.list(folder)}
+        return found
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         self._marks.advance(tables, origin_slot, complete_slot)
@@ -301,10 +313,6 @@ class ParquetWriter(TableWriter):
 
 
 WRITER = ParquetWriter
-
-
-def _staging(table: str, slice: Slice) -> str:
-    return f"{table}/{progress_objects.STAGING}/{slice}"
 
 
 def _parent(path: str) -> str:

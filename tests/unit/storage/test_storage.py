@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -16,7 +17,7 @@ from unittest import mock
 from emitter.errors import CommitConflictError, SliceLockedError, StorageError, StorageNotFoundError, UsageError
 from emitter.storage.base import Entry, Storage
 from emitter.storage.local import LocalStorage
-from emitter.testing import FaultyStorage, MemoryStorage
+from emitter.testing import FaultyStorage, MemoryStorage, SimulatedCrash
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -225,6 +226,25 @@ class LocalStorageTest(FoldersAndLocksContract, LocalCase):
                 with self.assertRaises(StorageError):
                     write("a", b"new and longer")
                 self.assertEqual(self.storage.read("a"), b"old")
+
+    def test_renames_onto_another_disk_and_finishes_what_a_crash_interrupted(self):
+        class TwoDisks(FaultyStorage):
+            def _rename(self, source: str, target: str) -> None:
+                if Path(source).parent != Path(target).parent:
+                    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+                super()._rename(source, target)
+
+        for at in range(1, 8):
+            storage = TwoDisks(self.root / str(at))
+            storage.write("a", b"whole")
+            storage.fail(SimulatedCrash(), at=at, times=None)
+            with contextlib.suppress(SimulatedCrash):
+                storage.rename("a", "x/b")
+            storage.heal()
+            with contextlib.suppress(StorageNotFoundError):
+                storage.rename("a", "x/b")
+            self.assertEqual(storage.read("x/b"), b"whole")
+            self.assertFalse((storage.root / "a").exists())
 
     def test_goes_on_after_a_short_write(self):
         def one_byte(descriptor: int, data: memoryview, real=os.write) -> int:
