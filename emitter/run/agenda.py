@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from emitter.clock import SLOT_END, SimulatedTime
 from emitter.generators.base import GeneratorBase
-from emitter.model import Slice, Window
+from emitter.model import Window
 from emitter.run.anchor import store_anchor
 from emitter.run.duties import Duties
 from emitter.run.journal import Journal
@@ -99,7 +99,7 @@ class Agenda:
         """The windows that will come after this one, as far as that is known: they may be staged ahead."""
         end = ledger.assignment.stretch_at(window.first).end
         while window.end < end and tables == tables_at(self.journal.epochs, window.end):
-            cut = self._cut(Window(window.end, end), tables, ledger.slice)
+            cut = self._cut(Window(window.end, end), tables, ledger)
             if cut is None or cut.end > self.journal.sealed_slot:
                 return
             window = cut
@@ -121,27 +121,30 @@ class Agenda:
         """The first duty, in order of time, in which something is due."""
         for ledger in self._duties.unfinished():
             window, tables = ledger.next_work()
-            due = self._cut(window, tables, ledger.slice)
+            due = self._cut(window, tables, ledger)
             if due is not None:
                 return ledger, due, tables
         return None
 
-    def _cut(self, window: Window, tables: tuple[str, ...], slice: Slice) -> Window | None:
-        """The part of a window to do now: ended slots only, whole batches, no more rows than allowed."""
+    def _cut(self, window: Window, tables: tuple[str, ...], ledger: Ledger) -> Window | None:
+        """The part of a window to do now: ended slots only, whole batches, no more rows than allowed.
+
+        What is behind is done in one: behind the clock, or at speed max behind other tables. For a table that had no
+        rows lately, all batches since its last ones are looked through again at a start.
+        """
         batch, rows_max = self.settings.batch_seconds, self.settings.batch_rows_max
         hard_end = min(window.end, self._until)
         if hard_end <= window.first:
             return None
         end = min((window.first // batch + 1) * batch, hard_end)
-        if self.time is not None:
-            due = int(self.time.now())
-            if end > due:
-                return None
-            end = min(max(end, due // batch * batch), hard_end)  # behind: all whole batches that are due, in one
+        due = ledger.furthest_slot if self.time is None else int(self.time.now())
+        if self.time is not None and end > due:
+            return None
+        end = min(max(end, due // batch * batch), hard_end)
         seconds = end - window.first
         while seconds > 1:
             expected = self.generator.expected_rows(Window(window.first, window.first + seconds))
-            rows = sum(expected[table] for table in tables) / slice.count
+            rows = sum(expected[table] for table in tables) / ledger.slice.count
             if rows <= rows_max:
                 break
             seconds = max(1, min(seconds - 1, math.floor(seconds * rows_max / rows)))

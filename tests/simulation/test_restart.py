@@ -185,6 +185,15 @@ class RestartTest(DaemonCase):
             [(report.tables, report.ends_batch) for report in reports], [(TABLES[2:], False), (TABLES, True)]
         )
 
+    def test_tables_that_had_no_rows_lately_are_looked_through_in_one_step(self):
+        run(self.config(clock__batch_seconds=10), 600)
+        reports = run(self.config(clock__batch_seconds=10), 620)
+        looks, news = spans(reports)[:-2], spans(reports)[-2:]
+        self.assertEqual(news, [(600, 610), (610, 620)])
+        self.assertLessEqual(len(looks), 2)  # customers and products, which stand at slots of their own
+        self.assertGreater(looks[-1][1] - looks[0][0], 60)
+        self.assert_undisturbed(620)
+
     def test_after_history_a_run_that_starts_now_follows_the_wall_clock(self):
         config = self.live(clock__start="now")
         self.clock.jump_wall(0.25)
