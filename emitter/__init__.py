@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emitter.run.bounded import write_dataset
     from emitter.run.factory import create_generator
     from emitter.settings.connections import CatalogConfig, S3Config
+    from emitter.truth.asking import expect, verify
     from emitter.writers import create_writer
     from emitter.writers.base import TableWriter, WriterOptions
 
@@ -35,6 +36,8 @@ _HOMES = {
     "WriterOptions": "emitter.writers.base",
     "create_generator": "emitter.run.factory",
     "create_writer": "emitter.writers",
+    "expect": "emitter.truth.asking",
+    "verify": "emitter.truth.asking",
     "write_dataset": "emitter.run.bounded",
 }
 
@@ -49,6 +52,8 @@ __all__ = [
     "__version__",
     "create_generator",
     "create_writer",
+    "expect",
+    "verify",
     "write_dataset",
 ]
 

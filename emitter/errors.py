@@ -73,7 +73,16 @@ def publishable(text: str) -> str:
 
 
 class EmitterError(Exception):
-    """Something emitter was asked for cannot be done. Read the hint: it names the next step."""
+    """Something emitter was asked for cannot be done. Read the hint: it names the next step.
+
+    >>> import emitter
+    >>> try:
+    ...     emitter.create_writer("deltalake", "data/shop")
+    ... except emitter.EmitterError as error:
+    ...     print(error)
+    there is no format 'deltalake'
+    Try: did you mean delta? choose one of: delta, ducklake, iceberg, parquet
+    """
 
     exit_code: ClassVar[int] = 2
 

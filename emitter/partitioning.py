@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from emitter.clock import slot_of, time_of
+from emitter.errors import UsageError
 
 _COLUMNS = ("year", "month", "day", "hour")
 GRANULARITIES = {"month": 2, "day": 3, "hour": 4}
@@ -13,17 +14,29 @@ GRANULARITIES = {"month": 2, "day": 3, "hour": 4}
 
 @dataclass(frozen=True, slots=True)
 class PartitionSpec:
-    """The partition columns, from the coarsest: year and month, and as wanted day and hour (all int32)."""
+    """The partition columns, from the coarsest: year and month, and as wanted day and hour (all int32).
+
+    >>> from emitter import PartitionSpec
+    >>> PartitionSpec.of("hour").columns
+    ('year', 'month', 'day', 'hour')
+    """
 
     columns: tuple[str, ...] = ("year", "month", "day")
 
     def __post_init__(self) -> None:
         if self.columns not in [_COLUMNS[:depth] for depth in GRANULARITIES.values()]:
-            raise ValueError(f"partition columns must be {_COLUMNS[:2]}, {_COLUMNS[:3]} or {_COLUMNS}")
+            raise UsageError(
+                f"{self.columns!r} cannot be partition columns",
+                hint=f"use {_COLUMNS[:2]}, {_COLUMNS[:3]} or {_COLUMNS}, or PartitionSpec.of('day')",
+            )
 
     @classmethod
     def of(cls, granularity: str) -> PartitionSpec:
         """The spec of `month`, `day` or `hour`."""
+        if granularity not in tuple(GRANULARITIES):
+            raise UsageError(
+                f"there are no partitions by {granularity!r}", hint=f"choose one of: {', '.join(GRANULARITIES)}"
+            )
         return cls(_COLUMNS[: GRANULARITIES[granularity]])
 
     @property

@@ -32,6 +32,13 @@ class GeneratorBase(ABC):
     `epochs` are the inputs in force, in order; the first begins at the origin. What a slot starts is made with the
     inputs of *its* slot. Nothing may depend on how often, when or in which order `rows` is asked for; a bounded memo
     of pure results is allowed. An instance serves one thread at a time.
+
+    >>> import emitter
+    >>> shop = emitter.create_generator("ecommerce", start="2026-01-01", end="2026-01-02", orders_per_second=0.1)
+    >>> shop.table("orders").parents
+    ('customers',)
+    >>> shop.schema_for("orders")["amount"]
+    Decimal(precision=12, scale=2)
     """
 
     name: ClassVar[str]

@@ -11,7 +11,7 @@ from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Inputs, Slice
 from emitter.partitioning import PartitionSpec
 from emitter.run.daemon import Daemon
-from emitter.run.factory import check_inputs, identity_of, input_options
+from emitter.run.factory import input_options, with_journal
 from emitter.run.journal import Journal
 from emitter.run.opening import Settings, slot_now
 from emitter.run.pipeline import Stager
@@ -50,13 +50,9 @@ def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> 
     origin_slot = journal.origin_slot if journal else slot_now(clock) if config.clock.start == "now" else None
     generator = configured_generator(config, origin_slot)
     if journal is not None:
-        journal.check_identity(identity_of(generator))
-        check_inputs(generator, journal)
-    epochs: tuple[Epoch, ...] = journal.epochs if journal else ()
-    if not epochs:
-        inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
-        epochs = (Epoch(generator.origin_slot, inputs),)
-    return generator.rebuilt(generator.origin_slot, epochs), journal
+        return with_journal(generator, journal), journal
+    inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
+    return generator.rebuilt(generator.origin_slot, (Epoch(generator.origin_slot, inputs),)), None
 
 
 def configured_settings(config: EmitterConfig) -> Settings:

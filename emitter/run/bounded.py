@@ -19,7 +19,9 @@ from emitter.run.daemon import Daemon
 from emitter.run.factory import whole_tables
 from emitter.run.journal import Journal
 from emitter.run.opening import Settings
+from emitter.run.progress import progress_line
 from emitter.run.workers import WorkerStager
+from emitter.showing import Grid, Shown
 from emitter.watch.observer import DaemonStatus, Observer, Observers, Tally
 from emitter.writers.base import TableWriter
 
@@ -33,15 +35,23 @@ OnProgress = Callable[[int, int, int], None]
 """Told after each step: simulated seconds done, of how many, and rows committed so far."""
 
 
-@dataclass(frozen=True, slots=True)
-class GenerateReport:
-    """What a bounded run wrote: from where to where, and by table rows, files and bytes."""
+@dataclass(frozen=True, repr=False)
+class GenerateReport(Shown):
+    """What a bounded run wrote: from where to where, and by table rows, files and bytes. It shows itself as a table."""
 
     from_slot: int
     to_slot: int
     rows: Mapping[str, int]
     files: Mapping[str, int]
     bytes: Mapping[str, int]
+
+    def grid(self) -> Grid:
+        rows = [(table, count, self.files[table], self.bytes[table]) for table, count in self.rows.items()]
+        if self.from_slot >= self.to_slot:
+            period = f"Nothing to do: everything up to {text_of(self.to_slot)} is there."
+        else:
+            period = f"Written from {text_of(self.from_slot)} to {text_of(self.to_slot)}."
+        return Grid(("table", "rows", "files", "bytes"), rows, (period,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +122,23 @@ def write_dataset(
     writer: TableWriter,
     tables: Sequence[str] | None = None,
     *,
-    clock: Clock | None = None,
+    progress: bool | None = None,
     on_progress: OnProgress | None = None,
+    clock: Clock | None = None,
 ) -> GenerateReport:
     """Write a generator's period (its `start` to its `end`) with a writer, exactly once: what is there already is not
     written again. `tables` must include their parents; None is all of them.
+
+    `progress`: whether a line on stderr tells how far it is; None is where somebody watches, at a terminal or in a
+    notebook. `on_progress` is told the same after each step.
+
+    >>> import emitter
+    >>> shop = emitter.create_generator(
+    ...     "ecommerce", start="2026-01-01", end="2026-01-02", customers=50, products=20, orders_per_second=0.01
+    ... )
+    >>> report = emitter.write_dataset(shop, emitter.create_writer("parquet", "data/written"), ["customers"])
+    >>> report.rows
+    {'customers': 50}
     """
     if not isinstance(generator, GeneratorBase):
         raise wrong_type("the generator of write_dataset", generator, hint=_MAKE_GENERATOR)
@@ -128,11 +150,13 @@ def write_dataset(
     names = generator.tables() if tables is None else whole_tables(generator, tables)
     settings = Settings(period.slice, names, batch_seconds=period.batch_seconds)
     writer = writer.placing(generator.partition)
-    tally = _Tally(on_progress)
-    with Daemon(
-        generator, writer, settings, clock=clock or SystemClock(), observer=tally, until_slot=period.window.end
-    ) as daemon:
-        return _run(daemon, tally, daemon.status().reached_slot, period.window.end)
+    clock = clock or SystemClock()
+    wanted = False if progress is None and on_progress else progress  # who is told is shown nothing unasked
+    with progress_line("write_dataset", wanted, clock) as line:
+        tally = _Tally(on_progress, line)
+        end = period.window.end
+        with Daemon(generator, writer, settings, clock=clock, observer=tally, until_slot=end) as daemon:
+            return _run(daemon, tally, daemon.status().reached_slot, end)
 
 
 def _bounded(config: EmitterConfig, from_slot: int | None) -> EmitterConfig:
@@ -183,15 +207,15 @@ def _run(
 class _Tally(Tally):
     """Tells of its progress too."""
 
-    def __init__(self, on_progress: OnProgress | None) -> None:
+    def __init__(self, *told: OnProgress | None) -> None:
         super().__init__()
-        self._on_progress = on_progress
+        self._told = [each for each in told if each]
         self.first = self.total_seconds = 0
 
     def stepped(self, report: StepReport, status: DaemonStatus) -> None:  # noqa: ARG002 (an observer's)
-        if self._on_progress:
-            done = min(max(0, status.reached_slot - self.first), self.total_seconds)
-            self._on_progress(done, self.total_seconds, sum(self.rows.values()))
+        done = min(max(0, status.reached_slot - self.first), self.total_seconds)
+        for tell in self._told:
+            tell(done, self.total_seconds, sum(self.rows.values()))
 
 
 def _rebuilt_generator(config: EmitterConfig, origin_slot: int, epochs: tuple[Epoch, ...]) -> GeneratorBase:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from emitter.clock import parse_time, slot_of, text_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, UsageError, wrong_type
@@ -16,24 +17,37 @@ from emitter.partitioning import GRANULARITIES, PartitionSpec
 from emitter.run.journal import Journal, make_identity
 from emitter.settings.declaring import nearest, validate_options
 
+if TYPE_CHECKING:
+    from emitter.generators.ecommerce.options import EcommerceArguments
+
 
 def create_generator(
     name: str,
     *,
     seed: int = 42,
-    start: object = "2026-01-01",
-    end: object | None = None,
+    start: str | date | datetime = "2026-01-01",
+    end: str | date | datetime | None = None,
     batch_seconds: int = 3600,
     shard_index: int = 0,
     shard_count: int = 1,
     partition: Literal["month", "day", "hour"] | PartitionSpec = "day",
-    **options: Any,
+    **options: Unpack[EcommerceArguments],
 ) -> GeneratorBase:
-    """A domain's generator.
+    """A domain's generator: `ecommerce`, a shop.
 
     `start` is the origin, before which nothing exists; with `end` (exclusive) the period of a bounded run. Both are ISO
-    text, dates or datetimes; without zone they are UTC. The shop's `options` are those of its section of the
-    configuration. Raises ConfigurationError with every fault at once.
+    text, dates or datetimes; without zone they are UTC. `batch_seconds` and the shard say how the period is cut, which
+    the rows don't show. The shop's `options` are those of its section of the configuration (`emitter info ecommerce`,
+    docs/REFERENCE.md). Raises ConfigurationError with every fault at once.
+
+    >>> import emitter
+    >>> shop = emitter.create_generator(
+    ...     "ecommerce", start="2026-01-01", end="2026-01-02", customers=50, products=20, orders_per_second=0.01
+    ... )
+    >>> shop.tables()
+    ('customers', 'products', 'orders', 'order_items', 'payments')
+    >>> sum(frame.height for frame in shop.batches_for("customers"))  # polars DataFrames
+    50
     """
     faults: list[Fault] = []
 
@@ -107,6 +121,15 @@ def identity_of(generator: GeneratorBase) -> dict[str, Any]:
         partition=generator.partition.granularity,
         options=fixed_options(generator.options),
     )
+
+
+def with_journal(generator: GeneratorBase, journal: Journal) -> GeneratorBase:
+    """The generator with the inputs of an output's journal in force. Raises IdentityMismatchError where they contradict
+    each other.
+    """
+    journal.check_identity(identity_of(generator))
+    check_inputs(generator, journal)
+    return generator.rebuilt(journal.origin_slot, journal.epochs)
 
 
 def check_inputs(generator: GeneratorBase, journal: Journal) -> None:

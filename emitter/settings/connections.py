@@ -52,7 +52,12 @@ def path_faults(value: str | None) -> Iterable[tuple[Any, str, str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Config:
-    """Where S3-compatible storage answers. Its credentials come from the usual AWS chain."""
+    """Where S3-compatible storage answers. Its credentials come from the usual AWS chain.
+
+    >>> from emitter import S3Config
+    >>> S3Config(endpoint_url="http://127.0.0.1:9000", region="eu-central-1").region
+    'eu-central-1'
+    """
 
     CHECKS: ClassVar[tuple[Check, ...]] = (Check(("ca_file",), path_faults),)
 
@@ -92,7 +97,12 @@ class S3Config:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CatalogConfig:
-    """The catalogue of a table format that needs one."""
+    """The catalogue of a table format that needs one.
+
+    >>> from emitter import CatalogConfig
+    >>> CatalogConfig(uri="sqlite:///data/catalog.sqlite", namespace="shop").namespace
+    'shop'
+    """
 
     CHECKS: ClassVar[tuple[Check, ...]] = (Check(("uri",), path_faults),)
 

@@ -26,6 +26,7 @@ from emitter.run.assembly import configured_writer, run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
 from emitter.run.plan import slots_before_last, stands, table_ends
+from emitter.showing import Grid, Shown
 from emitter.truth.digest import row_words
 from emitter.truth.rows import (
     HOUR_SECONDS,
@@ -73,15 +74,22 @@ class TableVerification:
             self.examples.append(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The verdict over all tables."""
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
+    """The verdict over all tables. It shows itself as a table."""
 
     tables: list[TableVerification]
 
     @property
     def ok(self) -> bool:
         return all(table.ok for table in self.tables)
+
+    def grid(self) -> Grid:
+        kinds = ("rows_expected", "rows_found", "lost", "duplicated", "altered", "unexpected", "broken_files")
+        rows = [(table.table, *(getattr(table, kind) for kind in kinds)) for table in self.tables]
+        examples = [f"{table.table}: {example}" for table in self.tables for example in table.examples]
+        verdict = "ok: every row is there, once" if self.ok else "not ok"
+        return Grid(("table", *(kind.replace("_", " ") for kind in kinds)), rows, (*examples, verdict))
 
 
 def expect(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> dict[str, Any]:

@@ -34,6 +34,11 @@ def create_writer(
 ) -> TableWriter:
     """The writer of a format for an output: a path, a `file://` or an `s3://` URI. Touches no storage. Raises
     UsageError for a format or an output that there is no support for, and MissingExtraError.
+
+    >>> import emitter
+    >>> writer = emitter.create_writer("parquet", "data/shop", options=emitter.WriterOptions(compression="snappy"))
+    >>> writer.format_name
+    'parquet'
     """
     from emitter.settings.connections import WRITTEN_OUT, CatalogConfig, S3Config, shell_hint
     from emitter.writers.base import WriterOptions, no_crash

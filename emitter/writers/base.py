@@ -39,8 +39,12 @@ def no_crash(point: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
-    """How files are made: compression (zstd, snappy, lz4, gzip, none), rows per file, partition columns; and whether
-    to go on with tables of the right schema that another tool has made.
+    """How files are made: compression (zstd, snappy, lz4, gzip, none), rows per file, partition columns (nothing said:
+    those of the generator); and whether to go on with tables of the right schema that another tool has made.
+
+    >>> from emitter import WriterOptions
+    >>> WriterOptions(compression="snappy", file_rows_target=1_000_000).compression
+    'snappy'
     """
 
     compression: str = "zstd"
@@ -89,6 +93,11 @@ class TableWriter(ABC):
     `hold` a slice; `open` each table; `recover` each table of the slice; then for each batch `stage` its
     files and `commit` them. Only the holder of a slice may recover, stage or commit for it; everything else
     only reads.
+
+    >>> import emitter
+    >>> writer = emitter.create_writer("parquet", "data/empty")
+    >>> writer.progress("orders")  # by slice, up to where the table is complete: nothing is there yet
+    {}
     """
 
     format_name: ClassVar[str]

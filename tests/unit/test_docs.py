@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import doctest
 import re
 import unittest
 from collections.abc import Iterator
-from dataclasses import MISSING
+from contextlib import chdir
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
 
 import typer
 
@@ -14,11 +17,13 @@ from emitter import errors
 from emitter.cli import ending
 from emitter.cli.main import app
 from emitter.config import RELOADABLE, EmitterConfig
+from emitter.generators.ecommerce.options import EcommerceArguments, EcommerceOptions
 from emitter.settings.declaring import Key, leaf_keys
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
 from emitter.watch.health import Health
 from emitter.watch.statuspage import status_document
+from emitter.writers import FORMATS, FormatName
 from tests.support.metrics_page import full_page, sample_labels
 from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
@@ -122,8 +127,6 @@ class ReadmeTest(unittest.TestCase):
         names: dict[str, Any] = {}
         small = example.replace("orders_per_second=2.0", "orders_per_second=0.001, customers=5, products=5")
         self.assertNotEqual(small, example)
-        from tempfile import TemporaryDirectory
-
         with TemporaryDirectory() as folder:
             exec(small.replace("data/week", folder), names)
             self.assertTrue(list((Path(folder) / "orders").rglob("*.parquet")))
@@ -133,11 +136,29 @@ class ReadmeTest(unittest.TestCase):
             emitter.__all__,
             [
                 *("CatalogConfig", "EmitterError", "GeneratorBase", "PartitionSpec", "S3Config", "TableWriter"),
-                *("WriterOptions", "__version__", "create_generator", "create_writer", "write_dataset"),
+                *("WriterOptions", "__version__", "create_generator", "create_writer", "expect", "verify"),
+                "write_dataset",
             ],
         )
         for name in emitter.__all__:
             self.assertIsNotNone(getattr(emitter, name))
+
+    def test_every_public_name_has_an_example_that_runs(self):
+        finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(verbose=False)
+        with TemporaryDirectory() as folder, chdir(folder):
+            for name in emitter.__all__:
+                if name == "__version__":
+                    continue
+                (found,) = finder.find(getattr(emitter, name), name, globs={})
+                with self.subTest(name):
+                    said: list[str] = []
+                    self.assertTrue(found.examples)
+                    self.assertEqual(runner.run(found, out=said.append).failed, 0, "".join(said))
+
+    def test_editors_know_every_option_of_the_shop(self):
+        declared = {field.name for field in fields(EcommerceOptions)}
+        self.assertEqual(set(EcommerceArguments.__annotations__), declared)
+        self.assertEqual(set(get_args(FormatName)), set(FORMATS))
 
 
 class MakefileTest(unittest.TestCase):

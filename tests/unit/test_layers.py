@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 # A name is a module below `emitter`, or a pattern for a family of them; a package's own name is its __init__.py. A
 # folder is a wing: a module may import its neighbours in it, and what stands in any entry that fits its name. The table
 # goes from the ground up. A wing is entered by its doors: bases and names, never a certain domain, format or storage.
-LIGHT_GROUND = {"errors", "model", "clock", "partitioning"}
+LIGHT_GROUND = {"errors", "model", "clock", "partitioning", "showing"}
 GROUND = LIGHT_GROUND | {"randomness", "arrow"}
 STAGES = {"generators.base", "encoder", "writers.base"}
 WATCHED = {"watch.observer", "watch.daycurve"}  # what a run tells, and whom; who listens is none of its business
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": {"errors", "model"},
     "randomness": {"errors", "model"},
     "partitioning": {"errors", "model", "clock"},
+    "showing": set(),
     "arrow": LIGHT_GROUND | {"randomness"},
     "settings*": {"errors"},
     "storage*": {"errors", "model", "randomness", "settings.connections"},
@@ -47,13 +48,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch*": GROUND | {"generators.base"},
     # The daemon is given its parts; only these three turn names and configurations into them.
     "run*": GROUND | {"storage.base", *STAGES, *WATCHED},
-    "run.factory": {"settings.declaring", "generators"},
+    "run.factory": {"settings.declaring", "generators", "generators.*.options"},
     "run.assembly": {"config", "generators", "writers"},
     "run.bounded": {"config"},
     "truth*": GROUND | RUN | {"config"},
     "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "truth.*"},
     "cli.main": {"__init__"},
-    "__init__": GROUND | RUN | {"settings.connections", "writers"},
+    "__init__": GROUND | RUN | {"settings.connections", "writers", "truth.asking"},
     "__main__": {"cli.entry"},
     "testing*": GROUND | RUN | {"storage.*", "writers.*", "config", "settings.*", "watch.*", "truth.*"},
 }

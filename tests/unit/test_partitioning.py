@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emitter.clock import SLOT_END, parse_time, slot_of, time_of
+from emitter.errors import UsageError
 from emitter.model import Window
 from emitter.partitioning import GRANULARITIES, PartitionSpec
 from emitter.writers import hive
@@ -52,8 +53,10 @@ class PartitionSpecTest(unittest.TestCase):
 
     def test_no_other_columns_are_allowed(self):
         for columns in ((), ("year",), ("day",), ("month", "year"), ("year", "month", "day", "hour", "minute")):
-            with self.assertRaises(ValueError):
+            with self.assertRaises(UsageError):
                 PartitionSpec(columns)
+        with self.assertRaises(UsageError):
+            PartitionSpec.of("week")
 
     def test_a_window_knows_its_partitions_in_order(self):
         window = Window(at("2026-01-30T12:00:00Z"), at("2026-02-01T00:00:01Z"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
@@ -212,6 +212,27 @@ class EcommerceOptions:
         Field(description="Where the customers live: time zones and their weights; they shape the day's curve."),
     ] = (("America/New_York", 0.2), ("Europe/Berlin", 0.5), ("Europe/London", 0.3))
     price_period_days: Annotated[int, whole(1, 365), Field(description="How many days a product keeps its price.")] = 30
+
+
+class EcommerceArguments(TypedDict, total=False):
+    """The same options as `create_generator` takes them: for editors and type checkers."""
+
+    customers: int
+    products: int
+    orders_per_second: float
+    promotions: Mapping[str, float] | Mapping[date, float]
+    curve: Literal["shop", "flat"]
+    arrivals: Literal["poisson", "even"]
+    hour_weights: Sequence[float] | None
+    weekday_weights: Sequence[float] | None
+    month_weights: Sequence[float] | None
+    order_growth_per_year: float
+    customer_growth_per_year: float
+    product_growth_per_year: float
+    customer_skew: float
+    product_skew: float
+    time_zones: Mapping[str, float]
+    price_period_days: int
 
 
 def peak_rate_per_second(options: EcommerceOptions) -> float:
