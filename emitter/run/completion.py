@@ -1,11 +1,15 @@
-"""Telling readers which partitions are complete."""
+"""Telling readers which partitions are complete.
+
+A mark is for good: no row comes into a partition that bears one. So a table is marked only up to where it was left out,
+though nobody waits for it from there on: it may come back, and is then made from there.
+"""
 
 from __future__ import annotations
 
 from emitter.clock import Clock
 from emitter.errors import EmitterError
 from emitter.run.journal import Journal
-from emitter.run.plan import complete_slot
+from emitter.run.plan import complete_slot, table_ends, tables_that_came_back
 from emitter.watch.observer import Observer
 from emitter.writers.base import TableWriter
 
@@ -16,6 +20,7 @@ class Completion:
     def __init__(self, writer: TableWriter, clock: Clock, observer: Observer) -> None:
         self._writer, self._clock, self._observer = writer, clock, observer
         self._finished_edge = 0
+        self._checked: set[str] = set()
 
     def mark(self, journal: Journal, reached_slot: int) -> None:
         """See to what is complete, where this shard has passed the end of a partition."""
@@ -24,14 +29,27 @@ class Completion:
             return
         begin = self._clock.monotonic_seconds()
         try:
-            progress = {
-                table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
-                for table in journal.tables()
-            }
-            complete = complete_slot(journal.epochs, progress)
-            self._writer.finish_partitions(journal.tables(), journal.origin_slot, complete)
+            complete = self._complete_slot(journal)
+            for table, end in table_ends(journal.epochs).items():
+                self._writer.finish_partitions([table], journal.origin_slot, min(complete, end))
         except EmitterError:
             self._observer.maintenance_failed("finish_partitions")
             raise
         self._finished_edge = spec.start(complete)
         self._observer.maintained("finish_partitions", self._clock.monotonic_seconds() - begin)
+
+    def take_back(self, journal: Journal) -> None:
+        """Before anything is written: earlier releases marked partitions of a table also where it was left out, and
+        where it has come back they are not complete.
+        """
+        if self._writer.marks_partitions:
+            for table in sorted(tables_that_came_back(journal.epochs) - self._checked):
+                self._writer.reopen_partitions(table, lambda: self._complete_slot(journal))
+                self._checked.add(table)
+
+    def _complete_slot(self, journal: Journal) -> int:
+        progress = {
+            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
+            for table in journal.tables()
+        }
+        return complete_slot(journal.epochs, progress)

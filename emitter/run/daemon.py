@@ -169,6 +169,7 @@ class Daemon:
                 self._settle()
             return None
         ledger, window, tables = work
+        self._completion.take_back(self._agenda.journal)
         following = self._agenda.following(ledger, window, tables)
         self._stager.follow(self._agenda.generator)
         request = Request(ledger.slice, window, tables)

@@ -88,6 +88,18 @@ def table_ends(epochs: Sequence[Epoch]) -> dict[str, int]:
     return ends
 
 
+def tables_that_came_back(epochs: Sequence[Epoch]) -> set[str]:
+    """Those that were left out for a while: what they lack from then on is made later than that of all others."""
+    seen: set[str] = set()
+    left: set[str] = set()
+    back: set[str] = set()
+    for epoch in epochs:
+        back |= left & set(epoch.inputs.tables)
+        left |= seen - set(epoch.inputs.tables)
+        seen |= set(epoch.inputs.tables)
+    return back
+
+
 def tables_at(epochs: Sequence[Epoch], slot: int) -> tuple[str, ...]:
     """The tables that have rows at a slot, parents first: those in force, and those that come into force later."""
     if not epochs or slot < epochs[0].from_slot:

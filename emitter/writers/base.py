@@ -187,6 +187,13 @@ class TableWriter(ABC):
         complete (all slices, all tables). Called again and again with growing slots; idempotent.
         """
 
+    def reopen_partitions(  # noqa: B027 (as above)
+        self, table: str, complete_slot: Callable[[], int]
+    ) -> None:
+        """Take back what readers were told of partitions that are not complete: those that end beyond `complete_slot`,
+        which is asked for again after a look at what they were told, as others go on telling them. Idempotent.
+        """
+
     @abstractmethod
     def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded

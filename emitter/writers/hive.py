@@ -107,6 +107,20 @@ class PartitionMarks:
             self._storage.sync_folders({folder})
             self._on_mark()
 
+    def take_back(self, table: str, complete_slot: Callable[[], int]) -> None:
+        """Remove the marks of what is not complete, the newest first, so that none is left that has none before it."""
+        marked, slot = [], self._spec.start(complete_slot())
+        while self._is_marked(f"{table}/{self._spec.path(slot)}"):
+            marked.append(slot)
+            slot = self._spec.end(slot)
+        if not marked:
+            return
+        closed_slot = self._spec.start(complete_slot())  # what others marked meanwhile is complete by now
+        for slot in reversed([slot for slot in marked if slot >= closed_slot]):
+            folder = f"{table}/{self._spec.path(slot)}"
+            self._storage.remove(f"{folder}/{SUCCESS}")
+            self._storage.sync_folders({folder})
+
     def _is_marked(self, folder: str) -> bool:
         try:
             self._storage.read(f"{folder}/{SUCCESS}")

@@ -329,6 +329,24 @@ class ParquetFaultsTest(unittest.TestCase):
         writer.finish_partitions([TABLE.name], ORIGIN, complete + 5)
         self.assertEqual(storage.calls, [])
 
+    def test_taking_marks_back_leaves_none_without_one_before_it_and_spares_what_became_complete(self):
+        output, day = self.new_output(), 86_400
+        storage = FaultyStorage(output)
+        writer, marks = self.opened(storage), lambda: sorted(output.rglob("_SUCCESS"))
+        writer.finish_partitions([TABLE.name], ORIGIN, ORIGIN + 6 * day)
+        whole = marks()
+        slots = iter((ORIGIN + day, ORIGIN + 6 * day))  # another shard got there between the two looks
+        writer.reopen_partitions(TABLE.name, lambda: next(slots))
+        self.assertEqual(marks(), whole)
+        storage.fail(OSError(errno.EIO, "broken"), at=3, only=("remove",))
+        with self.assertRaises(StorageError):
+            writer.reopen_partitions(TABLE.name, lambda: ORIGIN + day)
+        self.assertEqual(marks(), whole[:4])
+        writer.reopen_partitions(TABLE.name, lambda: ORIGIN + day)
+        self.assertEqual(marks(), whole[:1])
+        writer.reopen_partitions(TABLE.name, lambda: ORIGIN + day)
+        self.assertEqual(marks(), whole[:1])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -24,7 +24,7 @@ from emitter.run.journal import FOLDER
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
 from emitter.writers.parquet.writer import ParquetWriter
-from tests.support.case import DaemonCase, spans, tree
+from tests.support.case import DaemonCase, Marks, spans, tree
 from tests.support.reader import paths, rows_of
 from tests.support.shop import ORIGIN, START, TABLES, crash, due, finish, run, shop, shop_daemon
 
@@ -372,6 +372,34 @@ class ChangesTest(DaemonCase):
         self.assert_verified(self.config(), 900)
         # All are in force at the end, so all are whole: one that joined late is as if it had always been there.
         self.assert_undisturbed(900)
+
+    def test_no_partition_is_marked_that_a_table_may_still_come_back_to(self):
+        few, day = list(TABLES[:2]), "year=2026/month=01/day=01"  # the partition ends at 180
+        marks = Marks(self.output)
+        run(self.config(), 100, hook=marks)
+        run(self.config(tables=few), 600, hook=marks)
+        self.assertEqual([marks.of(table) for table in TABLES], [[day]] * 2 + [[]] * 3)
+        run(self.config(), 900, hook=marks)
+        self.assertEqual([marks.of(table) for table in TABLES], [[day]] * 5)
+        self.assert_undisturbed(900)
+
+    def test_marks_that_an_earlier_release_has_set_too_early_are_taken_back_in_time(self):
+        few, hours = list(TABLES[:2]), ["day=01/hour=23", "day=02/hour=00", "day=02/hour=01"]
+        changes: dict[str, Any] = {"partition": "hour", "clock__batch_seconds": 1800}
+        run(self.config(**changes), 100)  # the first partition ends at 180
+        run(self.config(**changes, tables=few), 9000)
+        for hour in hours:
+            mark = self.output / "orders/year=2026/month=01" / hour / "_SUCCESS"
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        marks = Marks(self.output)
+        marks()
+        self.assertTrue(crash(self.config(**changes), 9100, "parquet.intent", 1))
+        self.assertEqual(marks.of("orders"), [])
+        run(self.config(**changes), 9100, hook=marks)
+        self.assertEqual(marks.of("orders"), marks.of("customers"))
+        self.assertEqual(marks.of("orders"), [f"year=2026/month=01/{hour}" for hour in hours])
+        self.assert_undisturbed(9100, **changes)
 
     def test_a_table_that_was_withdrawn_before_the_next_seal_stays_known(self):
         few = list(TABLES[:2])

@@ -25,7 +25,7 @@ from emitter.testing import FaultyStorage, ManualClock, SimulatedCrash
 from emitter.truth import oracle
 from emitter.watch.observer import DaemonStatus, Observer
 from emitter.writers.parquet.writer import ParquetWriter
-from tests.support.case import new_folder, tree
+from tests.support.case import Marks, new_folder, tree
 from tests.support.reader import contents, figures
 from tests.support.shop import ORIGIN, TABLES, crash, due, finish, run, shop, shop_daemon, shop_writer
 
@@ -436,14 +436,16 @@ _NEW, _OLD = False, True  # configurations
 class AnyFleetTest(ShardsCase):
     def check(self, actions: list[tuple], last_count: int, has_revisions: bool) -> None:
         self.output = self.new_folder()
-        fleet = Fleet(self.output, has_revisions=has_revisions)
+        fleet, marks = Fleet(self.output, has_revisions=has_revisions), Marks(self.output)
         with mock.patch.object(agenda, "SEAL_AHEAD_BATCHES", 1):  # so that many changes have room
             for action, *what in actions:
                 getattr(fleet, action)(*what)
+                marks()
             fleet.stop_all()
             revision = fleet.newest()
             for index in [*range(last_count)] * 2:  # what one did not know yet is done in the second round
                 run(self.shard(index, last_count, revision=revision), UNTIL)
+                marks()
         verification = oracle.verify(shop(self.output), None, ORIGIN + UNTIL)  # many small files: others read them long
         self.assertTrue(verification.ok, verification)
         self.assertEqual([each.table for each in verification.tables], list(TABLES))

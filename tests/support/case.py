@@ -54,6 +54,28 @@ def undisturbed(until: int, changes_json: str) -> dict[str, pa.Table]:
         return contents(Path(folder))
 
 
+class Marks:
+    """Looks that no file comes into a partition that bears a mark of being complete: call it as often as you like."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._files: dict[Path, set[str]] = {}
+
+    def __call__(self, *_: object) -> None:
+        marked = [path.parent for path in self._output.rglob("_SUCCESS")]
+        now = {folder: {path.name for path in folder.iterdir()} for folder in marked}
+        for folder in now.keys() & self._files.keys():
+            assert now[folder] == self._files[folder], (
+                f"{folder} is marked, and had {now[folder] ^ self._files[folder]}"
+            )
+        self._files = now
+
+    def of(self, table: str) -> list[str]:
+        """The marked partitions of a table."""
+        folders = (path.parent for path in (self._output / table).rglob("_SUCCESS"))
+        return sorted(str(folder.relative_to(self._output / table)) for folder in folders)
+
+
 class DaemonCase(unittest.TestCase):
     def setUp(self):
         self.output = self.new_folder()

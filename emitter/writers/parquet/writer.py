@@ -298,6 +298,9 @@ class ParquetWriter(TableWriter):
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         self._marks.advance(tables, origin_slot, complete_slot)
 
+    def reopen_partitions(self, table: str, complete_slot: Callable[[], int]) -> None:
+        self._marks.take_back(table, complete_slot)
+
     def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
             yield from hive.read_file(self.storage, path, table, on_broken)

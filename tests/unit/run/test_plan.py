@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from emitter.clock import SLOT_END
 from emitter.model import Epoch, Inputs, Slice, Window
-from emitter.run.plan import Assignment, Layout, assignments, complete_slot, layouts, next_edge, table_ends, tables_at
+from emitter.run.plan import (
+    Assignment,
+    Layout,
+    assignments,
+    complete_slot,
+    layouts,
+    next_edge,
+    table_ends,
+    tables_at,
+    tables_that_came_back,
+)
 
 
 def epoch(from_slot: int, shard_count: int = 1, tables: tuple[str, ...] = ("a", "b"), rate: float = 1.0) -> Epoch:
@@ -43,6 +53,9 @@ class LayoutsTest(unittest.TestCase):
         epochs = [epoch(10), epoch(20, tables=("a",)), epoch(30)]
         self.assertEqual(table_ends(epochs), {"a": SLOT_END, "b": SLOT_END})
         self.assertEqual(tables_at(epochs, 25), ("a", "b"))
+        self.assertEqual(tables_that_came_back(epochs), {"b"})
+        self.assertEqual(tables_that_came_back(epochs[:2]), set())
+        self.assertEqual(tables_that_came_back([epoch(10, tables=("a",)), epoch(20)]), set())
 
     def test_a_table_that_was_withdrawn_at_once_has_rows_up_to_there(self):
         epochs = [
