@@ -39,6 +39,7 @@ def run(
     health, board = Health(clock), Board(clock)
     metrics.watch_health(health.why_not_ready)
     supervisor = Supervisor(os.environ, clock)
+    health.watch_life(supervisor.why_silent)
     tally = Tally()
     observer = Observers(metrics, health, board, supervisor, tally)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)

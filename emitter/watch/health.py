@@ -30,6 +30,11 @@ class Health(Observer):
         self._finished_seconds: float | None = None
         self._trouble = ""
         self._stopped = ""
+        self._why_silent: Callable[[], str] = lambda: ""
+
+    def watch_life(self, why_silent: Callable[[], str]) -> None:
+        """From now on ask also whether the daemon's thread gives signs of life."""
+        self._why_silent = why_silent
 
     def watch(self, status: Callable[[], DaemonStatus]) -> None:
         """From now on ask the daemon itself how it stands."""
@@ -53,10 +58,10 @@ class Health(Observer):
         self._stopped = reason
 
     def why_not_alive(self) -> str:
-        """Empty while the daemon's thread is at work."""
+        """Empty while the daemon's thread is at work, and gets on with it."""
         if self._stopped:
             return f"stopped: {self._stopped}"
-        return "" if self._thread.is_alive() else "the daemon's thread has ended"
+        return self._why_silent() if self._thread.is_alive() else "the daemon's thread has ended"
 
     def why_not_ready(self) -> str:
         """Empty while steps finish in time, or none is due."""

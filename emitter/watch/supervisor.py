@@ -1,10 +1,11 @@
-"""What systemd is told of a run: that it is ready, how it stands, that it reloads or stops, and that it is alive.
+"""What whoever started a run is told: that it is ready, how it stands, that it reloads or stops, that it is alive.
 
 The protocol is sd_notify's: lines of `KEY=value` in a datagram to the socket that NOTIFY_SOCKET names. Without one,
 nothing is sent.
 
-The watchdog is fed by the daemon's thread alone, where a part of a step has ended or none is due. So a commit that
-hangs feeds nothing, and is noticed; a wait before another attempt is announced with its length, and is not.
+Signs of life come from the daemon's thread alone, where a part of a step has ended or none is due. So a commit that
+hangs gives none, and is noticed; a wait before another attempt is announced with its length, and is not. They feed the
+watchdog of systemd, and `why_silent` tells the same to whoever asks at /livez.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import override
 
-from emitter.clock import Clock, text_of
+from emitter.clock import Clock, duration_text, text_of
 from emitter.errors import EmitterError
 from emitter.model import CommitReport, StepReport
 from emitter.watch import logs
@@ -23,6 +24,7 @@ from emitter.watch.observer import DaemonStatus, Observer
 
 FEEDS_PER_TIMEOUT = 4
 STATUS_SECONDS_MIN = 1.0
+SILENT_SECONDS_MAX = 900.0  # calls to a storage that does not answer fail by themselves, within ten minutes at most
 _SEND_SECONDS_MAX = 1.0
 
 
@@ -37,12 +39,21 @@ class Supervisor(Observer):
         self._is_watched = False  # from READY to STOPPING
         self._is_waiting = False
         self._is_heard = True
-        self._fed_seconds = self._told_seconds = clock.monotonic_seconds()
+        self._alive_seconds = self._fed_seconds = self._told_seconds = clock.monotonic_seconds()
         self._rows = 0
+
+    def why_silent(self) -> str:
+        """Empty unless the last sign of life is too long ago. May be called from any thread."""
+        silent_seconds = self._clock.monotonic_seconds() - self._alive_seconds
+        limit_seconds = self._watchdog_seconds or SILENT_SECONDS_MAX
+        if silent_seconds <= limit_seconds:
+            return ""
+        silent, limit = duration_text(silent_seconds), duration_text(limit_seconds)
+        return f"no part of a step has ended for {silent}, {limit} are allowed: a call hangs"
 
     def alive(self) -> None:
         """To be called by the daemon's thread, and only while it gets on or has nothing to do."""
-        now_seconds = self._clock.monotonic_seconds()
+        self._alive_seconds = now_seconds = self._clock.monotonic_seconds()
         is_due = now_seconds - self._fed_seconds >= self._watchdog_seconds / FEEDS_PER_TIMEOUT
         if self._is_watched and (is_due or self._is_waiting):
             self._fed_seconds = now_seconds
@@ -66,7 +77,7 @@ class Supervisor(Observer):
     @override
     def started(self, status: DaemonStatus) -> None:
         self._is_watched = self._watchdog_seconds > 0
-        self._fed_seconds = self._told_seconds = self._clock.monotonic_seconds()
+        self._alive_seconds = self._fed_seconds = self._told_seconds = self._clock.monotonic_seconds()
         self._send("READY=1", f"STATUS=At {text_of(status.reached_slot)}, recovered")
 
     @override
@@ -94,6 +105,7 @@ class Supervisor(Observer):
 
     @override
     def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:
+        self._alive_seconds = self._clock.monotonic_seconds() + wait_seconds
         self._send(f"STATUS=Waiting to try again ({attempt} of {attempts_max} attempts failed): {error.problem}")
         if self._is_watched:
             self._is_waiting = True

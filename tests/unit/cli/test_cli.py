@@ -18,6 +18,7 @@ import tempfile
 import termios
 import threading
 import unittest
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,8 @@ from emitter import __version__
 from emitter.cli.main import app, main
 from emitter.cli.sizes import read_size
 from emitter.errors import OvertakenError, StorageError
+from emitter.run.daemon import Daemon
+from emitter.watch.server import Server
 from emitter.writers import FORMATS
 from tests.unit.watch.test_logs import restore_logging
 
@@ -334,6 +337,31 @@ class VerbsTest(_Case):
                 self.assert_exit(2, result)
                 self.assertIn(f"Error: --bytes {wrong!r} is not an amount of bytes", result.stderr)
                 self.assertIn("Try: give a number and a unit, such as 10GB; units are B, kB, MB", result.stderr)
+
+    def test_livez_sees_a_commit_that_hangs(self) -> None:
+        """Asked by another thread, from within the call that does not come back."""
+        servers: list[Server] = []
+
+        def hang(_daemon: Daemon) -> None:
+            with self.assertRaises(urllib.error.HTTPError) as answer:
+                urllib.request.urlopen(f"{servers[0].url}/livez", timeout=60)
+            self.assertEqual(answer.exception.code, 503)
+            self.assertIn("a call hangs", answer.exception.read().decode())
+            raise OvertakenError("done", hint="none")
+
+        class Known(Server):
+            def __enter__(self) -> Server:
+                servers.append(self)
+                return super().__enter__()
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch("emitter.cli.service.Server", Known),
+            mock.patch("emitter.watch.supervisor.SILENT_SECONDS_MAX", 0.0),
+            mock.patch.object(Daemon, "step", hang),
+        ):
+            self.assert_exit(3, invoke("run", "-c", config_file(folder)))
+        self.assertEqual(len(servers), 1)
 
     def test_run_ends_where_it_was_asked_to(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

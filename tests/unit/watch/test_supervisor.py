@@ -11,13 +11,15 @@ import threading
 import unittest
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 from emitter.clock import text_of
 from emitter.errors import StorageError
-from emitter.run.schedule import run_daemon
+from emitter.run.schedule import Enough, run_daemon
 from emitter.testing import ManualClock
+from emitter.watch.observer import Tally
 from emitter.watch.supervisor import FEEDS_PER_TIMEOUT, Supervisor
 from tests.unit.watch.scripted_daemon import STATUS, ScriptedDaemon, commit, step
 
@@ -117,11 +119,12 @@ class WatchdogTest(SupervisorCase):
     def test_a_loop_with_nothing_to_do_feeds(self) -> None:
         supervisor = self.watched(40)
         daemon = ScriptedDaemon([None] * 20 + [step()], clock=self.clock)
-        run_daemon(  # type: ignore[call-overload]
+        run_daemon(
             daemon,  # type: ignore[arg-type]
             clock=self.clock,
             stop=threading.Event(),
-            batches=1,
+            enough=Enough(batches=1),
+            tally=Tally(),
             between_steps=supervisor.alive,
         )
         self.assertEqual(self.heard(), FED * 2)  # in twenty ticks of a second
@@ -165,6 +168,32 @@ class WatchdogTest(SupervisorCase):
                 supervisor.alive()
                 supervisor.waiting_to_retry(StorageError("write", "a", "no"), 2, 9, 300.0)
                 self.assertEqual([line for line in self.heard() if "WATCHDOG" in line], [])
+
+
+class SilenceTest(SupervisorCase):
+    """What /livez asks: the same signs, with or without systemd."""
+
+    def test_who_gives_no_sign_of_life_for_too_long_hangs(self) -> None:
+        for environ, minutes in ((dict[str, str](), 15), ({"WATCHDOG_USEC": "120000000"}, 2)):
+            supervisor = self.supervisor(**environ)
+            for sign in (None, partial(supervisor.started, STATUS), partial(supervisor.committed, commit())):
+                if sign:
+                    sign()
+                self.clock.advance(60 * minutes)
+                self.assertEqual(supervisor.why_silent(), "")
+                self.clock.advance(1)
+                said = f"no part of a step has ended for {minutes} min 1 s, {minutes} min are allowed: a call hangs"
+                self.assertEqual(supervisor.why_silent(), said)
+                supervisor.alive()
+                self.assertEqual(supervisor.why_silent(), "")
+
+    def test_a_wait_before_another_attempt_is_no_silence(self) -> None:
+        supervisor = self.supervisor()
+        supervisor.waiting_to_retry(StorageError("write", "a", "no"), 2, 9, 300.0)
+        self.clock.advance(300 + 900)
+        self.assertEqual(supervisor.why_silent(), "")
+        self.clock.advance(1)
+        self.assertNotEqual(supervisor.why_silent(), "")
 
 
 class HarmlessTest(SupervisorCase):
