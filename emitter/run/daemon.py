@@ -155,11 +155,19 @@ class Daemon:
             except RETRYABLE as error:
                 stopping = attempt > 1 and self._stop.is_set()
                 if attempt == attempts_max or stopping:
+                    self._check_there()
                     raise _gave_up(error, attempt, self._writer.storage.uri, stopping=stopping) from error
                 wait_seconds = self._retry_seconds(attempt)
                 self._observer.waiting_to_retry(error, attempt, attempts_max, wait_seconds)
                 self._clock.wait(self._stop, wait_seconds)
+            except OvertakenError:
+                self._check_there()
+                raise
         raise AssertionError("the last attempt returns or raises")
+
+    def _check_there(self) -> None:
+        """Who removes an output is no other writer, and no storage that fails."""
+        self._agenda.journal.check_there(self._agenda.reached_slot)
 
     def _try_step(self, attempt: int) -> StepReport | None:
         begin = self._clock.monotonic_seconds()

@@ -14,10 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from emitter.clock import SLOT_END, parse_time, slot_of, text_of
-from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageNotFoundError
+from emitter.errors import (
+    DamagedStateError,
+    IdentityMismatchError,
+    MissingJournalError,
+    StateError,
+    StorageError,
+    StorageNotFoundError,
+)
 from emitter.model import Epoch, Inputs, Slice
 from emitter.run.plan import table_ends
 from emitter.storage.base import Storage
@@ -120,6 +128,20 @@ class Journal:
                     f"table {table} is complete up to {text_of(slot)}, but the journal ends at"
                     f" {text_of(self.sealed_slot)}: its last entries are gone",
                     hint="restore a newer copy of _emitter/journal: without it nobody knows what the rows are made of",
+                )
+
+    def check_there(self, reached_slot: int) -> None:
+        """See that the output was not taken away from under this run, which has written up to a slot. Raises
+        MissingJournalError; says nothing where storage does not answer.
+        """
+        if self._storage is None:
+            return
+        with suppress(StorageError):
+            if _read_entry(self._storage, 0) is None:
+                raise MissingJournalError(
+                    f"{self._storage.uri} was removed, or moved away, under this run, which had written everything up"
+                    f" to {text_of(reached_slot)}: its journal is gone",
+                    hint="put it back and start again; or choose another output.uri for a new run",
                 )
 
     def refresh(self) -> bool:

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from emitter.clock import Clock, SystemClock, time_of
-from emitter.errors import DamagedStateError, UsageError
+from emitter.clock import Clock, SystemClock, text_of, time_of
+from emitter.errors import DamagedStateError, OvertakenError, UsageError
 from emitter.model import (
     CommitOutcome,
     CommitReport,
@@ -203,3 +203,20 @@ class TableWriter(ABC):
     @abstractmethod
     def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that a reader of the whole table finds beside those of the partitions that overlap the window."""
+
+
+def moved_meanwhile(
+    slice: Slice, commit: TableCommit, slot: int | None, *, is_committing: bool = False
+) -> OvertakenError:
+    """The progress does not stand where a commit expects it. `slot`: where it stands, or is about to."""
+    was = "had none" if commit.expected_slot is None else f"was at {text_of(commit.expected_slot)}"
+    if slot is None:
+        return OvertakenError(
+            f"the progress of slice {slice} of {commit.table} is gone; it {was} when this commit was prepared",
+            hint="somebody removed the table or set it back: restore it, or use another output.uri; then start again",
+        )
+    now = f"another commit moves it to {text_of(slot)}" if is_committing else f"it is at {text_of(slot)}"
+    return OvertakenError(
+        f"the progress of slice {slice} of {commit.table} {was} when this commit was prepared, and now {now}",
+        hint="another writer moved it: see that only one runs per slice, then start again",
+    )

@@ -27,7 +27,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from emitter.clock import text_of
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -50,7 +49,7 @@ from emitter.model import (
     Window,
 )
 from emitter.randomness import Stream
-from emitter.writers.base import TableWriter, failed_report, file_name, waves
+from emitter.writers.base import TableWriter, failed_report, file_name, moved_meanwhile, waves
 
 ATTEMPTS_MAX = 12
 UNKNOWN_MAX = 3  # of these, attempts that nobody knows the end of: the library has tried each of them before it said so
@@ -294,15 +293,7 @@ def check_expected(slice: Slice, commit: TableCommit, progress: TableProgress | 
     """The comparison of the compare-and-set. Raises OvertakenError."""
     slot = progress.slot if progress else None
     if slot != commit.expected_slot:
-        raise OvertakenError(
-            f"slice {slice} of {commit.table} {_at(slot)}, not {_at(commit.expected_slot)} as when this commit was"
-            " prepared",
-            hint="another writer moved it: see that only one runs per slice, then start again",
-        )
-
-
-def _at(slot: int | None) -> str:
-    return "has no progress" if slot is None else f"is at {text_of(slot)}"
+        raise moved_meanwhile(slice, commit, slot)
 
 
 def _slots(commits: Sequence[TableCommit]) -> list[tuple[str, int]]:

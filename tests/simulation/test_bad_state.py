@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from emitter.errors import (
     DamagedStateError,
+    EmitterError,
     ForeignTableError,
     MissingJournalError,
     SliceLockedError,
 )
 from emitter.truth import oracle
-from tests.support.case import DaemonCase
+from tests.support.case import LIVE, DaemonCase
 from tests.support.reader import paths
 from tests.support.shop import finish, run, shop, shop_daemon
 
@@ -150,3 +151,34 @@ class BadStateTest(DaemonCase):
         shutil.rmtree(self.output / "_emitter")
         run(self.config(), 60)
         self.assert_verified(self.config(), 60)
+
+    def under_a_daemon(self, format: str, path: str) -> EmitterError:
+        """What a daemon says whose output, or a part of it, is removed while it runs."""
+        output = self.new_folder() / "out"
+        changes = {**LIVE, "output.format": format, "output.retry_attempts_max": 1, "output.retry_wait_seconds_max": 0}
+        with (
+            self.assertRaises(EmitterError) as caught,
+            shop_daemon(shop(output, changes), clock=self.clock) as daemon,
+        ):
+            self.clock.advance(30)
+            daemon.step()
+            shutil.rmtree(output / path)
+            self.clock.advance(900)
+            daemon.step()
+        return caught.exception
+
+    def test_an_output_that_is_removed_while_it_is_written_is_called_that(self):
+        for kind in ("parquet", "delta", "iceberg", "ducklake"):
+            with self.subTest(kind):
+                error = self.under_a_daemon(kind, ".")
+                self.assertIsInstance(error, MissingJournalError)
+                self.assertRegex(
+                    error.problem, r"was removed, .* everything up to 2026-01-01T\S+Z: its journal is gone"
+                )
+
+    def test_so_is_a_table_with_the_time_that_it_stood_at(self):
+        for kind in ("parquet", "delta"):
+            with self.subTest(kind):
+                error = self.under_a_daemon(kind, "orders")
+                self.assertRegex(error.problem, r"of orders is gone; it was at 2026-01-01T\S+Z when")
+                self.assertIn("somebody removed the table", error.hint)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import inspect
 import pickle
 import re
 import traceback
 import unittest
+from pathlib import Path
 from urllib.parse import quote
 
 from emitter import errors
@@ -201,6 +203,18 @@ class Secrets(unittest.TestCase):
             self.assertEqual((told.exit_code, "open files" in told.problem, "open" in told.hint), (4, True, True))
         for other in (RuntimeError("code: 24,"), OSError(errno.ENOSPC, "full"), Panic("code: 2, or 240"), SystemExit()):
             self.assertIsNone(errors.shortage(other))
+
+    def test_no_error_shows_a_slot_to_people(self) -> None:
+        """A time is `text_of(slot)`."""
+        found = [
+            f"{path.name}:{node.lineno}: {ast.unparse(part.value)}"
+            for path in Path(errors.__file__).parent.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Call) and any(keyword.arg == "hint" for keyword in node.keywords)
+            for part in ast.walk(node)
+            if isinstance(part, ast.FormattedValue) and re.search(r"slot\b(?!.*\))", ast.unparse(part.value))
+        ]
+        self.assertEqual(found, [])
 
     def test_plain_paths_pass_unchanged(self) -> None:
         for text in ("./data/shop", "file:///data/a@b", "http://127.0.0.1:9000", "s3://bucket/a=1/b"):

@@ -75,11 +75,12 @@ from emitter.writers.base import (
     advanced,
     failed_report,
     file_name,
+    moved_meanwhile,
     no_crash,
     waves,
 )
 from emitter.writers.parquet import folder as parquet_folder
-from emitter.writers.parquet.holding import ONE_WRITER, HeldObjects, Version
+from emitter.writers.parquet.holding import HeldObjects, Version
 from emitter.writers.parquet.progress import (
     EARLIER_FOLDER,
     FOLDER,
@@ -227,13 +228,10 @@ class ParquetWriter(TableWriter):
         """The progress object as it stands, which must be as the commit expects."""
         known, version = self._objects.read_held(commit.table, slice)
         slot = known.progress.slot if known.progress else None
-        if known.intent or slot != commit.expected_slot:
-            state = f"is committing to slot {known.intent.progress.slot}" if known.intent else f"is at slot {slot}"
-            raise OvertakenError(
-                f"slice {slice} of {commit.table} {state}, not at slot {commit.expected_slot} as when this "
-                "commit was prepared",
-                hint=f"another writer moved it: {ONE_WRITER}",
-            )
+        if known.intent:
+            raise moved_meanwhile(slice, commit, known.intent.progress.slot, is_committing=True)
+        if slot != commit.expected_slot:
+            raise moved_meanwhile(slice, commit, slot)
         return known, version
 
     def _check_staged(self, commit: TableCommit, known: ProgressObject, version: Version) -> None:
