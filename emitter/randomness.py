@@ -124,22 +124,32 @@ EXACT = Context(
 """How tables are computed with `decimal`: in `localcontext(EXACT)`, whatever context the caller's program has set."""
 
 
-@lru_cache(maxsize=16)  # 80 ms each, and a daemon builds its generator again at every start and change of inputs
+_UNSURE = 0.01  # how near to a whole number an estimate says nothing: some fifty times what it may be off
+
+
+@lru_cache(maxsize=16)  # a daemon builds its generator again at every start and change of inputs
 def power_law_quantiles(size: int, exponent: Decimal) -> Words:
     """For 2**QUANTILE_BITS even steps of probability: the fraction of a population of `size` that is passed where the
     step begins, and how much it adds (two rows), where rank r (from 0) has a weight like (r + 1)**-exponent.
 
     The continuous law over x in [1, size + 1): F(x) = (x**(1-s) - 1) / ((size+1)**(1-s) - 1), or log(x) / log(size+1)
-    for s = 1. Computed with `decimal`, whose results are the same everywhere.
+    for s = 1. Computed with `decimal`, whose results are the same everywhere. All knots would take it 0.2 s, a fifth of
+    a start: it computes those that an estimate in floating point leaves open, where that is well-conditioned (s <= 1).
     """
-    knots = 1 << QUANTILE_BITS
+    knots, top = 1 << QUANTILE_BITS, 1 << FRACTION_BITS
+    edges, is_open = np.empty(knots + 1, dtype=np.uint64), np.ones(knots + 1, dtype=bool)
     with localcontext(EXACT):
         rest, log_top = 1 - exponent, Decimal(size + 1).ln()
         span = (rest * log_top).exp() - 1 if rest else log_top
-        steps = (span * i / knots for i in range(knots + 1))
-        places = ((1 + step).ln() / rest if rest else step for step in steps)
-        fractions = [((place.exp() - 1) / size) * (1 << FRACTION_BITS) for place in places]
-        edges = np.array([min(int(fraction), 1 << FRACTION_BITS) for fraction in fractions], dtype=np.uint64)
+        if rest >= 0:
+            steps = float(span) * np.arange(knots + 1) / knots
+            estimates = np.expm1(np.log1p(steps) / float(rest) if rest else steps) / size * top
+            is_open = np.abs(estimates - np.rint(estimates)) < _UNSURE
+            edges = estimates.astype(np.uint64)
+        for knot in map(int, np.flatnonzero(is_open)):
+            step = span * knot / knots
+            place = (1 + step).ln() / rest if rest else step
+            edges[knot] = min(int(((place.exp() - 1) / size) * top), top)
     found = np.stack([edges[:-1], np.diff(edges)])
     found.flags.writeable = False  # it is shared
     return found

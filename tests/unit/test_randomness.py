@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.randomness import (
+    EXACT,
+    FRACTION_BITS,
     POPULATION_MAX,
     QUANTILE_BITS,
     Stream,
@@ -283,6 +285,19 @@ class SkewTests(unittest.TestCase):
         size = 64
         ranks = skewed_rank(even_words(64_000), self.quantiles(size, "0"), size)
         self.assertEqual(set(np.bincount(ranks, minlength=size).tolist()), {1000})
+
+    def test_every_knot_is_what_decimals_say(self) -> None:
+        for size, text in (*self.LAWS, (2, "0.8"), (POPULATION_MAX - 1, "0.999"), (POPULATION_MAX - 1, "0.8")):
+            rest, knots, top = 1 - Decimal(text), 2**QUANTILE_BITS, 2**FRACTION_BITS
+            with localcontext(EXACT):
+                log_top = Decimal(size + 1).ln()
+                span = (rest * log_top).exp() - 1 if rest else log_top
+                steps = {knot: span * knot / knots for knot in (*range(0, knots, 61), knots)}
+                places = {knot: (1 + step).ln() / rest if rest else step for knot, step in steps.items()}
+                exact = {knot: int((place.exp() - 1) / size * top) for knot, place in places.items()}
+            begins, widths = self.quantiles(size, text)
+            found = [*map(int, begins), int(begins[-1] + widths[-1])]
+            self.assertEqual({knot: found[knot] for knot in exact}, exact, (size, text))
 
     def test_the_law_stretches_over_a_grown_population(self) -> None:
         words, quantiles = even_words(1 << 18), self.quantiles(1000, "0.8")
