@@ -26,6 +26,7 @@ from emitter.storage.s3 import S3Access
 from emitter.writers.base import CrashHook
 from emitter.writers.ducklake import catalog
 from emitter.writers.ducklake import connection as ducklake_connection
+from emitter.writers.ducklake.connection import CATALOG
 from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.ducklake_outputs import OnPostgres, OnPostgresAndS3, OnSqlite, commit, outcomes
@@ -191,6 +192,45 @@ class FaultCase:
 
         writer = self.opened(at("ducklake.registered", upkeep))
         self.assertEqual(outcomes(commit(writer, SECOND, FIRST.end))[-1], "ok")
+        self.assert_once()
+
+    def test_upkeep_passes_over_the_progress_also_in_a_lake_from_before(self):
+        commit(self.opened(), FIRST, None)
+        for asked in (SECOND, window(200, 210)):
+            self.reader().execute("CALL ducklake_flush_inlined_data('shop')").to_arrow_table()
+            self.reader().execute("CHECKPOINT shop")
+            with self.opened()._lake.session("look") as cursor:
+                (known,) = catalog.tables(cursor, "_emitter", ["progress_0_of_1"]).values()
+                self.assertEqual(catalog.files(cursor, known.table_id, ""), {})
+                # As it was in lakes that earlier releases made; the next writer makes up for it.
+                cursor.execute(f"DELETE FROM {CATALOG}.ducklake_metadata WHERE key = 'auto_compact'")
+            commit(self.opened(), asked, asked.first)
+
+    def test_progress_that_is_not_to_be_seen_for_a_moment_is_looked_for_again(self):
+        commit(self.opened(), FIRST, None)
+        looks: list[Slice] = []
+
+        def unseen(cursor: object, slice: Slice, look=catalog.read_progress) -> dict[str, TableProgress | None]:
+            looks.append(slice)
+            return {} if len(looks) in (1, 3, 5) else look(cursor, slice)
+
+        with patch.object(catalog, "read_progress", unseen):
+            writer = self.opened()
+            self.assertEqual(writer.recover(WHOLE, TABLE.name).slot, FIRST.end)  # looks 1 and 2
+            self.assertEqual(outcomes(commit(writer, SECOND, FIRST.end)), ["conflict", "ok"])  # 3, 4 to begin; 5
+        self.assertGreater(len(looks), 5)
+        self.assert_once()
+
+    def test_progress_that_stays_away_is_no_beginning(self):
+        writer = self.opened()
+        commit(writer, FIRST, None)
+        with patch.object(catalog, "read_progress", lambda cursor, slice: {}):
+            with self.assertRaises(CommitConflictError):
+                writer.recover(WHOLE, TABLE.name)
+            writer._known.clear()
+            with self.assertRaises(CommitConflictError):
+                commit(writer, SECOND, FIRST.end)
+        commit(writer, SECOND, FIRST.end)
         self.assert_once()
 
     def test_a_table_dropped_in_the_middle_of_a_commit_takes_nothing(self):

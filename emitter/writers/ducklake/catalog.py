@@ -6,13 +6,14 @@ them would be ten times slower, and know neither partitions nor comments.
     _emitter.progress_0_of_1        of slice 0 of 1, a row per table:
     table_name | slot | rows | files | bytes         slot is NULL until the first commit
 
-A table per slice, as two commits to one table's rows are a conflict. Such small rows stay in the catalogue ("inlined").
+A table per slice, as two commits to one table's rows are a conflict. Such small rows stay in the catalogue ("inlined"),
+and upkeep by others leaves the schema out: while a flush writes them to a file, who reads may find none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -188,11 +189,17 @@ def read_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> dict[str, 
     return found
 
 
-def begin_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice, names: Iterable[str]) -> None:
-    """In a transaction: give those tables that have none their rows in the progress table."""
+def begin_progress(
+    cursor: duckdb.DuckDBPyConnection, slice: Slice, names: Sequence[str], *, surely: bool = True
+) -> bool:
+    """In a transaction: give those tables that have none their rows in the progress table. False (and nothing is done)
+    where rows are missing in one that is there, and may only be on their way: look again, then do it `surely`.
+    """
     is_new = slice not in slices(cursor)
     known = set() if is_new else set(read_progress(cursor, slice))
     missing = [name for name in names if name not in known]
+    if missing and not (is_new or surely):
+        return False
     if is_new:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{PROGRESS_SCHEMA}")
         cursor.execute(
@@ -204,6 +211,16 @@ def begin_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice, names: Itera
         cursor.execute(f"UPDATE {progress_table(slice)} SET slot = slot")
     for name in missing:
         cursor.execute(f"INSERT INTO {progress_table(slice)} VALUES (?, NULL, 0, 0, 0)", [name])
+    return True
+
+
+def keep_from_upkeep(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Have flushes, compactions and CHECKPOINT pass over the progress tables, which must be there: an option of the
+    lake, for whoever calls them. Only a call that names one of the tables still takes it.
+    """
+    options = f"SELECT count(*) FROM {LAKE}.options() WHERE option_name = 'auto_compact' AND scope_entry = ?"
+    if cursor.execute(options, [PROGRESS_SCHEMA]).fetchone() == (0,):
+        cursor.execute(f"CALL {LAKE}.set_option('auto_compact', 'false', schema => {quoted(PROGRESS_SCHEMA)})")
 
 
 def move_progress(

@@ -17,7 +17,8 @@ A commit moves all tables of a batch, each from slot a to its slot b, in one tra
 5.  COMMIT makes the one snapshot. DuckLake itself repeats it where another commit took the snapshot's number, once it
     has seen that the other touched none of the same progress rows.
 
-A row of the progress table is made before, in a transaction of its own, so that the first commit too is an update.
+A row of the progress table is made before, in a transaction of its own, so that the first commit too is an update. So a
+row that is not there is a conflict with whoever moves the rows about just now, and is looked for again.
 A crash anywhere leaves the snapshot before or the one after, and files that no snapshot names.
 
 A file's path is registered in full, as DuckLake knows relative ones only below a folder per schema (`main/`).
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_NAMESPACE = "main"
 _WAIT_SECONDS = 0.05
+_LOOKS_MAX = 5
 _COMMITS_PER_PRUNING = 200
 _COMMITS_PER_CONNECTION = 2_000  # DuckLake remembers some 10 kB of each for as long as a connection lasts
 _TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
@@ -118,16 +120,28 @@ class DuckLakeWriter(RegisteringWriter):
         self._lake.close()
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
+        for look in range(_LOOKS_MAX):
+            if look:
+                self._clock.wait(self._never, _WAIT_SECONDS)
+            rows = self._progress_rows(table)
+            if all(self._key(table) in each for each in rows.values()):
+                break  # else a table that has not begun everywhere, or rows that somebody moves about just now
+        stands = {slice: each.get(self._key(table)) for slice, each in rows.items()}
+        missing = [slice for slice in stands if (slice, table) in self._begun and self._key(table) not in rows[slice]]
+        if missing:
+            raise self._moved_about(missing[0], table)
+        return {slice: progress for slice, progress in stands.items() if progress}
+
+    def _progress_rows(self, table: str) -> dict[Slice, dict[str, TableProgress | None]]:
+        """What all slices have recorded, of which this table must be there if it is in it."""
         with self._lake.session("read the progress in") as cursor:
             if cursor is None:
                 return {}
             cursor.execute("BEGIN")
-            key = self._key(table)
-            rows = {slice: catalog.read_progress(cursor, slice).get(key) for slice in catalog.slices(cursor)}
-            found = {slice: progress for slice, progress in rows.items() if progress}
-            if found:
+            rows = {slice: catalog.read_progress(cursor, slice) for slice in catalog.slices(cursor)}
+            if any(each.get(self._key(table)) for each in rows.values()):
                 self._check_there(cursor, [table])
-            return found
+            return rows
 
     def _find(self, table: str) -> FoundTable | None:
         with self._lake.session("look into") as cursor:
@@ -213,12 +227,16 @@ class DuckLakeWriter(RegisteringWriter):
     def _begin_progress(self, slice: Slice, names: Sequence[str]) -> None:
         if all((slice, name) in self._begun for name in names):
             return
-        with self._lake.session("begin the progress in") as cursor:
-            if cursor is None:
-                raise self._gone(names)
-            cursor.execute("BEGIN")
-            catalog.begin_progress(cursor, slice, map(self._key, names))
-            self._lake.commit(cursor, "begin the progress in")
+        for look in range(1, _LOOKS_MAX + 1):
+            with self._lake.session("begin the progress in") as cursor:
+                if cursor is None:
+                    raise self._gone(names)
+                cursor.execute("BEGIN")
+                if catalog.begin_progress(cursor, slice, list(map(self._key, names)), surely=look == _LOOKS_MAX):
+                    self._lake.commit(cursor, "begin the progress in")
+                    catalog.keep_from_upkeep(cursor)
+                    break
+            self._clock.wait(self._never, _WAIT_SECONDS)
         self._begun.update((slice, name) for name in names)
 
     def _tidy(self, slice: Slice) -> None:
@@ -241,7 +259,10 @@ class DuckLakeWriter(RegisteringWriter):
             for commit, before in zip(commits, known.values(), strict=True)
         ):
             stands = catalog.read_progress(cursor, slice)
-            known = {commit.table: stands.get(self._key(commit.table)) for commit in commits}
+            for commit in commits:
+                if self._key(commit.table) not in stands:
+                    raise self._moved_about(slice, commit.table)
+            known = {commit.table: stands[self._key(commit.table)] for commit in commits}
         moves = {}
         for commit in commits:
             before = known[commit.table]
@@ -256,6 +277,12 @@ class DuckLakeWriter(RegisteringWriter):
         missing = [name for name in names if name not in found or found[name].run_id is None]
         if missing:
             raise self._gone(missing)
+
+    def _moved_about(self, slice: Slice, table: str) -> CommitConflictError:
+        return CommitConflictError(
+            f"the progress of slice {slice} of {table} is not to be seen in {self._lake}, though it was recorded",
+            hint="somebody moves its rows, or has removed them: look again; if it stays so, restore the catalogue",
+        )
 
     def _gone(self, names: Sequence[str]) -> RolledBackError:
         listed = ", ".join(names)
