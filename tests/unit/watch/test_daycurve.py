@@ -69,6 +69,14 @@ class DayCurveTest(unittest.TestCase):
         self.assert_close(after, 2 * before)
         self.assert_close(area(curve), self.rows(shop(DAY - DAY_SECONDS, (edge, 20.0, 1)), Window(DAY, DAY + 86_400)))
 
+    def test_a_constant_rate_is_a_level_line(self) -> None:
+        options = EcommerceOptions(customers=1000, products=100, curve="flat", customer_growth_per_year=0.0)
+        epochs = [
+            Epoch(0, Inputs({"orders_per_second": 10.0, "promotions": (), "curve": "flat"}, 1, ("customers", "orders")))
+        ]
+        flat = domain_class("ecommerce")(seed=1, origin_slot=0, options=options, epochs=epochs)
+        self.assertEqual({rate for _, rate in day_curve(flat, DAY).points}, {10.0})
+
     def test_it_is_that_of_one_shard_and_of_the_tables_in_force(self) -> None:
         whole, part = shop(DAY - DAY_SECONDS), shop(DAY - DAY_SECONDS, (DAY - 100, 10.0, 4))
         self.assert_close(area(day_curve(part, DAY)), area(day_curve(whole, DAY)) / 4)
