@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from emitter.clock import EPOCH_UNIX_SECONDS
 from emitter.model import Column, Table
 
 type Values = pa.Array[Any]
@@ -78,6 +79,11 @@ def times(micros: np.ndarray) -> Values:
 def micros(values: Values) -> np.ndarray:
     """Times as int64 microseconds since 1970."""
     return values.view(pa.int64()).to_numpy(zero_copy_only=False)
+
+
+def slots(values: Values) -> np.ndarray:
+    """The slots of times."""
+    return micros(values) // 1_000_000 - EPOCH_UNIX_SECONDS
 
 
 def labels(codes: np.ndarray, names: Values) -> pa.DictionaryArray[Any, Any]:

@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emitter import arrow
-from emitter.clock import EPOCH_UNIX_SECONDS
 from emitter.errors import UsageError
 from emitter.model import Column, EncodedFile, Frame, Table
 from emitter.writers.base import WriterOptions
@@ -129,7 +128,7 @@ class Encoder:
         spec = self._options.partition
         if not rows.num_rows:
             return
-        slots = arrow.micros(rows.column("event_time")) // 1_000_000 - EPOCH_UNIX_SECONDS
+        slots = arrow.slots(rows.column("event_time"))
         first, last = int(slots.min()), int(slots.max())
         if last < spec.end(first):
             yield spec.path(first), rows

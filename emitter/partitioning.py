@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from emitter.clock import slot_of, time_of
 from emitter.errors import UsageError
+from emitter.model import Window
 
 _COLUMNS = ("year", "month", "day", "hour")
 GRANULARITIES = {"month": 2, "day": 3, "hour": 4}
@@ -47,6 +49,22 @@ class PartitionSpec:
         """The partition column values of a slot."""
         moment = time_of(slot)
         return tuple(int(getattr(moment, column)) for column in self.columns)
+
+    def partitions(self, window: Window) -> Iterator[tuple[int, ...]]:
+        """The values of every partition that overlaps a window, in order."""
+        slot = window.first
+        while slot < window.end:
+            yield self.values(slot)
+            slot = self.end(slot)
+
+    def parse(self, folder: str) -> tuple[int, ...] | None:
+        """The values that a path of folders such as `year=2026/month=01/day=02` stands for; None if it is none of
+        ours.
+        """
+        pairs = [part.partition("=") for part in folder.split("/")]
+        if tuple(name for name, _, _ in pairs) != self.columns or not all(value.isdecimal() for _, _, value in pairs):
+            return None
+        return tuple(int(value) for _, _, value in pairs)
 
     def path(self, slot: int) -> str:
         """The hive folder of a slot, e.g. `year=2026/month=01/day=02`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from emitter.run.bounded import Estimate, GenerateReport
     from emitter.settings.declaring import Key
     from emitter.truth.inspection import TableStatus
-    from emitter.truth.oracle import Verification
+    from emitter.truth.verdict import Verification
 
 EXAMPLES_MAX = 5
+SLICES_MAX = 20
+_WRONG = ("lost", "duplicated", "altered", "unexpected", "behind")
 
 
 class Paper(Console):
@@ -62,12 +64,11 @@ def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mappi
 
 
 def print_verification(verification: Verification) -> None:
-    """What is there compared with what should be, and the verdict in one line."""
+    """What is there compared with what should be, how far it is complete, and the verdict in one line."""
     paper = Paper()
-    wrong = ("lost", "duplicated", "altered", "unexpected")
-    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in wrong))
+    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in _WRONG))
     for one in verification.tables:
-        counts = {kind: getattr(one, kind) for kind in wrong}
+        counts = {kind: getattr(one, kind) for kind in _WRONG}
         table.add_row(
             one.table,
             f"{one.rows_expected:,}",
@@ -78,16 +79,34 @@ def print_verification(verification: Verification) -> None:
     for one in verification.tables:
         for example in one.examples[:EXAMPLES_MAX]:
             paper.print(f"  {one.table}: {example}", soft_wrap=True)
-    paper.print(_verdict(verification, wrong), soft_wrap=True)
+    for line in _completeness(verification):
+        paper.print(line, soft_wrap=True)
+    paper.print(_verdict(verification), soft_wrap=True)
 
 
-def _verdict(verification: Verification, wrong: Sequence[str]) -> Text:
-    rows = sum(one.rows_expected for one in verification.tables)
+def _completeness(verification: Verification) -> Iterator[str]:
+    """Up to where no row is still to come; and which tables and slices are not at the end."""
+    yield f"Complete up to {text_of(verification.complete_slot)}."
+    behind = [(slot, one.table, slice) for one in verification.tables for slice, slot in one.slices.items()]
+    for slot, table, slice in sorted(behind)[:SLICES_MAX]:
+        yield f"  {table}: slice {slice} up to {text_of(slot)}"
+    if len(behind) > SLICES_MAX:
+        yield f"  and {len(behind) - SLICES_MAX} more that are further"
+
+
+def _verdict(verification: Verification) -> Text:
+    def total(kind: str) -> int:
+        return sum(getattr(one, kind) for one in verification.tables)
+
+    rows = total("rows_expected")
     if verification.ok:
-        return Text(f"All {rows:,} rows are there, each once.", style="green")
-    counts = {kind: sum(getattr(one, kind) for one in verification.tables) for kind in wrong}
-    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
-    return Text(f"Of {rows:,} rows: {said}.", style="bold red")
+        coming = total("under_way")
+        if not coming:
+            return Text(f"All {rows:,} rows are there, each once.", style="green")
+        return Text(f"All {rows:,} rows are there, each once; {coming:,} more are on their way.", style="green")
+    said = [f"{total(kind):,} {kind}" for kind in _WRONG if total(kind)]
+    said += [f"{total(f'{kind}_files'):,} {kind} files" for kind in ("broken", "misshapen") if total(f"{kind}_files")]
+    return Text(f"Of {rows + total('behind'):,} rows: {', '.join(said)}.", style="bold red")
 
 
 def print_status(tables: Iterable[TableStatus]) -> None:

@@ -149,12 +149,3 @@ def furthest_slots(slots: Iterable[Mapping[Slice, int]]) -> dict[Slice, int]:
         for slice, slot in each.items():
             furthest[slice] = max(slot, furthest.get(slice, slot))
     return furthest
-
-
-def slots_before_last(slots: Iterable[Mapping[Slice, int]]) -> dict[Slice, int]:
-    """By slice, the furthest of several tables' slots but for the very last, where there are two: the commit at the
-    last one may be under way, but before it every table was done with the one before.
-    """
-    known = list(slots)
-    last = furthest_slots(known)
-    return furthest_slots({slice: slot for slice, slot in each.items() if slot < last[slice]} for each in known)

@@ -8,6 +8,7 @@ something is absent.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
@@ -28,6 +29,9 @@ class Storage(ABC):
     """An output's storage. Safe to use from several threads on different paths."""
 
     uri: str
+
+    reads_at_once: ClassVar[int] = 4
+    """How many objects are best read at the same time."""
 
     has_locks: ClassVar[bool] = True
     """Whether `lock` keeps others away. Where it does not, only `put_if_absent` and `replace_version` do."""
@@ -84,6 +88,15 @@ class Storage(ABC):
     def list(self, folder: str) -> list[Entry]:
         """What a folder holds, by name. Empty for a folder that is not there."""
 
+    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Every file below a folder, with its size in bytes; none where the folder is not there."""
+        for entry in self.list(folder):
+            path = f"{folder}/{entry.name}"
+            if entry.is_folder:
+                yield from self.walk(path)
+            else:
+                yield path, entry.size_bytes
+
     @abstractmethod
     def remove(self, path: str) -> None:
         """Remove a file; nothing happens where there is none. Not durable by itself."""
@@ -102,6 +115,10 @@ class Storage(ABC):
         holds it, child processes never inherit it. Raises SliceLockedError if another holds it. Does nothing
         where `has_locks` is False.
         """
+
+    def is_locked(self, path: str) -> bool:  # noqa: ARG002 (the rest knows of no locks)
+        """Whether a live process is known to hold a lock. Only looks."""
+        return False
 
 
 def moved(path: str) -> CommitConflictError:

@@ -19,6 +19,8 @@ import fcntl
 import hashlib
 import itertools
 import os
+import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +32,7 @@ from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError,
 from emitter.storage.base import Entry, Storage, moved
 from emitter.storage.new_names import give_new_name
 
+_FLOCK = "hhqqi4x"  # struct flock: kind, from where on, first byte, how many, whose
 _DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
 
 _numbers = itertools.count()  # of temporary names, one series per process
@@ -186,6 +189,24 @@ class LocalStorage(Storage):
             with _held_guard:
                 os.close(descriptor)
                 del _held[key]
+
+    def is_locked(self, path: str) -> bool:
+        target = self._path(path)
+        with _held_guard, _failures("look at the lock", target):
+            try:
+                if _held.get(_key(os.stat(target))) == os.getpid():
+                    return True  # and to close a descriptor of it would drop it
+                descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return False
+            try:
+                if sys.platform != "linux":  # the question's layout differs
+                    return False
+                asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                (kind, *_) = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+                return bool(kind != fcntl.F_UNLCK)
+            finally:
+                os.close(descriptor)
 
     def _take(self, target: str) -> tuple[int, tuple[int, int]]:
         self._make_folders(os.path.dirname(target))

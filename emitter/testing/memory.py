@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from emitter.errors import (
     CommitConflictError,
@@ -19,14 +19,12 @@ from emitter.errors import (
     StorageError,
     StorageNotFoundError,
 )
-from emitter.model import Slice, Table, TableCommit, TableProgress, Window
+from emitter.model import Slice, Table, TableCommit, TableProgress
 from emitter.storage.base import Entry, Storage, moved
 from emitter.writers import hive
-from emitter.writers.base import OnBroken, advanced
+from emitter.writers.base import advanced
+from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class MemoryStorage(Storage):
@@ -164,21 +162,13 @@ class MemoryWriter(RegisteringWriter):
             tables, origin_slot, complete_slot
         )
 
-    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        inside = {partition for _, partition in hive.partitions(window, self.options.partition)}
-        return self._read(table, lambda partition: partition in inside, on_broken)
-
-    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        inside = {partition for _, partition in hive.partitions(window, self.options.partition)}
-        return self._read(table, lambda partition: partition not in inside, on_broken)
-
-    def _read(
-        self, table: Table, wanted: Callable[[str], bool], on_broken: OnBroken | None
-    ) -> Iterator[pa.RecordBatch]:
-        known = self.storage.tables.get(table.name)
-        for path in known.files if known else ():
-            if wanted(path.removeprefix(f"{table.name}/").rpartition("/")[0]):
-                yield from hive.read_file(self.storage, path, table, on_broken)
+    @contextmanager
+    def contents(self, table: Table) -> Iterator[Sequence[Part]]:
+        known, spec = self.storage.tables.get(table.name), self.options.partition
+        yield [
+            Part(path, spec.parse(path.removeprefix(f"{table.name}/").rpartition("/")[0]), self.storage.size(path))
+            for path in (known.files if known else ())
+        ]
 
     def _find(self, table: str) -> FoundTable | None:
         known = self.storage.tables.get(table)

@@ -19,7 +19,7 @@ from emitter.run.journal import Journal
 from emitter.run.progress import progress_line
 from emitter.showing import Grid, Shown
 from emitter.truth import oracle
-from emitter.truth.oracle import Verification
+from emitter.truth.verdict import Verification
 from emitter.writers.base import TableWriter
 
 _SOURCES = "give a generator and its writer, an EmitterConfig, or the path of a configuration"
@@ -129,7 +129,7 @@ def verify(
     progress: bool | None = None,
 ) -> Verification:
     """Compare tables with the truth, as `emitter verify` does: of a generator and its writer, or of a configuration (an
-    `EmitterConfig` or its path). Without `end`: as far as each table says that it is complete. `table`: only this one.
+    `EmitterConfig` or its path). Without `end`: up to where the furthest table is. `table`: only this one.
     `progress`: whether a line on stderr tells how far it is; None is where somebody watches.
 
     The result shows itself as a table; its `ok` is whether all is there, once.

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from emitter import arrow
-from emitter.clock import EPOCH_UNIX_SECONDS, SLOT_END
+from emitter.clock import SLOT_END
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Slice, Table, Window
 from emitter.run.plan import tables_at
@@ -70,6 +70,20 @@ def segments(
     return [segment for segment in found if segment.window.seconds]
 
 
+def later_segments(
+    epochs: Sequence[Epoch], table: str, window: Window, progress: Mapping[Slice, int], bound_slot: int
+) -> list[Segment]:
+    """What the slices of a table have still to do, in the window and before a bound."""
+    found = []
+    edges = pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END])
+    for epoch, (epoch_first, epoch_end) in zip(epochs, edges, strict=True):
+        if table in tables_at(epochs, epoch_first):
+            for slice in (Slice(index, epoch.inputs.shard_count) for index in range(epoch.inputs.shard_count)):
+                first = max(epoch_first, window.first, progress.get(slice, 0))
+                found.append(Segment(slice, Window(first, max(first, min(epoch_end, window.end, bound_slot)))))
+    return [segment for segment in found if segment.window.seconds]
+
+
 def cut(parts: Iterable[Segment], window: Window) -> list[Segment]:
     """The segments within a window."""
     clipped = [
@@ -99,17 +113,12 @@ def true_rows(
 
 def tally_by_hour(table: Table, rows: pa.RecordBatch, hours: dict[int, Tally], *, with_sums: bool = False) -> None:
     """Add rows to the tallies of their hours, which are keyed by the hour's first slot."""
-    words, slots = row_words(table, rows), row_slots(rows)
+    words, slots = row_words(table, rows), arrow.slots(rows.column("event_time"))
     starts = slots // HOUR_SECONDS * HOUR_SECONDS
     for start in np.unique(starts):
         inside = starts == start
         sums = _sums(table, rows.filter(pa.array(inside))) if with_sums else None
         hours[int(start)].add(int(inside.sum()), int(words[inside].sum(dtype=np.uint64)), sums)
-
-
-def row_slots(rows: pa.RecordBatch) -> np.ndarray:
-    """The slot of each row's event_time."""
-    return arrow.micros(rows.column("event_time")) // 1_000_000 - EPOCH_UNIX_SECONDS
 
 
 def new_hours() -> defaultdict[int, Tally]:

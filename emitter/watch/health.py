@@ -9,10 +9,8 @@ from typing import override
 from emitter.clock import Clock, duration_text
 from emitter.errors import EmitterError
 from emitter.model import StepReport
-from emitter.watch.observer import DaemonStatus, Observer
+from emitter.watch.observer import READY_BATCHES, READY_SECONDS_MIN, DaemonStatus, Observer
 
-READY_SECONDS_MIN = 30.0
-READY_BATCHES = 3
 BEHIND_SECONDS_MIN = 10.0  # real time; less comes and goes, and is no news
 
 

@@ -12,6 +12,14 @@ from dataclasses import dataclass
 from emitter.errors import EmitterError
 from emitter.model import CommitReport, Slice, StepReport, TableProgress
 
+READY_SECONDS_MIN = 30.0
+READY_BATCHES = 3
+
+
+def ready_seconds(batch_seconds: float, speed: float | None) -> float:
+    """Simulated time that a shard at work may be behind: three batches, or half a minute of real time."""
+    return max(READY_BATCHES * batch_seconds, READY_SECONDS_MIN * (speed or 0.0))
+
 
 @dataclass(frozen=True, slots=True)
 class DayCurve:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from emitter.clock import Clock, SystemClock, text_of, time_of
+from emitter.clock import Clock, SystemClock, slot_of, text_of, time_of
 from emitter.errors import DamagedStateError, OvertakenError, UsageError
 from emitter.model import (
     CommitOutcome,
@@ -24,6 +27,7 @@ from emitter.model import (
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.base import Storage
+from emitter.writers.parts import Part, part_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
 CrashHook = Callable[[str], None]
 OnBroken = Callable[[DamagedStateError], None]
 """Told of a data file that cannot be read; without it, that is raised."""
+
+
+_TIME = "%Y%m%dT%H%M%SZ"
+_FILE_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-(\d+)of(\d+)-\d+-[0-9a-f]{16}\.parquet")
 
 
 def no_crash(point: str) -> None:
@@ -59,7 +67,33 @@ def file_name(slice: Slice, window: Window, part: int, digest: str) -> str:
 
 
 def _compact(slot: int) -> str:
-    return time_of(slot).strftime("%Y%m%dT%H%M%SZ")
+    return time_of(slot).strftime(_TIME)
+
+
+def is_file_name(path: str) -> bool:
+    """Whether a data file has a name that `file_name` gives."""
+    return _FILE_NAME.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def parse_file_name(path: str) -> tuple[Slice, Window] | None:
+    """The slice and the window that a data file of ours was made for; None for what is not named by `file_name`."""
+    name = _FILE_NAME.fullmatch(path.rpartition("/")[2])
+    if name is None:
+        return None
+    try:
+        return Slice(int(name[3]), int(name[4])), Window(_slot(name[1]), _slot(name[2]))
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)  # the names of neighbours share a time
+def _slot(text: str) -> int:
+    return slot_of(datetime.fromisoformat(text))
+
+
+def lock_path(slice: Slice) -> str:
+    """The lock that is held with a slice, where storage has any."""
+    return f"_emitter/locks/{slice}.lock"
 
 
 def advanced(before: TableProgress | None, commit: TableCommit) -> TableProgress:
@@ -145,6 +179,10 @@ class TableWriter(ABC):
     def hold(self, slice: Slice) -> AbstractContextManager[None]:
         """The right to write a slice. Raises SliceLockedError."""
 
+    def is_held(self, slice: Slice) -> bool:
+        """Whether a live process is known to hold a slice. False where nobody can know."""
+        return self.storage.is_locked(lock_path(slice))
+
     @abstractmethod
     def open(self, run_id: str, table: Table) -> None:
         """See that a table is absent, or this run's own (whose identity fixes its schema). Creates nothing. Raises
@@ -195,14 +233,50 @@ class TableWriter(ABC):
         """
 
     @abstractmethod
+    def contents(self, table: Table) -> AbstractContextManager[Sequence[Part]]:
+        """All that a reader of the table finds, as of one moment; nothing where it is absent. What is registered twice
+        is there twice. While the context lasts a part may still be read, unless others have rewritten it since.
+        """
+
     def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded
         batches.
         """
+        return self._scan(table, window, on_broken, inside=True)
 
-    @abstractmethod
     def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that a reader of the whole table finds beside those of the partitions that overlap the window."""
+        return self._scan(table, window, on_broken, inside=False)
+
+    def _scan(
+        self, table: Table, window: Window, on_broken: OnBroken | None, *, inside: bool
+    ) -> Iterator[pa.RecordBatch]:
+        spec = self.options.partition
+        asked = set(spec.partitions(window))
+        with self.contents(table) as parts:
+            for part in parts:
+                if part.partition is not None and (part.partition in asked) != inside:
+                    continue
+                try:
+                    for rows in part_rows(self.storage, table, part):
+                        yield rows if part.partition is not None else _placed(rows, spec, window, inside=inside)
+                except DamagedStateError as error:
+                    if on_broken is None:
+                        raise
+                    on_broken(error)
+
+
+def _placed(rows: pa.RecordBatch, spec: PartitionSpec, window: Window, *, inside: bool) -> pa.RecordBatch:
+    """Those of the rows whose times lie in the partitions that overlap a window, or not."""
+    import pyarrow as pa
+
+    from emitter import arrow
+
+    if window.first == window.end:
+        return rows.slice(0, 0) if inside else rows
+    slots = arrow.slots(rows.column("event_time").cast(arrow.TIME_TYPE))
+    is_in = (slots >= spec.start(window.first)) & (slots < spec.end(window.end - 1))
+    return rows.filter(pa.array(is_in if inside else ~is_in))
 
 
 def moved_meanwhile(

@@ -3,76 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
-from emitter.model import Table, Window
+from emitter.errors import StorageNotFoundError
 from emitter.partitioning import PartitionSpec
 from emitter.storage.base import Storage
-from emitter.writers.base import OnBroken
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from emitter.writers.parts import Part
 
 SUCCESS = "_SUCCESS"
-_BATCH_ROWS_MAX = 65_536  # read at a time
+NOWHERE = (-1,)
+"""The partition of a file that lies in none of a table's folders."""
 
 
-def partitions(window: Window, spec: PartitionSpec) -> Iterator[tuple[int, str]]:
-    """(first slot after it, folder) of every partition that overlaps a window, in order."""
-    slot = window.first
-    while slot < window.end:
-        end = spec.end(slot)
-        yield end, spec.path(slot)
-        slot = end
+def parts(storage: Storage, table: str, spec: PartitionSpec) -> Iterator[Part]:
+    """The Parquet files that a reader of the whole table would read, whoever wrote them."""
+    for path, size in files_below(storage, table):
+        folder = path.removeprefix(f"{table}/").rpartition("/")[0]
+        inner = "/".join(folder.split("/")[: len(spec.columns)])
+        yield Part(path, spec.parse(inner) or NOWHERE, size)
 
 
-def visible_files(storage: Storage, table: str, spec: PartitionSpec, window: Window) -> Iterator[str]:
-    """The Parquet files that a reader of these partitions would read, whoever wrote them."""
-    for _, partition in partitions(window, spec):
-        yield from files_below(storage, f"{table}/{partition}")
-
-
-def files_outside(storage: Storage, table: str, spec: PartitionSpec, window: Window) -> Iterator[str]:
-    """The Parquet files that a reader of the whole table would read beside those of these partitions."""
-    inside = {f"{table}/{partition}" for _, partition in partitions(window, spec)}
-    return (path for path in files_below(storage, table) if path.rpartition("/")[0] not in inside)
-
-
-def files_below(storage: Storage, folder: str) -> Iterator[str]:
-    """The Parquet files that a reader of a folder would read."""
-    for entry in storage.list(folder):
-        if entry.name[0] in "._":
-            continue
-        if entry.is_folder:
-            yield from files_below(storage, f"{folder}/{entry.name}")
-        elif entry.name.endswith(".parquet"):
-            yield f"{folder}/{entry.name}"
-
-
-def read_file(storage: Storage, path: str, table: Table, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-    """A file's rows in bounded batches, with those columns of the table that it has. A file that cannot be read is told
-    to `on_broken`, or raises.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with storage.open_file(path) as file:
-        try:
-            source = pq.ParquetFile(file)
-            names = set(source.schema_arrow.names)
-            columns = [column.name for column in table.columns if column.name in names]
-            yield from source.iter_batches(_BATCH_ROWS_MAX, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise StorageError("read", path, error) from error
-            broken = DamagedStateError(
-                f"{path} cannot be read as Parquet: {error}",
-                hint="every reader of the table fails on it: restore it, or remove it if it is not ours",
-            )
-            if on_broken is None:
-                raise broken from error
-            on_broken(broken)
+def files_below(storage: Storage, folder: str) -> Iterator[tuple[str, int]]:
+    """The Parquet files that a reader of a folder would read, each with its size in bytes."""
+    for path, size in storage.walk(folder):
+        names = path.removeprefix(f"{folder}/").split("/")
+        if path.endswith(".parquet") and not any(name[0] in "._" for name in names):
+            yield path, size
 
 
 class PartitionMarks:

@@ -49,7 +49,7 @@ from emitter.model import (
     Window,
 )
 from emitter.randomness import Stream
-from emitter.writers.base import TableWriter, failed_report, file_name, moved_meanwhile, waves
+from emitter.writers.base import TableWriter, failed_report, file_name, lock_path, moved_meanwhile, waves
 
 ATTEMPTS_MAX = 12
 UNKNOWN_MAX = 3  # of these, attempts that nobody knows the end of: the library has tried each of them before it said so
@@ -121,7 +121,7 @@ class RegisteringWriter(TableWriter):
         """
 
     def hold(self, slice: Slice) -> AbstractContextManager[None]:
-        return self.storage.lock(f"_emitter/locks/{slice}.lock")
+        return self.storage.lock(lock_path(slice))
 
     def open(self, run_id: str, table: Table) -> None:
         found = self._find(table.name)

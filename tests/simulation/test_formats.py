@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+import deltalake
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+from pyiceberg.catalog.sql import SqlCatalog
 
 from emitter.config import EmitterConfig
 from emitter.run.opening import open_tables
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
-from tests.support.places import TARGETS, Place, Target, new_place
+from tests.support.places import TARGETS, Place, Target, extension_path, new_place
 from tests.support.shop import ORIGIN, TABLES, crash, finish, run, shop_daemon
 
 BATCHES, BATCH_SECONDS = 4, 15
@@ -105,6 +115,107 @@ class FirstStartTest(FormatCase):
                     start()
                 self.assertEqual(len(set(runs)), 1)
                 self.assertEqual(len(runs), 2)
+
+
+class OthersTest(FormatCase):
+    """What other tools do to the tables: a verdict is of what readers see."""
+
+    def written(self, target: Target) -> Place:
+        place = self.place(target)
+        run(place.config(**CHANGES), UNTIL)
+        return place
+
+    def lake(self, place: Place) -> duckdb.DuckDBPyConnection:
+        connected = self.enterContext(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
+        for name in ("ducklake", "sqlite_scanner"):
+            connected.execute(f"LOAD '{extension_path(name)}'")
+        path = str(place.changes["output.catalog.uri"]).removeprefix("sqlite:///")
+        connected.execute(f"SET TimeZone = 'UTC'; ATTACH 'ducklake:sqlite:{path}' AS lake")
+        return connected
+
+    def files(self, place: Place) -> list[Path]:
+        return sorted(Path(place.uri, "orders").rglob("*.parquet"))
+
+    def register_again(self, place: Place, path: Path) -> None:
+        match place.target.format:
+            case "delta":
+                handle = deltalake.DeltaTable(f"{place.uri}/orders")
+                (known,) = [
+                    added
+                    for added in pa.table(handle.get_add_actions()).to_pylist()
+                    if added["path"].endswith(path.name)
+                ]
+                values = {name: str(value) for name, value in known["partition"].items()}
+                stats = json.dumps({"numRecords": known["num_records"]})
+                again = AddAction(known["path"], known["size_bytes"], values, 0, True, stats)
+                handle.create_write_transaction([again], "append", handle.schema(), list(values))
+            case "iceberg":
+                catalog = SqlCatalog("emitter", uri=place.changes["output.catalog.uri"])
+                catalog.load_table("emitter.orders").add_files([f"file://{path}"], check_duplicate_files=False)
+            case "ducklake":
+                add = f"CALL ducklake_add_data_files('lake', 'orders', '{path}', hive_partitioning => true)"
+                self.lake(place).execute(add)
+
+    def test_rows_of_a_file_that_is_registered_twice_are_there_as_often_as_readers_see_them(self):
+        for target in TARGETS[1:4]:
+            with self.subTest(str(target)):
+                place = self.written(target)
+                self.register_again(place, self.files(place)[1])
+                seen, truly = place.digests()["orders"][0], truth(place.config(**CHANGES), UNTIL)["orders"][0]
+                verification = oracle.verify(place.config(**CHANGES))
+                found = {each.table: each for each in verification.tables}["orders"]
+                self.assertEqual((found.rows_found, found.duplicated), (seen, seen - truly))
+                self.assertEqual(verification.ok, seen == truly)
+                self.assertEqual(seen == truly, target.format == "delta")  # whose log goes by the paths
+
+    def test_what_compactors_make_of_our_files_is_right(self):
+        for target in TARGETS[1:4:2]:
+            with self.subTest(str(target)):
+                place = self.written(target)
+                before = len(list(Path(place.uri).rglob("*.parquet")))
+                if target.format == "delta":
+                    deltalake.DeltaTable(f"{place.uri}/orders").optimize.compact()
+                else:
+                    self.lake(place).execute("CALL ducklake_merge_adjacent_files('lake')")
+                self.assertGreater(len(list(Path(place.uri).rglob("*.parquet"))), before)
+                self.assert_exact(place, UNTIL)
+
+    def test_what_other_tools_make_of_a_parquet_file_is_right(self):
+        place = self.written(TARGETS[0])
+        first, second, third, *_ = self.files(place)
+        pl.read_parquet(first, hive_partitioning=False).write_parquet(first.with_name("polars.parquet"))
+        pq.write_table(pq.read_table(second, partitioning=None), second.with_name("arrow.parquet"))
+        duckdb.sql(f"COPY (FROM read_parquet('{third}', hive_partitioning = false)) TO '{third.parent}/duck.parquet'")
+        for path in (first, second, third):
+            path.unlink()
+        self.assert_exact(place, UNTIL)
+
+    def test_a_file_of_another_shape_or_size_is_found(self):
+        def swapped(rows: pa.Table) -> pa.Table:  # in Iceberg, readers get orders for customers
+            order, *rest = rows.schema
+            (place,) = [place for place, field in enumerate(rest) if field.name == "customer_id"]
+            ids = order.metadata, rest[place].metadata
+            rest[place] = rest[place].with_metadata(ids[0])
+            return rows.cast(pa.schema([order.with_metadata(ids[1]), *rest]))
+
+        for target in TARGETS[:4]:
+            with self.subTest(str(target)):
+                place = self.written(target)
+                path = self.files(place)[0]
+                whole = path.read_bytes()
+                rows = pq.read_table(path, partitioning=None)
+                for change, compression, said in (
+                    (swapped, "zstd", "column order_id has the field id 3, not 1"),
+                    (lambda rows: rows, "none", "bytes, registered are"),
+                ):
+                    pq.write_table(change(rows), path, compression=compression, store_schema=False)
+                    found = {each.table: each for each in oracle.verify(place.config(**CHANGES)).tables}["orders"]
+                    is_told = target.format != "parquet" or change is swapped  # there nobody has noted a size
+                    self.assertEqual((found.misshapen_files, found.ok), (int(is_told), not is_told))
+                    self.assertEqual(any(said in text for text in found.examples), is_told, found.examples)
+                    self.assertEqual((found.lost, found.altered, found.unexpected), (0, 0, 0))
+                path.write_bytes(whole)
+                self.assertTrue(oracle.verify(place.config(**CHANGES)).ok)
 
 
 class CrashTest(FormatCase):

@@ -19,7 +19,7 @@ from emitter.config import EmitterConfig
 from emitter.errors import DamagedStateError, MissingJournalError, StateError, UsageError
 from emitter.model import CommitReport
 from emitter.truth import oracle
-from emitter.truth.oracle import TableVerification, Verification
+from emitter.truth.verdict import EXAMPLES_MAX, TableVerification, Verification
 from emitter.watch.observer import Observer
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
@@ -31,7 +31,7 @@ UNTIL = 600
 
 def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     """Another file in the place of this one, as somebody's script would make it."""
-    pq.write_table(change(pq.read_table(path, partitioning=None)), path)
+    pq.write_table(change(pq.read_table(path, partitioning=None)), path, store_schema=False)
 
 
 def with_value(rows: pa.Table, column: str, row: int, change: Callable) -> pa.Table:
@@ -41,7 +41,8 @@ def with_value(rows: pa.Table, column: str, row: int, change: Callable) -> pa.Ta
 
 
 def with_column(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
-    return rows.set_column(rows.column_names.index(column), column, values)
+    place = rows.column_names.index(column)
+    return rows.set_column(place, rows.schema.field(place).with_nullable(bool(values.null_count)), values)
 
 
 class VerifyTest(DaemonCase):
@@ -83,7 +84,7 @@ class VerifyTest(DaemonCase):
             path.unlink()
             result = self.assert_found(table, lost=rows)
             self.assertRegex(result.examples[0], r"^lost: \w+_id=\d+, .*event_time=2026-01-0")
-            self.assertEqual(len(result.examples), min(rows, oracle.EXAMPLES_MAX))
+            self.assertEqual(len(result.examples), min(rows, EXAMPLES_MAX))
             path.write_bytes(whole)
         self.assertTrue(self.verified().ok)
 
@@ -214,7 +215,7 @@ class VerifyTest(DaemonCase):
         foreign = with_column(foreign, "order_item_id", pc.add(foreign["order_item_id"], 10**15))
         pq.write_table(foreign, second.with_name("foreign.parquet"))
         result = self.assert_found("order_items", lost=lost, duplicated=twice, altered=1, unexpected=1)
-        self.assertEqual(len(result.examples), oracle.EXAMPLES_MAX)
+        self.assertEqual(len(result.examples), EXAMPLES_MAX)
 
     def test_beyond_the_progress_all_is_lost(self):
         more = self.new_folder()
@@ -297,8 +298,69 @@ class UnderWayTest(DaemonCase):
         self.assertTrue(crash(self.config(shard__count=3), 240, "parquet.progress", 8))
         self.assertTrue(crash(self.config(shard__count=3, shard__index=2), 240, "parquet.intent", 13))
         verification = oracle.verify(self.config())
-        self.assertTrue(verification.ok, verification)
+        self.assertFalse(any(each.is_wrong for each in verification.tables), verification)
         self.assertGreater(verification.tables[2].rows_found, 0)
+        for each in verification.tables:  # the one that never began
+            self.assertRegex(" ".join(each.examples), "^behind: [0-9]+ rows of slice 1-of-3 are not there")
+
+
+class StandingTest(DaemonCase):
+    """A verdict says up to where all is there, and what is behind the others is told, also if all it says is true."""
+
+    def test_a_table_from_an_older_copy_is_behind(self):
+        config, payments = self.config(clock__batch_seconds=30), self.output / "payments"
+        copy = self.new_folder() / "payments"
+        run(config, 300)
+        shutil.copytree(payments, copy)
+        rows = len(rows_of("payments", self.output))
+        run(config, UNTIL)
+        missing = len(rows_of("payments", self.output)) - rows
+        shutil.rmtree(payments)
+        shutil.copytree(copy, payments)
+        verification = oracle.verify(config)
+        self.assertFalse(verification.ok)
+        self.assertEqual([each.table for each in verification.tables if not each.ok], ["payments"])
+        found = verification.tables[-1]
+        self.assertEqual((found.behind, found.lost, found.under_way), (missing, 0, 0))
+        self.assertEqual(found.slices, {"0-of-1": found.complete_slot})
+        self.assertEqual(verification.complete_slot, found.complete_slot)
+        self.assertTrue(ORIGIN + 300 <= found.complete_slot < ORIGIN + 330)
+        self.assertFalse(oracle.verify(config, table="payments").ok)
+        run(config, UNTIL)  # brings it to the others
+        verification = oracle.verify(config)
+        self.assertTrue(verification.ok, verification)
+        self.assertEqual(verification.complete_slot, ORIGIN + UNTIL)
+
+    def test_a_slice_that_nobody_has_finished_is_behind(self):
+        config, other = (self.config(shard__count=2, shard__index=index) for index in range(2))
+        run(config, UNTIL)
+        run(other, 240)
+        for each in oracle.verify(config).tables[2:]:
+            self.assertGreater(each.behind, 0)
+            self.assertEqual(list(each.slices), ["1-of-2"])
+            self.assertTrue(ORIGIN + 240 <= each.complete_slot < ORIGIN + 300)
+        run(other, UNTIL - 180)
+        verification = oracle.verify(config)
+        self.assertTrue(verification.ok, verification)  # three batches are no more than shards at work are apart
+        self.assertGreater(verification.tables[2].under_way, 0)
+        run(other, UNTIL)
+        self.assertEqual(oracle.verify(config).complete_slot, ORIGIN + UNTIL)
+
+    def test_what_a_live_process_brings_is_on_its_way(self):
+        config, other = (self.config(shard__count=2, shard__index=index) for index in range(2))
+        run(config, UNTIL)
+        with shop_daemon(other, until=UNTIL) as daemon:
+            daemon.step()
+            verification = oracle.verify(config)
+            self.assertTrue(verification.ok, verification)
+            self.assertGreater(sum(each.under_way for each in verification.tables), 0)
+        self.assertFalse(oracle.verify(config).ok)
+
+    def test_a_table_without_rows_is_not_behind(self):
+        config = self.config(ecommerce__orders_per_second=0, ecommerce__customer_growth_per_year=0)
+        run(config, UNTIL)
+        verification = oracle.verify(config)
+        self.assertTrue(verification.ok, verification)
 
 
 class ExpectTest(DaemonCase):

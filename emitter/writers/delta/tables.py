@@ -25,6 +25,8 @@ from emitter.partitioning import PartitionSpec
 from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
+from emitter.writers import hive
+from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable
 
 LOG = "_delta_log"
@@ -161,9 +163,9 @@ class DeltaTables:
         columns = tuple((field.name, _type_text(field), field.nullable) for field in handle.schema().fields)
         return FoundTable(metadata.configuration.get(RUN_ID), columns, ", ".join(metadata.partition_columns))
 
-    def files(self, table: str, handle: DeltaTable) -> list[tuple[str, tuple[str, ...]]]:
-        """The data files of the version that is loaded, by path in the table's folder, with their partition values.
-        Raises ForeignTableError where the files are not all there is to read.
+    def parts(self, table: str, handle: DeltaTable, spec: PartitionSpec) -> list[Part]:
+        """The data files of the version that is loaded, as its log describes them. Raises ForeignTableError where the
+        files are not all there is to read.
         """
         import pyarrow as pa
 
@@ -174,13 +176,21 @@ class DeltaTables:
             )
         with reading(self.where(table)):
             added = pa.table(handle.get_add_actions(flatten=True))
-        values = [added[f"partition.{name}"].to_pylist() for name in handle.metadata().partition_columns]
-        partitions = [tuple(map(str, row)) for row in zip(*values, strict=True)]
-        paths: list[Any] = added["path"].to_pylist()
-        return sorted(zip(paths, partitions, strict=True))
+        names = [f"partition.{name}" for name in spec.columns]
+        values = zip(*(_column(added, name) for name in names), strict=True)
+        paths, sizes, rows = (_column(added, name) for name in ("path", "size_bytes", "num_records"))
+        return [
+            Part(f"{table}/{path}", hive.NOWHERE if None in place else tuple(map(int, place)), size, count)
+            for path, place, size, count in zip(paths, values, sizes, rows, strict=True)
+        ]
 
     def _options(self) -> dict[str, str] | None:
         return self._access.delta_options() if self._access else None
+
+
+def _column(added: Any, name: str) -> list[Any]:
+    """The values of a column of the add actions; nothing says what it is where it is absent."""
+    return added[name].to_pylist() if name in added.column_names else [None] * added.num_rows
 
 
 def declared_columns(table: Table, partition: PartitionSpec) -> tuple[tuple[str, str, bool], ...]:

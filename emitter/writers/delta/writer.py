@@ -25,8 +25,9 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -35,25 +36,21 @@ from deltalake.transaction import AddAction, Transaction
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
-    DamagedStateError,
     ForeignTableError,
     RolledBackError,
     StorageError,
     StorageNotFoundError,
 )
-from emitter.model import Slice, StagedFile, Table, TableCommit, TableProgress, Window
-from emitter.writers import hive
-from emitter.writers.base import OnBroken, advanced
+from emitter.model import Slice, StagedFile, Table, TableCommit, TableProgress
+from emitter.writers.base import advanced
 from emitter.writers.delta import history as delta_history
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.history import LoggedCommit
 from emitter.writers.delta.progress import DeltaProgress, names_of
 from emitter.writers.delta.statistics import statistics_text
 from emitter.writers.delta.tables import DeltaTables, partition_values
+from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _REBASES_MAX = 15  # by the library, where others commit to the same table
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -199,34 +196,10 @@ class DeltaWriter(RegisteringWriter):
                 hint="read the progress: start again, and it goes on from there",
             ) from error
 
-    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        return self._scan(table, window, on_broken, inside=True)
-
-    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        return self._scan(table, window, on_broken, inside=False)
-
-    def _scan(
-        self, table: Table, window: Window, on_broken: OnBroken | None, *, inside: bool
-    ) -> Iterator[pa.RecordBatch]:
-        """The rows of the files of the newest version that belong, as its log says, to these partitions or not."""
+    @contextmanager
+    def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         handle = self._delta.load(table.name)
-        if handle is None:
-            return
-        partitions = hive.partitions(window, self.options.partition)
-        asked = {tuple(partition_values(folder).values()) for _, folder in partitions}
-        for path, values in self._delta.files(table.name, handle):
-            if (values in asked) != inside:
-                continue
-            try:
-                yield from hive.read_file(self.storage, f"{table.name}/{path}", table, on_broken)
-            except StorageNotFoundError as error:
-                broken = DamagedStateError(
-                    f"{path} is not there, and {self._delta.where(table.name)} is said to hold it",
-                    hint="every reader of the table fails on it: restore the file from a backup",
-                )
-                if on_broken is None:
-                    raise broken from error
-                on_broken(broken)
+        yield [] if handle is None else self._delta.parts(table.name, handle, self.options.partition)
 
     def _progress(self, table: str, handle: DeltaTable, run_id: str) -> DeltaProgress:
         return DeltaProgress(run_id, table, handle.transaction_version)

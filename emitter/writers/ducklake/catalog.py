@@ -37,6 +37,7 @@ class LakeTable:
     comment: str
     columns: tuple[tuple[str, str, bool], ...] = ()  # name, type, nullable
     partition: str = ""
+    field_ids: tuple[int, ...] = ()  # of the columns
 
     @property
     def run_id(self) -> str | None:
@@ -75,7 +76,7 @@ def table(cursor: duckdb.DuckDBPyConnection, schema: str, name: str) -> LakeTabl
     if found is None:
         return None
     columns = cursor.execute(
-        f"SELECT column_name, column_type, CAST(nulls_allowed AS BOOLEAN) FROM {CATALOG}.ducklake_column"
+        f"SELECT column_name, column_type, CAST(nulls_allowed AS BOOLEAN), column_id FROM {CATALOG}.ducklake_column"
         " WHERE table_id = ? AND end_snapshot IS NULL AND parent_column IS NULL ORDER BY column_order",
         [found.table_id],
     ).fetchall()
@@ -87,41 +88,53 @@ def table(cursor: duckdb.DuckDBPyConnection, schema: str, name: str) -> LakeTabl
         [found.table_id],
     ).fetchall()
     partition = ", ".join(name if transform == "identity" else f"{transform}({name})" for name, transform in keys)
-    return LakeTable(found.table_id, found.comment, tuple(columns), partition)
+    described = tuple((name, kind, nullable) for name, kind, nullable, _ in columns)
+    return LakeTable(found.table_id, found.comment, described, partition, tuple(column[-1] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
 class LakeFile:
-    """A data file: its partition, if it lies in one of the table's present partitioning, and whether rows that it holds
-    were deleted.
+    """A registration of a data file: its full path, its partition, if it lies in one of the table's present
+    partitioning, whether rows that it holds were deleted, its size and rows, and whether readers find its columns by
+    their field ids: those of files that others registered go by name.
     """
 
+    path: str
     partition: tuple[int, ...] | None
     has_deletes: bool
+    size_bytes: int
+    rows: int
+    goes_by_ids: bool
 
 
-def files(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> dict[str, LakeFile]:
-    """A table's files by their full paths."""
+def files(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> list[LakeFile]:
+    """A table's files, each as often as it is registered, by path."""
     found = cursor.execute(
         "SELECT if(f.path_is_relative, if(t.path_is_relative, if(s.path_is_relative, ?, '') || s.path, '') || t.path,"
-        " '') || f.path, f.data_file_id, bool_or(d.data_file_id IS NOT NULL),"
-        " list(v.partition_value ORDER BY v.partition_key_index) FILTER (i.partition_id IS NOT NULL)"
+        " '') || f.path AS full_path, f.data_file_id, bool_or(d.data_file_id IS NOT NULL),"
+        " list(v.partition_value ORDER BY v.partition_key_index) FILTER (i.partition_id IS NOT NULL),"
+        " f.file_size_bytes, f.record_count, f.mapping_id IS NULL"
         f" FROM {CATALOG}.ducklake_data_file f JOIN {CATALOG}.ducklake_table t ON t.table_id = f.table_id"
         f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
         f" LEFT JOIN {CATALOG}.ducklake_delete_file d ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL"
         f" LEFT JOIN {CATALOG}.ducklake_file_partition_value v ON v.data_file_id = f.data_file_id"
         f" LEFT JOIN {CATALOG}.ducklake_partition_info i ON i.partition_id = f.partition_id"
         " AND i.table_id = f.table_id AND i.end_snapshot IS NULL"
-        " WHERE f.table_id = ? AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL",
+        " WHERE f.table_id = ? AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL ORDER BY ALL",
         [data_path, table_id],
     ).fetchall()
     inlined = _files_with_inlined_deletes(cursor, table_id)
-    return {
-        path: LakeFile(
-            tuple(map(int, values)) if values and None not in values else None, has_deletes or number in inlined
+    return [
+        LakeFile(
+            path,
+            tuple(map(int, values)) if values and None not in values else None,
+            has_deletes or number in inlined,
+            size,
+            rows,
+            goes_by_ids,
         )
-        for path, number, has_deletes, values in found
-    }
+        for path, number, has_deletes, values, size, rows, goes_by_ids in found
+    ]
 
 
 def _files_with_inlined_deletes(cursor: duckdb.DuckDBPyConnection, table_id: int) -> set[int]:

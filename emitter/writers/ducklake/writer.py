@@ -27,8 +27,9 @@ A file's path is registered in full, as DuckLake knows relative ones only below 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import duckdb
 
@@ -39,19 +40,17 @@ from emitter.errors import (
     Fault,
     RolledBackError,
 )
-from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress, Window
+from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
-from emitter.writers.base import OnBroken, advanced
+from emitter.writers.base import advanced
 from emitter.writers.ducklake import catalog
 from emitter.writers.ducklake.catalog import identifier
 from emitter.writers.ducklake.connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
 from emitter.writers.ducklake.extensions import quoted
 from emitter.writers.ducklake.reading import LakeReader
+from emitter.writers.parts import Part
 from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _DEFAULT_NAMESPACE = "main"
 _WAIT_SECONDS = 0.05
@@ -92,7 +91,7 @@ class DuckLakeWriter(RegisteringWriter):
         default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
         access = storage.access if isinstance(storage, ObjectStorage) else None
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
-        self._reader = LakeReader(storage, self._lake, self._root, self._schema, self.options.partition)
+        self._reader = LakeReader(self._lake, self._root, self._schema, self.options.partition)
         self._commits = 0
         self._known: dict[tuple[Slice, str], TableProgress] = {}  # what our own last commits have left
         self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that are known to have a row
@@ -303,11 +302,8 @@ class DuckLakeWriter(RegisteringWriter):
             [table, paths, self._schema],
         )
 
-    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        return self._reader.read(table, window, on_broken, inside=True)
-
-    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        return self._reader.read(table, window, on_broken, inside=False)
+    def contents(self, table: Table) -> AbstractContextManager[Sequence[Part]]:
+        return self._reader.contents(table)
 
     def _key(self, table: str) -> str:
         """What the progress is kept under: a lake may hold several namespaces."""

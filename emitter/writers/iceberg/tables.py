@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pyarrow.parquet import FileMetaData
 from pyiceberg.io.pyarrow import (
@@ -41,8 +42,10 @@ from pyiceberg.types import (
 from emitter.clock import text_of
 from emitter.errors import DamagedStateError, RolledBackError
 from emitter.model import Slice, StagedFile, Table, TableProgress
+from emitter.partitioning import GRANULARITIES
 
 RUN_ID = "emitter.run-id"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PROGRESS = "emitter.progress."
 _TYPES: dict[str, IcebergType] = {
     "int32": IntegerType(),
@@ -114,6 +117,15 @@ def columns_of(schema: Schema) -> tuple[tuple[str, str, bool], ...]:
 def partition_text(spec: PartitionSpec, schema: Schema) -> str:
     """Such as `day(event_time)`."""
     return ", ".join(f"{field.transform}({schema.find_column_name(field.source_id)})" for field in spec.fields)
+
+
+def partition_values(value: int, granularity: str) -> tuple[int, ...]:
+    """What a partition's months, days or hours since 1970 are as year, month and so on."""
+    if granularity == "month":
+        return 1970 + value // 12, value % 12 + 1
+    moment = _EPOCH + timedelta(**{f"{granularity}s": value})
+    values = (moment.year, moment.month, moment.day, moment.hour)
+    return values[: GRANULARITIES[granularity]]
 
 
 def data_file(file: StagedFile, location: str, schema: Schema, spec: PartitionSpec) -> DataFile:

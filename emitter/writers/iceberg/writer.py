@@ -23,25 +23,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+import pyarrow as pa
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import DataScan, FileScanTask, Transaction
 from pyiceberg.table import Table as Handle
 
-from emitter.clock import time_of
 from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
-from emitter.model import Slice, Table, TableCommit, TableProgress, Window
-from emitter.writers import hive
-from emitter.writers.base import OnBroken, advanced
+from emitter.model import Slice, Table, TableCommit, TableProgress
+from emitter.writers.base import advanced
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.catalog import IcebergCatalog
 from emitter.writers.iceberg.io import Place
+from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class IcebergWriter(RegisteringWriter):
@@ -151,35 +148,32 @@ class IcebergWriter(RegisteringWriter):
         self._check_found(self._run_id, table, self._found(table.name, handle))
         return handle
 
-    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        if window.seconds:
-            yield from self._rows(table, self._partitions(window), on_broken)
-
-    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        outside = f"not ({self._partitions(window)})" if window.seconds else AlwaysTrue()
-        yield from self._rows(table, outside, on_broken)
-
-    def _partitions(self, window: Window) -> str:
-        """The times of the partitions that overlap a window, as a filter."""
-        spec = self.options.partition
-        first, end = time_of(spec.start(window.first)), time_of(spec.end(window.end - 1))
-        return f"event_time >= '{first.isoformat()}' and event_time < '{end.isoformat()}'"
-
-    def _rows(
-        self, table: Table, where: str | BooleanExpression, on_broken: OnBroken | None
-    ) -> Iterator[pa.RecordBatch]:
+    @contextmanager
+    def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         handle = self._catalog.load(table.name)
-        if handle is None:
-            return
-        there = set(handle.schema().column_names)
-        names = tuple(column.name for column in table.columns if column.name in there)
-        scan = handle.scan(row_filter=where, selected_fields=names)
+        yield [] if handle is None else list(self._parts(table, handle))
+
+    def _parts(self, table: Table, handle: Handle) -> Iterator[Part]:
+        schema = handle.schema()
+        ids = {field.name: field.field_id for field in schema.fields}
+        names = tuple(column.name for column in table.columns if column.name in ids)
+        scan = handle.scan(selected_fields=names)
+        granularity = self.options.partition.granularity
+        places = {
+            number: iceberg_tables.partition_text(spec, schema) == f"{granularity}(event_time)"
+            for number, spec in handle.specs().items()
+        }
         for task in scan.plan_files():
-            with _told(task.file.file_path, on_broken):
-                if not task.delete_files and task.residual == AlwaysTrue():  # every row of the file counts
-                    yield from hive.read_file(self.storage, self._place.path(task.file.file_path), table, on_broken)
-                else:
-                    yield from _read_in_part(scan, task)
+            file = task.file
+            is_placed = places[file.spec_id] and file.partition[0] is not None
+            yield Part(
+                self._place.path(file.file_path),
+                iceberg_tables.partition_values(file.partition[0], granularity) if is_placed else None,
+                file.file_size_in_bytes,
+                file.record_count,
+                ids,
+                partial(_read_in_part, scan, task) if task.delete_files else None,
+            )
 
 
 def _transaction(handle: Handle) -> Transaction:
@@ -197,26 +191,15 @@ def _transaction(handle: Handle) -> Transaction:
 
 
 def _read_in_part(scan: DataScan, task: FileScanTask) -> Iterator[pa.RecordBatch]:
-    """A file less its deleted rows, and less those that the filter leaves out."""
+    """A file less its deleted rows."""
     reader = ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter)
-    return reader.to_record_batches([task])
-
-
-@contextmanager
-def _told(location: str, on_broken: OnBroken | None) -> Iterator[None]:
-    """A file that is gone or cannot be read, told or raised as what it is for readers: damage."""
-    import pyarrow as pa
-
     try:
-        yield
+        yield from reader.to_record_batches([task])
     except (StorageNotFoundError, pa.ArrowException) as error:
-        broken = DamagedStateError(
-            f"{location} is part of the table, but cannot be read: {error}",
+        raise DamagedStateError(
+            f"{task.file.file_path} is part of the table, but cannot be read: {error}",
             hint="every reader of the table fails on it: restore it from a backup",
-        )
-        if on_broken is None:
-            raise broken from error
-        on_broken(broken)
+        ) from error
 
 
 WRITER = IcebergWriter

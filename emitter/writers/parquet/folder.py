@@ -45,7 +45,7 @@ def check_folder(storage: Storage, table: Table, run_id: str, options: WriterOpt
             hint=_AWAY,
         )
     declared = FoundTable(run_id, _columns(arrow.file_schema(table)), ", ".join(spec.columns))
-    for path in hive.files_below(storage, table.name) if entries else ():
+    for path, _ in hive.files_below(storage, table.name) if entries else ():
         found = FoundTable(None, _columns(_schema(storage, path)), _partition(path))
         check_found(f"{storage.uri}/{path}", run_id, declared, found, adopt=options.adopt)
 

@@ -42,7 +42,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from emitter.clock import Clock
 from emitter.errors import (
@@ -69,12 +68,12 @@ from emitter.storage.base import Storage
 from emitter.writers import hive
 from emitter.writers.base import (
     CrashHook,
-    OnBroken,
     TableWriter,
     WriterOptions,
     advanced,
     failed_report,
     file_name,
+    lock_path,
     moved_meanwhile,
     no_crash,
     waves,
@@ -89,9 +88,7 @@ from emitter.writers.parquet.progress import (
     earlier_staging_of,
     staging_of,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from emitter.writers.parts import Part
 
 _AT_ONCE_MAX = 8
 
@@ -133,7 +130,7 @@ class ParquetWriter(TableWriter):
 
     @contextmanager
     def hold(self, slice: Slice) -> Iterator[None]:
-        with self.storage.lock(f"_emitter/locks/{slice}.lock"):
+        with self.storage.lock(lock_path(slice)):
             try:
                 yield
             finally:  # others may take it now
@@ -299,13 +296,9 @@ class ParquetWriter(TableWriter):
     def reopen_partitions(self, table: str, complete_slot: Callable[[], int]) -> None:
         self._marks.take_back(table, complete_slot)
 
-    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        for path in hive.visible_files(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table, on_broken)
-
-    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        for path in hive.files_outside(self.storage, table.name, self.options.partition, window):
-            yield from hive.read_file(self.storage, path, table, on_broken)
+    @contextmanager
+    def contents(self, table: Table) -> Iterator[Sequence[Part]]:
+        yield list(hive.parts(self.storage, table.name, self.options.partition))
 
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Those of the paths' folders' files that are there."""

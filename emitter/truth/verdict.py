@@ -1,0 +1,130 @@
+"""What a comparison of tables with the truth comes to: what is wrong, and how far each table is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from emitter.clock import text_of
+from emitter.model import Slice
+from emitter.showing import Grid, Shown
+
+EXAMPLES_MAX = 10
+_KINDS = (
+    *("rows_expected", "rows_found", "lost", "duplicated", "altered", "unexpected", "behind", "under_way"),
+    *("broken_files", "misshapen_files"),
+)
+
+
+@dataclass(slots=True)
+class TableVerification:
+    """What was found of one table in a period.
+
+    Wrong are rows that the table says it has and lacks (`lost`), extra copies, rows with another content under a true
+    key, rows under no true key, files that no reader can read, and files of another shape than the table's: their
+    types, field ids, size or number of rows. `behind` are rows that are not there, though others are further by more
+    than a batch under way explains; `under_way` are those that it does explain, which is no fault.
+
+    `complete_slot` is where the first row is missing that is neither wrong nor lost, or the end of the period; `slices`
+    says the same of those slices that are not as far.
+    """
+
+    table: str
+    from_slot: int
+    to_slot: int
+    rows_expected: int = 0
+    rows_found: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    altered: int = 0
+    unexpected: int = 0
+    behind: int = 0
+    under_way: int = 0
+    broken_files: int = 0
+    misshapen_files: int = 0
+    complete_slot: int = 0
+    slices: dict[str, int] = field(default_factory=dict)
+    examples: list[str] = field(default_factory=list)
+    _missing: dict[Slice, tuple[int, int]] = field(default_factory=dict, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is there that has to be, and nothing else."""
+        return not (self.is_wrong or self.behind)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether what the table says it has differs from the truth."""
+        rows = self.lost or self.duplicated or self.altered or self.unexpected
+        return bool(rows or self.broken_files or self.misshapen_files)
+
+    def example(self, text: str) -> None:
+        if len(self.examples) < EXAMPLES_MAX:
+            self.examples.append(text)
+
+    def to_come(self, slice: Slice, rows: int, first_slot: int) -> None:
+        """Rows of a slice that it has not done, the first of them in this slot."""
+        known, slot = self._missing.get(slice, (0, first_slot))
+        self._missing[slice] = known + rows, min(slot, first_slot)
+
+    def settle(self, standing: Standing) -> None:
+        """Decide what becomes of the rows that are still to come."""
+        self.complete_slot = min([self.to_slot, *(slot for _, slot in self._missing.values())])
+        self.slices = {str(slice): slot for slice, (_, slot) in self._missing.items()}
+        for slice, (rows, slot) in self._missing.items():
+            if standing.explains(slice, slot):
+                self.under_way += rows
+                continue
+            self.behind += rows
+            self.example(
+                f"behind: {rows:,} rows of slice {slice} are not there, from {text_of(slot)} on, where others are at"
+                f" {text_of(standing.furthest_slot)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a run is, by slice, and what may be missing before that.
+
+    A batch commits its tables one after the other, and the shards of a run commit without a meeting. So of a slice rows
+    may be missing that lie in its last batch, and a slice may be `apart_seconds` behind the furthest; or whatever it
+    is, while a live process is seen to hold it, and brings it.
+    """
+
+    furthest_slot: int
+    slots: Mapping[Slice, int]  # where the furthest table of each slice is
+    batch_slots: Mapping[Slice, int]  # where the batch begins that has brought it there
+    held: frozenset[Slice]
+    apart_seconds: int
+
+    def explains(self, slice: Slice, first_missing_slot: int) -> bool:
+        """Whether rows of a slice may be missing from this slot on."""
+        if slice in self.held:
+            return True
+        own = self.slots.get(slice)
+        if own is not None and first_missing_slot < self.batch_slots.get(slice, own - self.apart_seconds):
+            return False
+        return self.furthest_slot - max(first_missing_slot, own or 0) <= self.apart_seconds
+
+
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
+    """The verdict over all tables. It shows itself as a table."""
+
+    tables: Sequence[TableVerification]
+
+    @property
+    def ok(self) -> bool:
+        return all(table.ok for table in self.tables)
+
+    @property
+    def complete_slot(self) -> int:
+        """Up to where no row is still to come, in any table and slice."""
+        return min((table.complete_slot for table in self.tables), default=0)
+
+    def grid(self) -> Grid:
+        rows = [(table.table, *(getattr(table, kind) for kind in _KINDS)) for table in self.tables]
+        examples = [f"{table.table}: {example}" for table in self.tables for example in table.examples]
+        up_to = f"complete up to {text_of(self.complete_slot)}"
+        verdict = f"ok: every row is there, once; {up_to}" if self.ok else f"not ok; {up_to}"
+        return Grid(("table", *(kind.replace("_", " ") for kind in _KINDS)), rows, (*examples, verdict))
