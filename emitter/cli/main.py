@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from emitter import __version__
 from emitter.cli import ending
-from emitter.errors import EmitterError, MissingExtraError, UsageError, conceal, shortage
+from emitter.errors import EmitterError, MissingExtraError, SliceLockedError, UsageError, conceal, shortage
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
@@ -194,6 +194,11 @@ def generate(
         reached, hint = text_of(report.to_slot), "repeat the command: it goes on from there"
         logs.log("warning", "stop", reason="signal", reached=reached, hint=hint)
         raise typer.Exit(signals.exit_code)
+    if report.left_to_others:
+        raise SliceLockedError(
+            f"not all is there up to {text_of(end)}: another process holds {', '.join(report.left_texts())}",
+            hint="see that it finishes, or end it; then repeat the command: it makes what is missing",
+        )
 
 
 @app.command()

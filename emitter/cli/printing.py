@@ -40,7 +40,7 @@ def print_generated(report: GenerateReport, tables: Iterable[str], seconds: floa
     """What `generate` wrote, by table in this order, and in all."""
     paper = Paper()
     period = f"from {text_of(report.from_slot)} to {text_of(report.to_slot)}"
-    if report.from_slot >= report.to_slot:
+    if report.from_slot >= report.to_slot and not report.left_to_others:
         paper.print(f"Nothing to do: everything up to {text_of(report.to_slot)} is there.", soft_wrap=True)
         return
     rows = {table: report.rows.get(table, 0) for table in tables}
@@ -119,7 +119,7 @@ def print_status(tables: Iterable[TableStatus]) -> None:
             f"{one.rows:,}",
             size_text(one.bytes),
             f"{one.files:,}",
-            "-" if one.lag_seconds is None else f"{one.lag_seconds:,.0f} s",
+            f"{one.behind_seconds:,} s" if one.lag_seconds is None else f"{one.lag_seconds:,.0f} s",
         )
     Paper().print(table)
 

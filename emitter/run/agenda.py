@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from emitter.clock import SLOT_END, SimulatedTime
 from emitter.generators.base import GeneratorBase
-from emitter.model import Window
+from emitter.model import Slice, Window
 from emitter.run.anchor import store_anchor
 from emitter.run.duties import Duties
 from emitter.run.journal import Journal
+from emitter.run.lacking import first_lacking
 from emitter.run.ledger import Ledger
 from emitter.run.opening import Settings, open_tables
 from emitter.run.plan import tables_at
@@ -82,6 +83,19 @@ class Agenda:
             self.follow()
         self.journal.check_progress(progress)
         return max([self.journal.origin_slot, *(slot for slots in progress.values() for slot in slots.values())])
+
+    def left_to_others(self) -> dict[Slice, int]:
+        """The slices that fall to this shard, that others hold, and that lack rows; the slot of the first of each."""
+        untaken = self._duties.untaken()
+        if not untaken:
+            return {}
+        slots = {
+            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
+            for table in self.journal.tables()
+        }
+        lacking = first_lacking(self.generator, slots, self._until).values()
+        found = {slice: [each[slice] for each in lacking if slice in each] for slice in untaken}
+        return {slice: min(first) for slice, first in found.items() if first}
 
     def next_work(self) -> tuple[Ledger, Window, tuple[str, ...]] | None:
         """A ledger and what it does next, which is sealed; None where nothing is due."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from emitter.clock import Clock, SystemClock, text_of, time_of
@@ -37,21 +37,30 @@ OnProgress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True, repr=False)
 class GenerateReport(Shown):
-    """What a bounded run wrote: from where to where, and by table rows, files and bytes. It shows itself as a table."""
+    """What a bounded run wrote: from where to where, and by table rows, files and bytes; and what other processes hold
+    of what older shard counts have left to it, so that it is not there yet: slices, and the first slot that is missing.
+    It shows itself as a table.
+    """
 
     from_slot: int
     to_slot: int
     rows: Mapping[str, int]
     files: Mapping[str, int]
     bytes: Mapping[str, int]
+    left_to_others: Mapping[Slice, int] = field(default_factory=dict)
 
     def grid(self) -> Grid:
         rows = [(table, count, self.files[table], self.bytes[table]) for table, count in self.rows.items()]
-        if self.from_slot >= self.to_slot:
+        if self.from_slot >= self.to_slot and not self.left_to_others:
             period = f"Nothing to do: everything up to {text_of(self.to_slot)} is there."
         else:
             period = f"Written from {text_of(self.from_slot)} to {text_of(self.to_slot)}."
-        return Grid(("table", "rows", "files", "bytes"), rows, (period,))
+        left = [f"Left to others: {text}." for text in self.left_texts()]
+        return Grid(("table", "rows", "files", "bytes"), rows, (period, *left))
+
+    def left_texts(self) -> list[str]:
+        """What is left to others, a text for each slice."""
+        return [f"slice {slice} from {text_of(slot)} on" for slice, slot in self.left_to_others.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +205,18 @@ def _run(
     daemon: Daemon, tally: _Tally, first_slot: int, to_slot: int, stop: threading.Event | None = None
 ) -> GenerateReport:
     tally.first, tally.total_seconds = first_slot, max(0, to_slot - first_slot)
-    while not daemon.finished:
-        if stop is not None and stop.is_set():
-            to_slot = daemon.status().reached_slot
-            break
+
+    def is_stopped() -> bool:
+        return stop is not None and stop.is_set()
+
+    while not daemon.finished and not is_stopped():
         daemon.step()
-    return GenerateReport(first_slot, max(first_slot, to_slot), tally.rows, tally.files, tally.bytes)
+    left = daemon.left_to_others()
+    while left and not is_stopped() and daemon.step() is not None:  # whoever had it may be gone by now
+        left = daemon.left_to_others()
+    if not daemon.finished:
+        to_slot = daemon.status().reached_slot
+    return GenerateReport(first_slot, max(first_slot, to_slot), tally.rows, tally.files, tally.bytes, left)
 
 
 class _Tally(Tally):

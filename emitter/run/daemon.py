@@ -22,7 +22,7 @@ from emitter.errors import (
     StorageGaveUpError,
 )
 from emitter.generators.base import GeneratorBase
-from emitter.model import CommitReport, StepReport
+from emitter.model import CommitReport, Slice, StepReport
 from emitter.randomness import Stream
 from emitter.run.agenda import Agenda
 from emitter.run.completion import Completion
@@ -115,6 +115,12 @@ class Daemon:
     def finished(self) -> bool:
         """Whether everything up to the end that was asked for is done."""
         return self.status().reached_slot >= self._until
+
+    def left_to_others(self) -> dict[Slice, int]:
+        """What older shard counts have left, falls to this shard, and is in the hands of others: the slices that lack
+        rows before the end that was asked for, and the slot of the first of each.
+        """
+        return self._agenda.left_to_others()
 
     def request_stop(self) -> None:
         """Let a wait for another attempt end. A step under way finishes."""

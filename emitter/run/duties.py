@@ -94,6 +94,10 @@ class Duties:
         done = max((ledger.assignment.end for ledger in taken), default=sealed_slot)
         return min((ledger.reached_slot for ledger in taken if not ledger.is_done), default=done)
 
+    def untaken(self) -> list[Slice]:
+        """The slices of older shard counts that fall to this shard, and that others hold or have moved."""
+        return [ledger.slice for ledger in self._ledgers if not self._is_taken(ledger)]
+
     def written(self) -> dict[str, TableProgress]:
         """By table what this shard has in it, older slices that fell to it included."""
         found: dict[str, TableProgress] = {}

@@ -112,6 +112,20 @@ def next_edge(epochs: Sequence[Epoch], slot: int) -> int:
     return next((epoch.from_slot for epoch in epochs if epoch.from_slot > slot), SLOT_END)
 
 
+def remaining(
+    epochs: Sequence[Epoch], table: str, progress: Mapping[Slice, int], bound_slot: int
+) -> list[tuple[Slice, Window]]:
+    """What the slices of a table have still to do before a bound."""
+    found = []
+    edges = pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END])
+    for epoch, (first, end) in zip(epochs, edges, strict=True):
+        if table in tables_at(epochs, first):
+            for slice in (Slice(index, epoch.inputs.shard_count) for index in range(epoch.inputs.shard_count)):
+                begin = max(first, progress.get(slice, first))
+                found.append((slice, Window(begin, max(begin, min(end, bound_slot)))))
+    return [(slice, window) for slice, window in found if window.seconds]
+
+
 def complete_slot(epochs: Sequence[Epoch], progress: Mapping[str, Mapping[Slice, int]]) -> int:
     """The slot before which every slice has done every table. `progress` is table -> slice -> slot."""
     reached = epochs[0].from_slot

@@ -15,7 +15,8 @@ from emitter.run.anchor import load_anchor
 from emitter.run.assembly import configured_writer, run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
-from emitter.run.plan import furthest_slots, stands
+from emitter.run.lacking import first_lacking
+from emitter.run.plan import stands, table_ends
 from emitter.writers.base import TableWriter
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ _PREVIEW_SECONDS_MAX = 86_400
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """Where a table stands: complete up to `slot` in all slices, which hold so much together. `lag_seconds` is
-    simulated time between what is due and what the slices have done: 0 at speed max, None where downtime does not
-    count, as it depends on whether a daemon runs.
+    """Where a table stands: complete up to `slot` in all slices, which hold so much together; `slices` is what its
+    commits say of each. A table without rows is as far as the others.
+
+    `lag_seconds` is simulated time between what is due and what the table has: 0 at speed max, None where downtime does
+    not count, as it depends on whether a daemon runs. `behind_seconds` is how far it is behind the furthest table.
     """
 
     table: str
@@ -37,6 +40,7 @@ class TableStatus:
     files: int
     bytes: int
     lag_seconds: float | None
+    behind_seconds: int
     slices: Mapping[str, int]
 
 
@@ -54,36 +58,40 @@ def _status(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[Ta
             hint="check output.uri, or begin with `emitter run` or `emitter generate`",
         )
     progress = {table: writer.progress(table) for table in journal.tables()}
-    complete = stands(
-        {table: generator.table(table).parents for table in progress},
-        {table: {slice: each.slot for slice, each in own.items()} for table, own in progress.items()},
-    )
-    furthest = furthest_slots(complete.values())
-    count = journal.inputs_at(max(furthest.values(), default=generator.origin_slot)).shard_count
-    reached = min(furthest.get(Slice(index, count), generator.origin_slot) for index in range(count))
-    lag_seconds = _lag_seconds(config, writer, clock, reached)
-    return [
-        TableStatus(
-            table,
-            min(complete[table].get(Slice(index, count), generator.origin_slot) for index in range(count)),
-            sum(each.rows for each in own.values()),
-            sum(each.files for each in own.values()),
-            sum(each.bytes for each in own.values()),
-            lag_seconds,
-            {str(slice): slot for slice, slot in sorted(complete[table].items(), key=lambda item: str(item[0]))},
+    slots = {table: {slice: each.slot for slice, each in own.items()} for table, own in progress.items()}
+    complete = stands({table: generator.table(table).parents for table in progress}, slots)
+    furthest = max([generator.origin_slot, *(slot for own in slots.values() for slot in own.values())])
+    if journal.refresh():  # whoever got further since has sealed it before
+        generator = generator.rebuilt(journal.origin_slot, journal.epochs)
+    lacking = first_lacking(generator, slots, furthest)
+    due_slot = _due_slot(config, writer, clock, furthest)
+    ends, found = table_ends(generator.epochs), []
+    for table, own in progress.items():
+        end = ends[table]  # it may have been left out
+        slot = min([furthest, end, *lacking[table].values()])
+        found.append(
+            TableStatus(
+                table,
+                slot,
+                sum(each.rows for each in own.values()),
+                sum(each.files for each in own.values()),
+                sum(each.bytes for each in own.values()),
+                None if due_slot is None else float(max(0, min(due_slot, end) - slot)),
+                min(furthest, end) - slot,
+                {str(slice): slot for slice, slot in sorted(complete[table].items(), key=lambda item: str(item[0]))},
+            )
         )
-        for table, own in progress.items()
-    ]
+    return found
 
 
-def _lag_seconds(config: EmitterConfig, writer: TableWriter, clock: Clock, reached_slot: int) -> float | None:
+def _due_slot(config: EmitterConfig, writer: TableWriter, clock: Clock, furthest_slot: int) -> int | None:
+    """Up to where rows are due; None where only the daemon knows whether time passes at all."""
     speed, anchor = config.clock.speed, load_anchor(writer.storage)
     if speed == "max" or anchor is None:
-        return 0.0
+        return 0
     if config.clock.on_restart_resolved == "continue":
-        return None  # whether time passes at all now, only the daemon knows
-    now = SimulatedTime(clock, anchor, speed, catch_up=True).now()
-    return max(0.0, int(now) - reached_slot)
+        return None
+    return max(furthest_slot, int(SimulatedTime(clock, anchor, speed, catch_up=True).now()))
 
 
 def preview(config: EmitterConfig, rows: int, *, clock: Clock | None = None) -> dict[str, pl.DataFrame]:

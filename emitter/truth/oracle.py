@@ -21,12 +21,12 @@ from emitter.partitioning import PartitionSpec
 from emitter.run.assembly import configured_writer, run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
-from emitter.run.plan import furthest_slots, stands, table_ends
+from emitter.run.plan import furthest_slots, remaining, stands, table_ends
 from emitter.truth.comparing import Comparison
 from emitter.truth.reading import Contents
 from emitter.truth.rows import (
+    Segment,
     Tally,
-    later_segments,
     new_hours,
     segments,
     tally_by_hour,
@@ -131,7 +131,7 @@ def verify_tables(
         complete = stands({name: generator.table(name).parents for name in names}, found)
         for name in chosen:
             required[name] = segments(journal.epochs, name, window, complete[name])
-            later[name] = later_segments(journal.epochs, name, window, complete[name], furthest)
+            later[name] = [Segment(*each) for each in remaining(journal.epochs, name, complete[name], furthest)]
     else:
         required = {name: segments(journal.epochs, name, window, None) for name in chosen}
     results = {name: TableVerification(name, window.first, window.end) for name in chosen}

@@ -70,20 +70,6 @@ def segments(
     return [segment for segment in found if segment.window.seconds]
 
 
-def later_segments(
-    epochs: Sequence[Epoch], table: str, window: Window, progress: Mapping[Slice, int], bound_slot: int
-) -> list[Segment]:
-    """What the slices of a table have still to do, in the window and before a bound."""
-    found = []
-    edges = pairwise([epoch.from_slot for epoch in epochs] + [SLOT_END])
-    for epoch, (epoch_first, epoch_end) in zip(epochs, edges, strict=True):
-        if table in tables_at(epochs, epoch_first):
-            for slice in (Slice(index, epoch.inputs.shard_count) for index in range(epoch.inputs.shard_count)):
-                first = max(epoch_first, window.first, progress.get(slice, 0))
-                found.append(Segment(slice, Window(first, max(first, min(epoch_end, window.end, bound_slot)))))
-    return [segment for segment in found if segment.window.seconds]
-
-
 def cut(parts: Iterable[Segment], window: Window) -> list[Segment]:
     """The segments within a window."""
     clipped = [

@@ -34,14 +34,14 @@ from emitter.testing import (
     MemoryWriter,
     SimulatedCrash,
 )
-from emitter.truth import oracle
+from emitter.truth import inspection, oracle
 from emitter.watch.observer import DaemonStatus, Observer
 from emitter.writers import FORMATS
 from emitter.writers.base import WriterOptions
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase, tree
 from tests.support.reader import contents, figures, paths, rows_of
-from tests.support.shop import ORIGIN, START, TABLES, crash, run, shop
+from tests.support.shop import ORIGIN, START, TABLES, crash, run, shop, shop_daemon
 
 HOUR = 3600
 
@@ -56,6 +56,26 @@ class GenerateTest(DaemonCase):
     def generate(self, until: int, *, first: int | None = None, jobs: int = 1, **changes: Any) -> GenerateReport:
         begin = None if first is None else ORIGIN + first
         return generate(self.config(**changes), begin, ORIGIN + until, jobs=jobs, clock=self.clock)
+
+    def test_what_another_process_holds_is_left_to_it_and_told(self):
+        with shop_daemon(self.config(), until=600) as old:
+            while old.status().reached_slot < ORIGIN + 300:
+                old.step()
+            left = [self.generate(900, shard__count=2, shard__index=index).left_to_others for index in (0, 1)]
+            self.assertEqual([list(each) for each in left], [[Slice(0, 1)], []])
+            self.assertTrue(ORIGIN + 300 <= left[0][Slice(0, 1)] < ORIGIN + 320)
+            self.assertTrue(oracle.verify(self.config()).ok)  # it may still be at work
+        verification = oracle.verify(self.config())
+        behind = sum(each.behind for each in verification.tables)
+        self.assertEqual((verification.ok, behind > 0), (False, True))
+        self.assertEqual({slice for each in verification.tables for slice in each.slices}, {"0-of-1"})
+        status = {each.table: each for each in inspection.status(self.config(), clock=self.clock)}
+        self.assertEqual(status["orders"].slot, left[0][Slice(0, 1)])
+        self.assertEqual(status["orders"].behind_seconds, ORIGIN + 900 - status["orders"].slot)
+        again = self.generate(900, shard__count=2)
+        self.assertEqual((again.left_to_others, sum(again.rows.values())), ({}, behind))
+        self.assert_verified(self.config(), 900)
+        self.assertEqual({each.behind_seconds for each in inspection.status(self.config(), clock=self.clock)}, {0})
 
     def test_it_writes_what_the_daemon_writes_and_tells_how_much(self):
         report = self.generate(900)

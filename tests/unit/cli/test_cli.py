@@ -31,7 +31,10 @@ from typer.testing import CliRunner, Result
 from emitter import __version__
 from emitter.cli.main import app, main
 from emitter.cli.sizes import read_size
+from emitter.clock import parse_time, slot_of
 from emitter.errors import OvertakenError, StorageError
+from emitter.model import Slice
+from emitter.run.bounded import GenerateReport
 from emitter.run.daemon import Daemon
 from emitter.watch.server import Server
 from emitter.writers import FORMATS
@@ -217,6 +220,14 @@ class VerbsTest(_Case):
         for table, count in rows.items():
             self.assertRegex(self.generated.stdout, rf"(?m)^{table} +{re.escape(count)} ")
         self.assertIn("Written from 2026-01-01T00:00:00Z to 2026-01-01T00:10:00Z", self.generated.stdout)
+
+    def test_generate_that_leaves_something_to_others_says_so_and_ends_in_3(self) -> None:
+        origin = slot_of(parse_time("2026-01-01"))
+        report = GenerateReport(origin, origin + 600, {}, {}, {}, {Slice(0, 1): origin + 60})
+        with mock.patch("emitter.run.bounded.generate", return_value=report):
+            result = invoke("generate", "-c", self.config, "--to", END)
+        self.assert_exit(3, result)
+        self.assertIn("another process holds slice 0-of-1 from 2026-01-01T00:01:00Z on", result.stderr)
 
     def test_generate_again_has_nothing_to_do(self) -> None:
         result = invoke("generate", "-c", self.config, "--to", END)
