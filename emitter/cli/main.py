@@ -279,11 +279,14 @@ def list_() -> None:
     """List domains and formats."""
     from emitter.cli import printing
     from emitter.generators import DOMAINS, domain_tables
-    from emitter.writers import FORMATS
+    from emitter.writers import SUMMARIES, is_installed
 
     printing.print_list(
         {name: f"{_summary(package)} {_names(domain_tables(name))}" for name, package in DOMAINS.items()},
-        {name: _format_summary(name, module) for name, module in FORMATS.items()},
+        {
+            name: summary if is_installed(name) else f"Not installed: {MissingExtraError(name, needed_for=name).hint}"
+            for name, summary in SUMMARIES.items()
+        },
     )
 
 
@@ -301,13 +304,6 @@ def info(domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="Its name,
 def _summary(module: str) -> str:
     """The first line of a module's docstring."""
     return (importlib.import_module(module).__doc__ or "").partition("\n")[0]
-
-
-def _format_summary(name: str, module: str) -> str:
-    try:
-        return _summary(module)
-    except ModuleNotFoundError:
-        return f"Not installed: {MissingExtraError(name, needed_for=name).hint}"
 
 
 def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:

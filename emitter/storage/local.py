@@ -347,7 +347,11 @@ def _local_path(uri: str) -> Path:
     path = unquote(uri.removeprefix("file://").removeprefix("localhost")) if is_uri else uri
     if ("://" in uri and not is_uri) or "\0" in path:
         raise UsageError(f"{uri!r} is not on a local disk", hint="give a path, or a URI like file:///data/shop")
-    return Path(path).absolute()
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        problem = f"{uri!r} begins in the working folder, which is gone"
+        raise UsageError(problem, hint="begin in a folder that is there, or give the whole path") from error
 
 
 def _entry(found: os.DirEntry[str]) -> Entry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,22 @@ FORMATS: dict[str, str] = {
     "ducklake": "emitter.writers.ducklake.writer",
 }
 """Format name -> module with a class named WRITER."""
+
+SUMMARIES: dict[str, str] = {
+    "parquet": "Parquet files in hive partitions, exactly once, on a local disk and on S3.",
+    "delta": "Delta Lake tables, exactly once, on a local disk or on S3.",
+    "iceberg": "Apache Iceberg tables, exactly once, in a SQL or a REST catalogue.",
+    "ducklake": "DuckLake: files that a catalogue in SQLite or Postgres registers, all tables of a batch in one"
+    " snapshot.",
+}
+"""Format name -> what it is, without loading it."""
+
+_LIBRARIES = {"delta": "deltalake", "iceberg": "pyiceberg", "ducklake": "duckdb"}
+
+
+def is_installed(format: str) -> bool:
+    """Whether the library that a format needs is there, without loading it."""
+    return format not in _LIBRARIES or importlib.util.find_spec(_LIBRARIES[format]) is not None
 
 
 def create_writer(

@@ -55,6 +55,7 @@ from emitter.errors import (
 )
 from emitter.settings.connections import CatalogConfig
 from emitter.writers.iceberg.io import Place
+from emitter.writers.iceberg.library import configuration_faults
 
 NAME = "emitter"
 """Of the catalogue, which keeps several apart in one database, and of the namespace where none is configured."""
@@ -83,6 +84,8 @@ class IcebergCatalog:
     """One namespace of a catalogue. Making it reaches nothing; safe in threads. Raises ConfigurationError."""
 
     def __init__(self, config: CatalogConfig, place: Place) -> None:
+        if faults := configuration_faults():
+            raise ConfigurationError(faults)
         self.namespace = config.namespace or NAME
         self._place = place
         self._url = _url_of(config.uri, place)

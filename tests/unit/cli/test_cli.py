@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import json
 import logging
 import os
@@ -293,11 +294,16 @@ class VerbsTest(_Case):
         self.assertIn("storage", result.stdout)
 
     def test_list_tells_how_to_install_what_is_missing(self) -> None:
-        optional = [module for name, module in FORMATS.items() if name != "parquet"]
-        with mock.patch.dict(sys.modules, dict.fromkeys(optional)):
+        with mock.patch.dict(sys.modules, dict.fromkeys(("deltalake", "pyiceberg", "duckdb"))):
             told = invoke("list").stdout
         for name in ("delta", "iceberg", "ducklake"):
             self.assertIn(f"pip install 'emitter[{name}]'", told)
+
+    def test_list_loads_no_format_and_tells_what_each_says_of_itself(self) -> None:
+        with mock.patch.dict(sys.modules, dict.fromkeys(FORMATS.values())):  # none can be imported
+            told = invoke("list", width=120).stdout
+        for module in FORMATS.values():
+            self.assertIn(str(importlib.import_module(module).__doc__).partition("\n")[0], told)
 
     def test_list_and_info_describe_domains_and_formats(self) -> None:
         self.assertRegex(invoke("list").stdout, r"(?s)ecommerce .*orders.*parquet ")
@@ -490,6 +496,47 @@ class ProcessTest(unittest.TestCase):
         drawn = self.at_a_terminal("generate", "-c", self.config, "--to", END, "--jobs", "1")
         self.assertIn("generate", drawn)
         self.assertIn("100%", drawn)
+
+    def test_a_stray_configuration_of_a_library_is_named_and_a_folder_that_is_gone_too(self) -> None:
+        """In a process of its own, as pyiceberg reads its file when it is loaded."""
+        program = (
+            "import json, os, sys\n"
+            "from typer.testing import CliRunner\n"
+            "from emitter.cli.main import app\n"
+            "if not os.listdir():\n"
+            "    os.rmdir(os.getcwd())\n"
+            "for line in sys.stdin:\n"
+            "    ended = CliRunner().invoke(app, json.loads(line))\n"
+            "    print(json.dumps([ended.exit_code, ended.stderr]))\n"
+        )
+        iceberg = ("--set", "output.format=iceberg")
+        commands = [["list"], ["check", "-c", self.config], ["check", "-c", self.config, *iceberg]]
+        commands.append(["check", "-c", self.config, "--set", "output.uri=shop"])
+        for content, code, said in (
+            (None, 0, ""),
+            ("catalog:\n\t- x", 2, ".pyiceberg.yaml, line 2: got what is no plain YAML"),
+            ("just a text", 2, ".pyiceberg.yaml: got a text or a list"),
+            ("catalog:\n  other:\n    uri: x", 0, ""),
+        ):
+            with self.subTest(content), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                if content:
+                    (Path(folder) / ".pyiceberg.yaml").write_text(content)
+                environment = os.environ | {"PYTHONPATH": str(PROJECT), "HOME": "/nowhere"}
+                ended = subprocess.run(
+                    [sys.executable, "-c", program],
+                    input="\n".join(map(json.dumps, commands)),
+                    cwd=folder,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                listed, checked, iceberg_checked, relative = map(json.loads, ended.stdout.splitlines())
+                self.assertEqual((listed, checked), ([0, ""], [0, ""]))
+                self.assertEqual(iceberg_checked[0], code, iceberg_checked[1])
+                self.assertIn(said, iceberg_checked[1])
+                self.assertEqual(relative[0], 0 if content else 2)
+                self.assertIn("" if content else "'shop' begins in the working folder, which is gone", relative[1])
 
     def test_a_signal_that_comes_while_storage_is_asked_for_the_run_ends_it_in_0(self) -> None:
         program = (
