@@ -34,7 +34,7 @@ def read_document(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise NotPlainYamlError(where, error.problem or error.context or "a mistake") from error
+        raise NotPlainYamlError(where, _in_words(error.problem or error.context or "a mistake")) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise NotPlainYamlError(f"line {line}", "a character that YAML forbids") from error
@@ -54,6 +54,35 @@ def read_value(text: str) -> Any:
         return loader.construct_object(yaml.ScalarNode(tag, text))
     finally:
         loader.dispose()
+
+
+_WORDS = (  # what PyYAML says, and what it means
+    (r"found character '\\t' that cannot start any token", "a tab where only spaces may stand"),
+    (r"found character '(.)' that cannot start any token", r"a value that begins with \1 and is not quoted"),
+    (r"but found another document", "a second document (---)"),
+    (r"expected ',' or '\]', but got '<stream end>'", "a list that is not closed"),
+    (r"expected ',' or '\}', but got '<stream end>'", "a mapping that is not closed"),
+    (r"expected ',' or '(.)', but got '(.+)'", r"\2 where a comma or \1 should be"),
+    (r"found unexpected end of stream", "a quote that is not closed"),
+    (r"expected <block end>, but found .*", "what does not fit the lines above: indented otherwise, or behind a quote"),
+    (r"mapping values are not allowed here", "a colon where no key can end"),
+    (r"could not find expected ':'", "a key without a colon"),
+    (r"sequence entries are not allowed here", "a dash where no list can begin"),
+    (r"found unknown escape character '(.)'", r"\\\1 in double quotes, which stands for nothing"),
+    (r"expected escape sequence of .*", "a number in double quotes that is cut short"),
+    (r"expected the node content, but found '(.+)'", r"\1 where a value should be"),
+    (r"found unhashable key", "a list or a mapping as a key"),
+    (r"expected '<document start>', but found .*", "text behind the end of the document (...)"),
+)
+
+
+def _in_words(problem: str) -> str:
+    """A problem as a noun, as a fault has it."""
+    for pattern, words in _WORDS:
+        if match := re.fullmatch(pattern, problem, re.DOTALL):
+            return match.expand(words)
+    is_ours = problem.startswith(("a ", "an ", "the ", "more "))
+    return problem if is_ours else f"what is no YAML ({problem})"
 
 
 class _Loader(yaml.SafeLoader):

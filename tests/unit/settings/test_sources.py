@@ -75,10 +75,11 @@ class Sources(ConfigTest):
     def test_files_that_cannot_be_read(self) -> None:
         bomb = "a: &a [x]\n" + "".join(f"{n}: &{n} [*{m}, *{m}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True))
         deep = "\n".join(" " * n + "a:" for n in range(100))
-        tab = "found character '\\t' that cannot start any token"
+        tab = "a tab where only spaces may stand"
+        unfit = "what does not fit the lines above: indented otherwise, or behind a quote"
         twice = "the key '%s' a second time"
         for name, content, path_end, problem in (
-            ("syntax", "a: 1\nb: [1, 2\nc: 3", ":3:2", "expected ',' or ']', but got ':'"),
+            ("syntax", "a: 1\nb: [1, 2\nc: 3", ":3:2", ": where a comma or ] should be"),
             ("tab", "clock:\n\tspeed: 1", ":2:1", tab),
             ("list", "- a\n- b", "", "a list"),
             ("scalar", SECRET, "", "one value"),
@@ -88,11 +89,19 @@ class Sources(ConfigTest):
             ("tag", "seed: !!python/object:os.system 1", ":1:7", "a tag (!)"),
             ("depth", "a: " + "[" * 5000, ":1:23", "more than 20 levels"),
             ("deep block", deep, ":20:20", "more than 20 levels"),
-            ("two documents", "a: 1\n---\nb: 2", ":2:1", "but found another document"),
+            ("two documents", "a: 1\n---\nb: 2", ":2:1", "a second document (---)"),
+            ("not closed", "a: [1", ":1:6", "a list that is not closed"),
+            ("not closed either", "a: {b: 1", ":1:9", "a mapping that is not closed"),
+            ("quote", "a: 'x", ":1:6", "a quote that is not closed"),
+            ("sign", "a: @x", ":1:4", "a value that begins with @ and is not quoted"),
+            ("colon", "a: b: c", ":1:5", "a colon where no key can end"),
+            ("dash", "a: - b", ":1:4", "a dash where no list can begin"),
+            ("escape", 'a: "\\q"', ":1:6", "\\q in double quotes, which stands for nothing"),
+            ("indent", "a:\n  - b\n c: 1", ":3:2", unfit),
             ("control character", "a: 1\nb: \x07", ":2", "a character that YAML forbids"),
             ("not UTF-8", b"a: \xff", "", "a file that is not UTF-8, at byte 3"),
             ("large", b"#" * (2**20 + 1), "", "a larger file"),
-            ("mapping as key", "{a: 1}: 2", ":1:1", "found unhashable key"),
+            ("mapping as key", "{a: 1}: 2", ":1:1", "a list or a mapping as a key"),
         ):  # fmt: skip
             with self.subTest(name):
                 (fault,) = self.load_faults(content)
