@@ -6,6 +6,8 @@ though nobody waits for it from there on: it may come back, and is then made fro
 
 from __future__ import annotations
 
+import math
+
 from emitter.clock import Clock
 from emitter.errors import EmitterError
 from emitter.run.journal import Journal
@@ -13,21 +15,31 @@ from emitter.run.plan import complete_slot, table_ends, tables_that_came_back
 from emitter.watch.observer import Observer
 from emitter.writers.base import TableWriter
 
+LOOK_SECONDS = 30  # of real time: how seldom a shard that others hold up looks again how far they are
+
 
 class Completion:
-    """Marks each partition once all slices and tables have passed its end, in formats whose readers look for that."""
+    """Marks each partition once all slices and tables have passed its end, in formats whose readers look for that.
+
+    To see that is to read the progress of every slice of every table. Whoever comes last over an edge finds all others
+    beyond it, so a shard that looked and found one behind waits before it looks again.
+    """
 
     def __init__(self, writer: TableWriter, clock: Clock, observer: Observer) -> None:
         self._writer, self._clock, self._observer = writer, clock, observer
         self._finished_edge = 0
         self._checked: set[str] = set()
+        self._look_from_seconds = -math.inf
 
-    def mark(self, journal: Journal, reached_slot: int) -> None:
-        """See to what is complete, where this shard has passed the end of a partition."""
-        spec = self._writer.options.partition
-        if not self._writer.marks_partitions or spec.start(reached_slot) <= self._finished_edge:
+    def mark(self, journal: Journal, reached_slot: int, *, at_last: bool = False) -> None:
+        """See to what is complete, where this shard has passed the end of a partition. `at_last`: it won't come again,
+        so it looks in any case.
+        """
+        edge, begin = self._writer.options.partition.start(reached_slot), self._clock.monotonic_seconds()
+        if not self._writer.marks_partitions or edge <= self._finished_edge:
             return
-        begin = self._clock.monotonic_seconds()
+        if begin < self._look_from_seconds and not at_last:
+            return
         try:
             complete = self._complete_slot(journal)
             for table, end in table_ends(journal.epochs).items():
@@ -35,7 +47,8 @@ class Completion:
         except EmitterError:
             self._observer.maintenance_failed("finish_partitions")
             raise
-        self._finished_edge = spec.start(complete)
+        self._finished_edge = self._writer.options.partition.start(complete)
+        self._look_from_seconds = begin + LOOK_SECONDS if self._finished_edge < edge else -math.inf
         self._observer.maintained("finish_partitions", self._clock.monotonic_seconds() - begin)
 
     def take_back(self, journal: Journal) -> None:

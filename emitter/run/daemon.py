@@ -92,6 +92,7 @@ class Daemon:
                 self._stager.reset()
                 self._duties.recover()
                 self._agenda.keep_anchor()
+                self._completion.mark(self._agenda.journal, self._agenda.reached_slot, at_last=True)
 
     def _open(self) -> None:
         self._stack.callback(self._writer.close)

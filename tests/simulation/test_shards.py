@@ -18,6 +18,7 @@ from emitter.errors import OvertakenError, SliceLockedError, StateError
 from emitter.model import Slice, StepReport
 from emitter.run import agenda
 from emitter.run.bounded import generate
+from emitter.run.completion import LOOK_SECONDS, Completion
 from emitter.run.daemon import Daemon
 from emitter.run.journal import Journal
 from emitter.storage.local import LocalStorage
@@ -133,6 +134,44 @@ class SameRowsTest(ShardsCase):
         for index in range(2):
             run(self.shard(index, 2), UNTIL)
         self.assertEqual(len(marks()), len(TABLES))
+
+    def test_a_shard_that_others_hold_up_looks_for_them_once_in_a_while(self):
+        clock, looks = ManualClock(), []
+        progress = ParquetWriter.progress
+
+        def counted(writer: ParquetWriter, table: str) -> Any:
+            looks.append(table)
+            return progress(writer, table)
+
+        run(self.shard(1, 2), 60)
+        with (
+            shop_daemon(self.shard(0, 2), until=UNTIL, clock=clock) as daemon,
+            mock.patch.object(ParquetWriter, "progress", counted),
+        ):
+            due_steps = [daemon.step() for _ in range(8)]
+            self.assertGreater(due_steps[-1].window.end, ORIGIN + 180)  # where the partition ends
+            self.assertEqual(len(looks), len(TABLES))
+            run(self.shard(1, 2), 600)
+            looks.clear()
+            daemon.step()
+            self.assertEqual(looks, [])
+            clock.advance(LOOK_SECONDS)
+            daemon.step()
+            daemon.step()
+            self.assertEqual(len(looks), len(TABLES))
+            self.assertEqual(len(list(self.output.rglob("_SUCCESS"))), len(TABLES))
+
+    def test_a_shard_that_ends_leaves_no_complete_partition_without_its_mark(self):
+        run(self.shard(1, 2), 60)
+        with shop_daemon(self.shard(0, 2), until=240) as daemon:
+            finish(daemon)
+            with ExitStack() as other:
+                finish(other.enter_context(shop_daemon(self.shard(1, 2), until=240)))
+                for mark in self.output.rglob("_SUCCESS"):
+                    mark.unlink()  # as if it had been a moment behind
+                with mock.patch.object(Completion, "mark"):
+                    other.close()
+        self.assertEqual(len(list(self.output.rglob("_SUCCESS"))), len(TABLES))
 
 
 class ChangedCountTest(ShardsCase):
