@@ -27,7 +27,7 @@ from emitter.randomness import Stream
 from emitter.run.agenda import Agenda
 from emitter.run.completion import Completion
 from emitter.run.duties import Duties
-from emitter.run.journal import RUN_FOLDER
+from emitter.run.entries import RUN_FOLDER
 from emitter.run.opening import Settings, open_journal, start_time
 from emitter.run.pipeline import LocalStager, Request, Stager
 from emitter.run.standing import Standing

@@ -12,7 +12,6 @@ again with an older configuration does not bring its inputs back.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,21 +23,14 @@ from emitter.errors import (
     MissingJournalError,
     StateError,
     StorageError,
-    StorageNotFoundError,
 )
 from emitter.model import Epoch, Inputs, Slice
+from emitter.run.entries import INDEX_ENTRIES, Entries, Index, canonical_json, damaged
 from emitter.run.plan import table_ends
 from emitter.storage.base import Storage
 
-RUN_FOLDER = "_emitter"  # what the run keeps beside its tables
-FOLDER = f"{RUN_FOLDER}/journal"
 FORMAT_VERSION = 1
 APPEND_ATTEMPTS_MAX = 1000  # others may append in between, but not for ever
-
-
-def canonical_json(value: Any) -> str:
-    """One text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def make_identity(
@@ -60,8 +52,11 @@ class Journal:
     """The log of one output, as far as it was read."""
 
     def __init__(self, identity: dict[str, Any], storage: Storage | None = None) -> None:
-        self._storage = storage
+        self._entries = Entries(storage) if storage else None
         self._next_number = 1
+        self._changes: list[int] = []  # the numbers of all that were read
+        self._indexed = 0  # the entry from which on the next index is counted
+        self._due_index: Index | None = None
         self.identity = identity
         self.origin_slot = slot_of(parse_time(identity["origin"]))
         self.epochs: tuple[Epoch, ...] = ()
@@ -75,33 +70,38 @@ class Journal:
     @classmethod
     def load(cls, storage: Storage) -> Journal | None:
         """The journal as it stands; None if there is none."""
-        count = _entry_count(storage)  # before anything is read: others may append meanwhile, but nothing goes away
-        first = _read_entry(storage, 0)
+        entries = Entries(storage)
+        indexed = entries.newest_index()
+        begin = indexed[0].last + 1 if indexed else 1
+        count = entries.count(begin - 1)  # before they are read: others may append meanwhile, but nothing goes away
+        first = entries.read(0)
         if first is None:
             if count:
-                raise _damaged(0, "it is gone, though later entries are there")
+                raise damaged(0, "it is gone, though later entries are there")
             return None
         identity = first.get("identity")
         if first.get("kind") != "identity" or not isinstance(identity, dict):
-            raise _damaged(0, "it does not hold the run's identity")
+            raise damaged(0, "it does not hold the run's identity")
         if identity.get("journal_format") != FORMAT_VERSION:
-            raise _damaged(0, f"its format is {identity.get('journal_format')!r}, this release reads {FORMAT_VERSION}")
+            raise damaged(0, f"its format is {identity.get('journal_format')!r}, this release reads {FORMAT_VERSION}")
         try:
             journal = cls(identity, storage)
         except (KeyError, ValueError) as error:
-            raise _damaged(0, f"its origin cannot be read ({error})") from error
+            raise damaged(0, f"its origin cannot be read ({error})") from error
+        if indexed:
+            journal._follow_index(*indexed)
+        for entry in entries.read_all(range(begin, count)):
+            journal._take_in(entry)
         journal.refresh()
-        if journal._next_number < count:
-            raise _damaged(journal._next_number, "it is gone, though later entries are there")
         return journal
 
     @classmethod
     def create(cls, storage: Storage, identity: dict[str, Any]) -> Journal:
         """Begin a journal, or load the one that somebody else has just begun."""
-        storage.put_if_absent(_path(0), _encode({"kind": "identity", "identity": identity}))
+        Entries(storage).put(0, {"kind": "identity", "identity": identity})
         journal = cls.load(storage)
         if journal is None:
-            raise _damaged(0, "it vanished after it was written")
+            raise damaged(0, "it vanished after it was written")
         return journal
 
     def check_identity(self, asked: Mapping[str, Any]) -> None:
@@ -134,24 +134,23 @@ class Journal:
         """See that the output was not taken away from under this run, which has written up to a slot. Raises
         MissingJournalError; says nothing where storage does not answer.
         """
-        if self._storage is None:
+        if self._entries is None:
             return
         with suppress(StorageError):
-            if _read_entry(self._storage, 0) is None:
+            if self._entries.read(0) is None:
                 raise MissingJournalError(
-                    f"{self._storage.uri} was removed, or moved away, under this run, which had written everything up"
+                    f"{self._entries.uri} was removed, or moved away, under this run, which had written everything up"
                     f" to {text_of(reached_slot)}: its journal is gone",
                     hint="put it back and start again; or choose another output.uri for a new run",
                 )
 
     def refresh(self) -> bool:
         """Read the entries that others have appended; whether there were any."""
-        if self._storage is None:
+        if self._entries is None:
             return False
         before = self._next_number
-        while (entry := _read_entry(self._storage, self._next_number)) is not None:
-            self._apply(self._next_number, entry)
-            self._next_number += 1
+        while (entry := self._entries.read(self._next_number)) is not None:
+            self._take_in(entry)
         return self._next_number > before
 
     def inputs_at(self, slot: int) -> Inputs:
@@ -216,13 +215,33 @@ class Journal:
 
     def _append(self, entry: dict[str, Any]) -> bool:
         """Whether the entry is now the next one; if not, the one that came first has been read."""
-        if self._storage is None:
-            self._apply(self._next_number, entry)
-            self._next_number += 1
+        if self._entries is None:
+            self._take_in(entry)
             return True
-        won = self._storage.put_if_absent(_path(self._next_number), _encode(entry))
+        won = self._entries.put(self._next_number, entry)
         self.refresh()
+        if self._due_index:
+            self._entries.put_index(self._due_index)
+            self._due_index = None
         return won
+
+    def _follow_index(self, index: Index, entries: Sequence[Mapping[str, Any]]) -> None:
+        for number, entry in zip((*index.changes, index.last), entries, strict=True):
+            self._apply(number, entry)
+        self._next_number, self._indexed = index.last + 1, index.last
+        self._changes = list(index.changes)
+
+    def _take_in(self, entry: Mapping[str, Any]) -> None:
+        """The next entry."""
+        number = self._next_number
+        self._apply(number, entry)
+        self._next_number += 1
+        if entry["kind"] == "change":
+            self._changes.append(number)
+        elif number - self._indexed >= INDEX_ENTRIES and entry["to_slot"] == self.sealed_slot:
+            # Every process that reads this log makes the same indexes, whichever it begins from.
+            self._due_index = Index(number, tuple(self._changes))
+            self._indexed = number
 
     def _apply(self, number: int, entry: Mapping[str, Any]) -> None:
         try:
@@ -239,11 +258,11 @@ class Journal:
             if revision is not None:
                 self.revision = int(revision)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _damaged(number, f"it cannot be understood ({error})") from error
+            raise damaged(number, f"it cannot be understood ({error})") from error
         if from_slot < self.sealed_slot:
-            raise _damaged(number, "it changes what was sealed before it")
+            raise damaged(number, "it changes what was sealed before it")
         if not self.epochs and from_slot > self.origin_slot:
-            raise _damaged(number, "nothing says what is in force before it")
+            raise damaged(number, "nothing says what is in force before it")
         if inputs == self.latest_inputs:
             return
         before = tuple(epoch for epoch in self.epochs if epoch.from_slot < from_slot)
@@ -251,7 +270,7 @@ class Journal:
         self.epochs = (*before, Epoch(from_slot, inputs, _withdrawn(before, replaced, inputs)))
 
     def _busy(self) -> DamagedStateError:
-        return _damaged(self._next_number, f"others came first {APPEND_ATTEMPTS_MAX} times")
+        return damaged(self._next_number, f"others came first {APPEND_ATTEMPTS_MAX} times")
 
 
 def _withdrawn(before: Sequence[Epoch], replaced: Sequence[Epoch], inputs: Inputs) -> tuple[str, ...]:
@@ -273,41 +292,6 @@ def _slot(value: Any) -> int:
 
 def _inputs_json(inputs: Inputs) -> dict[str, Any]:
     return {"options": dict(inputs.options), "shard_count": inputs.shard_count, "tables": list(inputs.tables)}
-
-
-def _path(number: int) -> str:
-    return f"{FOLDER}/{number:010d}.json"
-
-
-def _entry_count(storage: Storage) -> int:
-    """One more than the highest number of an entry that is there."""
-    names = (entry.name.removesuffix(".json") for entry in storage.list(FOLDER))
-    return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
-
-
-def _encode(entry: Mapping[str, Any]) -> bytes:
-    return (canonical_json(entry) + "\n").encode()
-
-
-def _read_entry(storage: Storage, number: int) -> dict[str, Any] | None:
-    try:
-        data = storage.read(_path(number))
-    except StorageNotFoundError:
-        return None
-    try:
-        entry = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(number, "it is not JSON") from error
-    if not isinstance(entry, dict):
-        raise _damaged(number, "it is not a JSON object")
-    return entry
-
-
-def _damaged(number: int, why: str) -> DamagedStateError:
-    return DamagedStateError(
-        f"journal entry {number} ({_path(number)}) is damaged: {why}",
-        hint="restore the journal from a backup; without it nobody can say what the tables should hold",
-    )
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

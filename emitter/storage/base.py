@@ -85,8 +85,8 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def list(self, folder: str) -> list[Entry]:
-        """What a folder holds, by name. Empty for a folder that is not there."""
+    def list(self, folder: str, after: str = "") -> list[Entry]:
+        """What a folder holds, by name, of that only what comes after a name. Empty for a folder that is not there."""
 
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """Every file below a folder, with its size in bytes; none where the folder is not there."""

@@ -137,20 +137,20 @@ class LocalStorage(Storage):
         self.replace(path, data)
         return _digest(data)
 
-    def _entries(self, folder: str) -> list[Entry]:
+    def _entries(self, folder: str, after: str) -> list[Entry]:
         target = self._path(folder)
         with _failures("list", target, absent=target), os.scandir(target) as found:
-            return [entry for entry in map(_entry, found) if entry]
+            return [entry for entry in map(_entry, (each for each in found if each.name > after)) if entry]
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, folder: str, after: str = "") -> list[Entry]:
         try:
-            entries = self._entries(folder)
+            entries = self._entries(folder, after)
         except StorageNotFoundError:
             return []
         except StorageError as error:
             if not isinstance(error.cause, FileNotFoundError):
                 raise
-            entries = self._entries(folder)  # somebody made the folder just after it was not there
+            entries = self._entries(folder, after)  # somebody made the folder just after it was not there
         return sorted(entries, key=lambda entry: entry.name)
 
     def remove(self, path: str) -> None:

@@ -118,15 +118,16 @@ class ObjectStorage(Storage):
             raise moved(path)
         return written
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, folder: str, after: str = "") -> list[Entry]:
         prefix = self._prefix_of(folder)
+        begin = {"StartAfter": prefix + after} if after else {}
         entries: list[Entry] = []
-        for page in self._pages(folder, Delimiter="/"):
+        for page in self._pages(folder, Delimiter="/", **begin):
             folders = (found["Prefix"].removeprefix(prefix).rstrip("/") for found in page.get("CommonPrefixes", ()))
             entries += (Entry(name, True, 0) for name in folders)
             files = ((found["Key"].removeprefix(prefix), found["Size"]) for found in page.get("Contents", ()))
             entries += (Entry(name, False, size) for name, size in files if name)  # "": a folder that a tool has marked
-        return sorted(entries, key=lambda entry: entry.name)
+        return sorted((entry for entry in entries if entry.name > after), key=lambda entry: entry.name)
 
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """A thousand files a request, whatever folders they lie in."""

@@ -82,7 +82,7 @@ class MemoryStorage(Storage):
             self.write(path, data)
             return self.read_version(path)[1]
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, folder: str, after: str = "") -> list[Entry]:
         with self._guard:
             self._refuse_file_on_the_way("list", f"{folder}/x")
             entries = {}
@@ -90,7 +90,7 @@ class MemoryStorage(Storage):
                 if path.startswith(f"{folder}/"):
                     name, below, _ = path.removeprefix(f"{folder}/").partition("/")
                     entries[name] = Entry(name, bool(below), 0 if below else len(data))
-            return [entries[name] for name in sorted(entries)]
+            return [entries[name] for name in sorted(entries) if name > after]
 
     def remove(self, path: str) -> None:
         with self._guard:

@@ -71,9 +71,9 @@ class Objects(MemoryStorage):
         self._request()
         return super().read(path)
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, folder: str, after: str = "") -> list[Entry]:
         self._request()
-        return super().list(folder)
+        return super().list(folder, after)
 
     def write(self, path: str, data: object) -> None:
         self._change(lambda: MemoryStorage.write(Quiet(self), path, data))

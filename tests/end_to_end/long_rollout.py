@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from emitter.run.assembly import configured_writer
-from emitter.run.journal import FOLDER
+from emitter.run.entries import FOLDER
 from emitter.truth import oracle
 from tests.simulation.test_formats import FormatCase, truth
 from tests.support.effort import new_seed, some

@@ -20,7 +20,7 @@ from emitter.errors import (
 )
 from emitter.run.anchor import PATH as ANCHOR_PATH
 from emitter.run.assembly import reload
-from emitter.run.journal import FOLDER
+from emitter.run.entries import FOLDER
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
 from emitter.writers.parquet.writer import ParquetWriter

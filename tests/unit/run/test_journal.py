@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from emitter.errors import DamagedStateError, IdentityMismatchError, StateError, StorageError
 from emitter.model import Epoch, Inputs
-from emitter.run.journal import FOLDER, Journal, make_identity
+from emitter.run.entries import FOLDER, INDEX_ENTRIES
+from emitter.run.journal import Journal, make_identity
 from emitter.testing import MemoryStorage
 
 ORIGIN = 189_388_800
@@ -329,6 +330,116 @@ class LogTest(unittest.TestCase):
             journal.change(inputs(2.0))
         journal.change(inputs(2.0))
         self.assertEqual([entry["kind"] for entry in self.entries()], ["identity", "change", "seal", "change"])
+
+
+class CountingStorage(MemoryStorage):
+    """Knows what was read, from an object store."""
+
+    has_locks = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[str] = []
+
+    def read(self, path: str) -> bytes:
+        self.reads.append(path)
+        return super().read(path)
+
+
+class IndexTest(unittest.TestCase):
+    """What a start reads is bounded, and never believed without the entries that it stands for."""
+
+    def setUp(self):
+        self.storage = CountingStorage()
+        journal = begun(self.storage)
+        for number in range(2, 3 * INDEX_ENTRIES + 50):
+            if number in (40, 300):
+                journal.change(inputs(float(number)), number)
+            else:
+                journal.seal(journal.sealed_slot + 10)
+
+    def state(self, journal: Journal) -> tuple:
+        return journal.epochs, journal.revision, journal.sealed_slot, journal.tables(), journal.run_id
+
+    def whole(self) -> tuple:
+        """What all entries say."""
+        storage = MemoryStorage()
+        storage.objects = {path: data for path, data in self.storage.objects.items() if "index" not in path}
+        return self.state(loaded(storage))
+
+    def indexes(self) -> dict[str, bytes]:
+        return {path: data for path, data in self.storage.objects.items() if "index" in path}
+
+    def test_a_start_reads_the_changes_and_the_newest_entries(self):
+        self.storage.reads.clear()
+        journal = loaded(self.storage)
+        self.assertEqual(self.state(journal), self.whole())
+        self.assertLess(len(self.storage.reads), 60)
+        self.assertEqual(len(self.indexes()), 3)
+        journal.seal(journal.sealed_slot + 10)
+        self.assertEqual(self.state(loaded(self.storage)), self.state(journal))
+
+    def test_every_process_makes_the_same(self):
+        made, later = self.indexes(), MemoryStorage()
+        later.objects = {path: data for path, data in self.storage.objects.items() if path not in list(made)[-1:]}
+        for journal in (loaded(later), loaded(later)):  # the newest one is missing: the next to append makes it
+            journal.seal(journal.sealed_slot + 10)
+        self.assertEqual({path: data for path, data in later.objects.items() if "index" in path}, made)
+
+    def test_an_output_of_an_older_release_gets_one_with_its_next_seal(self):
+        for path in self.indexes():
+            del self.storage.objects[path]
+        before = self.whole()
+        journal = loaded(self.storage)
+        self.assertEqual(self.state(journal), before)
+        self.assertEqual(self.indexes(), {})  # reading writes nothing
+        journal.seal(journal.sealed_slot + 10)
+        self.assertEqual(len(self.indexes()), 1)
+        self.storage.reads.clear()
+        self.assertEqual(self.state(loaded(self.storage)), self.whole())
+        self.assertLess(len(self.storage.reads), 60)
+
+    def test_one_that_does_not_hold_is_passed_over(self):
+        expected, objects = self.whole(), self.storage.objects
+        path, data = max(self.indexes().items())
+        value = json.loads(data)
+        for wrong in (
+            b"",
+            b"null",
+            b"[]",
+            data[:30],
+            json.dumps({**value, "index_format": 2}).encode(),
+            json.dumps({**value, "last": value["last"] - 1}).encode(),
+            json.dumps({**value, "last": 10**9}).encode(),
+            json.dumps({**value, "last_digest": "0" * 64}).encode(),
+            json.dumps({**value, "changes": [1, 41, 300]}).encode(),
+            json.dumps({**value, "changes": None}).encode(),
+        ):
+            with self.subTest(wrong[-60:]):
+                objects[path] = wrong
+                self.assertEqual(self.state(loaded(self.storage)), expected)
+
+    def test_a_log_that_was_set_back_takes_its_own_way(self):
+        """Restored from a copy, but the indexes of what came after are still there."""
+        for path in [path for path in self.storage.objects if "index" not in path and path > entry_path(600)]:
+            del self.storage.objects[path]
+        before = self.indexes()
+        journal = loaded(self.storage)
+        self.assertEqual(self.state(journal), self.whole())
+        journal.change(inputs(7.0), 400)
+        for _ in range(250):
+            journal.seal(journal.sealed_slot + 5)
+            self.assertEqual(self.state(loaded(self.storage)), self.state(journal))
+        self.assertEqual(self.state(journal), self.whole())
+        self.assertNotEqual(self.indexes(), before)
+
+    def test_entries_that_are_gone_or_damaged_are_still_missed(self):
+        for number in (0, 40, 300, max(3 * INDEX_ENTRIES + 20, 1)):
+            with self.subTest(number):
+                whole = self.storage.objects.pop(entry_path(number))
+                with self.assertRaises(DamagedStateError):
+                    loaded(self.storage)
+                self.storage.objects[entry_path(number)] = whole
 
 
 class RevisionTest(unittest.TestCase):

@@ -110,6 +110,12 @@ class StorageContract:
         self.assertEqual(self.storage.list("f"), [Entry(".c", False, 1), Entry("a", True, 0), Entry("b", False, 2)])
         self.assertEqual(self.storage.list("nowhere/at/all"), [])
 
+    def test_lists_what_comes_after_a_name(self):
+        for name in ("a", "b", "c/d"):
+            self.storage.write(f"x/{name}", b"")
+        for after, found in (("", ["a", "b", "c"]), ("a", ["b", "c"]), ("aa", ["b", "c"]), ("z", [])):
+            self.assertEqual([entry.name for entry in self.storage.list("x", after=after)], found)
+
     def test_removing_is_idempotent(self):
         self.storage.write("a/b", b"")
         for _ in range(2):
