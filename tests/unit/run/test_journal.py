@@ -427,9 +427,10 @@ class IndexTest(unittest.TestCase):
         journal = loaded(self.storage)
         self.assertEqual(self.state(journal), self.whole())
         journal.change(inputs(7.0), 400)
-        for _ in range(250):
+        for number in range(250):
             journal.seal(journal.sealed_slot + 5)
-            self.assertEqual(self.state(loaded(self.storage)), self.state(journal))
+            if number % 10 == 0:
+                self.assertEqual(self.state(loaded(self.storage)), self.state(journal))
         self.assertEqual(self.state(journal), self.whole())
         self.assertNotEqual(self.indexes(), before)
 
