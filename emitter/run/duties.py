@@ -98,6 +98,13 @@ class Duties:
         """The slices of older shard counts that fall to this shard, and that others hold or have moved."""
         return [ledger.slice for ledger in self._ledgers if not self._is_taken(ledger)]
 
+    def lags_seconds(self) -> dict[str, int]:
+        """By table, how much simulated time it is behind the furthest one of the same slice, at most."""
+        found: dict[str, int] = {}
+        for table, lag in (item for ledger in self._ledgers for item in ledger.lags_seconds.items()):
+            found[table] = max(lag, found.get(table, 0))
+        return found
+
     def written(self) -> dict[str, TableProgress]:
         """By table what this shard has in it, older slices that fell to it included."""
         found: dict[str, TableProgress] = {}

@@ -70,6 +70,12 @@ class Ledger:
         return min(max(self._done.values()), self.assignment.end)
 
     @property
+    def lags_seconds(self) -> dict[str, int]:
+        """By table, how much simulated time it is behind the furthest one."""
+        furthest = self.furthest_slot
+        return {table: max(0, furthest - slot) for table, slot in self._reached().items()}
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
         return self.reached_slot >= self.assignment.end

@@ -54,6 +54,8 @@ class Standing:
             format=self._writer.format_name,
             curve=self._day_curve(reached),
             written=self._duties.written(),
+            table_lag_seconds=self._duties.lags_seconds(),
+            left_to_others=tuple(map(str, self._duties.untaken())),
         )
 
     def now(self) -> DaemonStatus:

@@ -46,6 +46,7 @@ class TableLine:
     name: str
     written: TableProgress | None  # what this shard has in it
     last_commit: LastCommit | None
+    lag_seconds: int  # simulated, behind the furthest table of the same slice
     rows_per_second: float  # real ones, as below
     target_rows_per_second: float | None  # None: at speed max nothing is asked for
 
@@ -222,6 +223,7 @@ class Board(Observer):
                 written=status.written.get(table),
                 last_commit=self._last_commits.get(table),
                 rows_per_second=rows[table] / elapsed_seconds,
+                lag_seconds=status.table_lag_seconds.get(table, 0),
                 target_rows_per_second=status.rows_per_second.get(table, 0.0) * status.speed if status.speed else None,
             )
             for table in status.tables

@@ -9,7 +9,7 @@ from typing import override
 from emitter.clock import Clock, duration_text
 from emitter.errors import EmitterError
 from emitter.model import StepReport
-from emitter.watch.observer import READY_BATCHES, READY_SECONDS_MIN, DaemonStatus, Observer
+from emitter.watch.observer import READY_BATCHES, READY_SECONDS_MIN, DaemonStatus, Observer, ready_seconds
 
 BEHIND_SECONDS_MIN = 10.0  # real time; less comes and goes, and is no news
 
@@ -80,11 +80,20 @@ class Health(Observer):
         return f"no step has finished for {age_seconds:.0f} s, {limit_seconds:.0f} s are allowed{self._trouble}"
 
     def catching_up(self) -> str:
-        """How far simulated time is ahead of what is done; empty while that is no more than usual."""
+        """How far simulated time is ahead of what is done, or one table ahead of another, and what others hold; empty
+        while that is no more than usual.
+        """
         status = self._status() if self._status else None
-        if status is None or status.speed is None:
+        if status is None:
             return ""
-        usual_seconds = max(READY_BATCHES * status.batch_seconds, BEHIND_SECONDS_MIN * status.speed)
-        if status.lag_seconds <= usual_seconds:
-            return ""
-        return f"catching up: {duration_text(status.lag_seconds)} of simulated time behind"
+        notes = []
+        usual_seconds = max(READY_BATCHES * status.batch_seconds, BEHIND_SECONDS_MIN * (status.speed or 0.0))
+        if status.speed is not None and status.lag_seconds > usual_seconds:
+            notes.append(f"catching up: {duration_text(status.lag_seconds)} of simulated time behind")
+        limit_seconds = ready_seconds(status.batch_seconds, status.speed)
+        for table, lag_seconds in status.table_lag_seconds.items():
+            if lag_seconds > limit_seconds:
+                notes.append(f"{table} is {duration_text(lag_seconds)} of simulated time behind other tables")
+        if status.left_to_others:
+            notes.append(f"left to other processes, which hold them: slices {', '.join(status.left_to_others)}")
+        return "; ".join(notes)

@@ -207,6 +207,14 @@ class _StatusCollector(Collector):
         yield GaugeMetricFamily(
             "emitter_batch_simulated_seconds", "Simulated seconds that a batch covers.", value=status.batch_seconds
         )
+        lag = GaugeMetricFamily(
+            "emitter_table_lag_seconds",
+            "Simulated time by which a table is behind the furthest one of the same slice.",
+            labels=["table"],
+        )
+        for table, seconds in status.table_lag_seconds.items():
+            lag.add_metric([table], seconds)
+        yield lag
         shards = GaugeMetricFamily(
             "emitter_shards", "Into how many shards the run is dealt; this process is one.", labels=["run", "shard"]
         )

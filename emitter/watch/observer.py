@@ -49,6 +49,8 @@ class DaemonStatus:
     format: str
     curve: DayCurve  # of the day that `reached_slot` is in
     written: Mapping[str, TableProgress]  # what this shard has in each table that it has anything in
+    table_lag_seconds: Mapping[str, int]  # table -> simulated seconds behind the furthest table of the same slice
+    left_to_others: tuple[str, ...]  # slices of older shard counts that fall to this shard, and that others hold
 
 
 class Observer:

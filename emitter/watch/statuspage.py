@@ -110,6 +110,7 @@ def _of_table(line: TableLine) -> dict[str, Any]:
         "bytes": written.bytes,
         "files": written.files,
         "commit_to_time": text_of(written.slot) if line.written else None,
+        "lag_seconds": line.lag_seconds,
         "commit_time": _wall_text(last.wall_seconds) if last else None,
         "commit_seconds": round(last.seconds, 4) if last else None,
     }

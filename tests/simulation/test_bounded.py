@@ -77,6 +77,20 @@ class GenerateTest(DaemonCase):
         self.assert_verified(self.config(), 900)
         self.assertEqual({each.behind_seconds for each in inspection.status(self.config(), clock=self.clock)}, {0})
 
+    def test_a_daemon_tells_which_table_is_behind_others_and_what_others_hold(self):
+        run(self.config(tables=["customers", "products"]), 300)
+        with shop_daemon(self.config(), until=600) as daemon:
+            joined = [dict(daemon.status().table_lag_seconds)]
+            while not daemon.finished:
+                daemon.step()
+                joined.append(dict(daemon.status().table_lag_seconds))
+            self.assertEqual({joined[0][table] > 0 for table in TABLES[2:]}, {True})
+            self.assertEqual(set(joined[-1].values()), {0})
+            other = self.config(shard__count=2)
+            with shop_daemon(other, until=900) as shard:
+                self.assertEqual(shard.status().left_to_others, ("0-of-1",))
+        self.assertEqual(daemon.status().left_to_others, ())
+
     def test_it_writes_what_the_daemon_writes_and_tells_how_much(self):
         report = self.generate(900)
         self.assertEqual((report.from_slot, report.to_slot), (ORIGIN, ORIGIN + 900))

@@ -28,6 +28,8 @@ STATUS = DaemonStatus(
     format="parquet",
     curve=DayCurve(0, ((0, 5.0), (43_200, 20.0), (86_400, 5.0))),
     written={"orders": TableProgress(1000, rows=12_345, files=7, bytes=30_000)},
+    table_lag_seconds={"customers": 0, "orders": 0},
+    left_to_others=(),
 )
 
 

@@ -44,8 +44,8 @@ class BoardTest(unittest.TestCase):
         last = LastCommit(0.25, self.clock.monotonic_seconds(), self.clock.wall_seconds())
         self.board.committed(commit("orders", 50, "deduplicated", seconds=0.25))
         self.clock.advance(5.0)
-        self.assertEqual(self.line(), TableLine("orders", STATUS.written["orders"], last, 15.0, 20.0))
-        self.assertEqual(self.line("customers"), TableLine("customers", None, None, 0.0, 1.0))
+        self.assertEqual(self.line(), TableLine("orders", STATUS.written["orders"], last, 0, 15.0, 20.0))
+        self.assertEqual(self.line("customers"), TableLine("customers", None, None, 0, 0.0, 1.0))
 
     def test_what_did_not_land_is_trouble_and_no_rows(self) -> None:
         for outcome in ("conflict", "unknown", "error"):

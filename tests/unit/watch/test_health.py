@@ -80,6 +80,16 @@ class HealthTest(unittest.TestCase):
             (replace(STATUS, lag_seconds=500.0, speed=60.0), ""),  # eight seconds of real time
             (replace(STATUS, lag_seconds=660.0, speed=60.0), "catching up: 11 min of simulated time behind"),
             (replace(STATUS, lag_seconds=1e6, speed=None), ""),
+            (replace(STATUS, table_lag_seconds={"orders": 60}), ""),  # half a minute of real time
+            (
+                replace(STATUS, table_lag_seconds={"customers": 60, "orders": 7200}),
+                "orders is 2 h of simulated time behind other tables",
+            ),
+            (
+                replace(STATUS, table_lag_seconds={"orders": 7200}, speed=None, left_to_others=("0-of-3", "2-of-3")),
+                "orders is 2 h of simulated time behind other tables; left to other processes, which hold them:"
+                " slices 0-of-3, 2-of-3",
+            ),
         ):
             self.status = status
             self.assertEqual(self.health.catching_up(), note)
