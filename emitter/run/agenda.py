@@ -19,8 +19,8 @@ from emitter.run.plan import tables_at
 from emitter.writers.base import TableWriter
 
 SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written
+SEAL_AHEAD_SLOTS_MAX = 3600  # of simulated time, as the speed may fall to 1; but so many batches in any case:
 SEAL_AHEAD_BATCHES = 9
-SEAL_AHEAD_SHARE = 20
 
 
 class Agenda:
@@ -167,9 +167,8 @@ class Agenda:
         return Window(window.first, window.first + seconds)
 
     def _seal_ahead(self, end: int) -> int:
-        seconds = self.settings.batch_seconds * SEAL_AHEAD_BATCHES
+        slots = SEAL_AHEAD_SLOTS_MAX
         if self.time is not None:
-            seconds = max(seconds, math.ceil(self.time.speed * SEAL_AHEAD_SECONDS))
-        else:  # at speed max by a share of what is there: the journal grows with its logarithm
-            seconds = max(seconds, (end - self.journal.origin_slot) // SEAL_AHEAD_SHARE)
-        return max(end, min(end + seconds, self._until))
+            slots = min(slots, math.ceil(self.time.speed * SEAL_AHEAD_SECONDS))
+        slots = max(slots, self.settings.batch_seconds * SEAL_AHEAD_BATCHES)
+        return max(end, min(end + slots, self._until))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from emitter.clock import SLOT_END, parse_time, slot_of, text_of
@@ -28,6 +29,7 @@ from emitter.model import Epoch, Inputs, Slice
 from emitter.run.entries import INDEX_ENTRIES, Entries, Index, canonical_json, damaged
 from emitter.run.plan import table_ends
 from emitter.storage.base import Storage
+from emitter.watch.observer import InputsAhead
 
 FORMAT_VERSION = 1
 APPEND_ATTEMPTS_MAX = 1000  # others may append in between, but not for ever
@@ -156,6 +158,20 @@ class Journal:
     def inputs_at(self, slot: int) -> Inputs:
         """The inputs in force at a slot."""
         return next(epoch.inputs for epoch in reversed(self.epochs) if epoch.from_slot <= max(slot, self.origin_slot))
+
+    def ahead(self, slot: int) -> tuple[InputsAhead, ...]:
+        """What is not yet in force at a slot."""
+        return tuple(
+            InputsAhead(
+                epoch.from_slot,
+                tuple(
+                    f"{key}: {value}, before {known}"
+                    for key, known, value in self._differences(_inputs_json(before.inputs), _inputs_json(epoch.inputs))
+                ),
+            )
+            for before, epoch in pairwise(self.epochs)
+            if epoch.from_slot > slot
+        )
 
     @property
     def latest_inputs(self) -> Inputs | None:

@@ -56,6 +56,7 @@ class Standing:
             written=self._duties.written(),
             table_lag_seconds=self._duties.lags_seconds(),
             left_to_others=tuple(map(str, self._duties.untaken())),
+            ahead=journal.ahead(reached),
         )
 
     def now(self) -> DaemonStatus:

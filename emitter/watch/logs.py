@@ -95,6 +95,14 @@ class LogLines(Observer):
 
     @override
     def started(self, status: DaemonStatus) -> None:
+        for inputs in status.ahead:
+            seconds = status.seconds_until(inputs.from_slot)
+            _log.info(
+                "inputs_ahead",
+                in_force_from=text_of(inputs.from_slot),
+                in_seconds=None if seconds is None else round(seconds),
+                changes=list(inputs.changes),
+            )
         if self._is_watched:
             return
         _log.info(

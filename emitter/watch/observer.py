@@ -30,6 +30,14 @@ class DayCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class InputsAhead:
+    """Inputs that are in the journal and not yet in force: from when on, and what is other than before, a line each."""
+
+    from_slot: int
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """Where a daemon stands at one moment. Holds no credentials."""
 
@@ -51,6 +59,11 @@ class DaemonStatus:
     written: Mapping[str, TableProgress]  # what this shard has in each table that it has anything in
     table_lag_seconds: Mapping[str, int]  # table -> simulated seconds behind the furthest table of the same slice
     left_to_others: tuple[str, ...]  # slices of older shard counts that fall to this shard, and that others hold
+    ahead: tuple[InputsAhead, ...] = ()
+
+    def seconds_until(self, slot: int) -> float | None:
+        """Real seconds until simulated time is there; None at speed max, where nobody knows."""
+        return max(0.0, (slot - self.simulated_slot) / self.speed) if self.speed else None
 
 
 class Observer:

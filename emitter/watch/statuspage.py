@@ -13,6 +13,7 @@ from emitter.watch.health import Health
 from emitter.watch.observer import DaemonStatus
 
 _TEXT_LENGTH_MAX = TROUBLE_LENGTH_MAX
+_AHEAD_MAX = 5
 _FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -42,6 +43,7 @@ def status_document(picture: Picture, health: Health, *, version: str) -> dict[s
         "running_seconds": round(picture.running_seconds, 1),
         "wall_time": _wall_text(picture.wall_seconds),
         **_of_time(picture.status),
+        "inputs_ahead": _of_ahead(picture.status),
         **_of_rows(picture),
         "last_step": _of_step(picture.steps[0]) if picture.steps else None,
         "tables": [_of_table(line) for line in picture.tables],
@@ -79,6 +81,19 @@ def _of_time(status: DaemonStatus | None) -> dict[str, Any]:
             "points": [[second, round(rate, 4)] for second, rate in status.curve.points],
         },
     }
+
+
+def _of_ahead(status: DaemonStatus | None) -> list[dict[str, Any]]:
+    """The next ones."""
+    return [
+        {
+            "from_time": text_of(inputs.from_slot),
+            "in_seconds": status.seconds_until(inputs.from_slot),
+            "changes": _text("; ".join(inputs.changes)),
+        }
+        for inputs in (status.ahead[:_AHEAD_MAX] if status else ())
+        if status
+    ]
 
 
 def _of_rows(picture: Picture) -> dict[str, Any]:

@@ -65,6 +65,22 @@ class RestartTest(DaemonCase):
         with self.start(self.live(clock__start="now")) as daemon:
             self.assertEqual(daemon.status().simulated_slot, begun + 10 + 3600)
 
+    def test_a_change_after_a_high_speed_has_not_long_to_wait_and_is_announced(self):
+        for speed, wait_max in ((3600, 3600), ("max", 3600), (1, 600)):
+            with self.subTest(speed):
+                self.output = self.new_folder()
+                with self.start(self.live(clock__speed=speed)) as daemon:
+                    for _ in range(3):
+                        self.clock.advance(20 if speed == 1 else 2)
+                        daemon.step()
+                with self.start(self.live(ecommerce__orders_per_second=0.25, clock__on_restart="continue")) as daemon:
+                    status = daemon.status()
+                    (ahead,) = status.ahead
+                    self.assertEqual(ahead.changes, ("ecommerce.orders_per_second: 0.25, before 0.5",))
+                    wait = status.seconds_until(ahead.from_slot)
+                    assert wait is not None
+                    self.assertTrue(0 < wait <= wait_max, wait)
+
     def test_downtime_is_left_out_when_continuing(self):
         for changes, done in (({"clock__speed": 2}, 100), ({"clock__on_restart": "continue"}, 50)):
             self.output = self.new_folder()

@@ -5,7 +5,7 @@ import re
 import unittest
 from collections.abc import Iterator
 from contextlib import chdir
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -22,6 +22,7 @@ from emitter.settings.declaring import Key, leaf_keys
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
 from emitter.watch.health import Health
+from emitter.watch.observer import InputsAhead
 from emitter.watch.statuspage import status_document
 from emitter.writers import FORMATS, FormatName
 from tests.support.metrics_page import full_page, sample_labels
@@ -94,7 +95,7 @@ class ReferenceTest(unittest.TestCase):
 
     def test_every_field_of_the_status_is_documented_and_no_other(self):
         board, health = Board(ManualClock()), Health(ManualClock())
-        board.watch(lambda: STATUS)
+        board.watch(lambda: replace(STATUS, ahead=(InputsAhead(1100, ("a: 1, before 2",)),)))
         board.started(STATUS)
         board.stepped(step(), STATUS)
         board.committed(commit("orders", 1, "error"))

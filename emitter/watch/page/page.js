@@ -108,6 +108,14 @@ function showNumbers(status) {
     : step ? `latest: ${whole(step.rows)} rows in ${tookText(step.seconds)}` : "no batch yet");
 }
 
+function showAhead(status) {
+  const [next] = status.inputs_ahead;
+  byId("ahead").hidden = !next;
+  if (!next) return;
+  const wait = next.in_seconds === null ? "" : `, in ${durationText(next.in_seconds)}`;
+  show("ahead", `From ${dateOf(next.from_time)}, ${clockOf(next.from_time)} on${wait}: ${next.changes}`);
+}
+
 function rateAt(points, second) {
   const after = points.findIndex(([at]) => at >= second);
   if (after < 0) return points.at(-1)[1];
@@ -219,6 +227,7 @@ function showStatus(status) {
   for (const id of ["numbers", "day", "tables", "faults"]) byId(id).hidden = !isAtWork;
   if (!isAtWork) return;
   showNumbers(status);
+  showAhead(status);
   showDay(status);
   showTables(status);
   showFaults(status);

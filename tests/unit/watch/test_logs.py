@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import unittest
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -17,6 +18,7 @@ from emitter.errors import StorageError
 from emitter.testing import ManualClock
 from emitter.watch import logs
 from emitter.watch.logs import LogLines
+from emitter.watch.observer import InputsAhead
 from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
 
@@ -72,6 +74,17 @@ class LogsTest(unittest.TestCase):
             ],
         )
         self.assertEqual({line["timestamp"] for line in self.lines()}, {"2026-01-01T00:00:01.250Z"})
+
+    def test_inputs_that_are_not_yet_in_force_are_announced_at_every_start(self) -> None:
+        inputs = InputsAhead(1100, ("shard.count: 3, before 2",))
+        for status in (replace(STATUS, ahead=(inputs,)), replace(STATUS, ahead=(inputs,), speed=None)):
+            LogLines(is_watched=True).started(status)
+        timed, untimed = self.lines()
+        self.assertEqual(
+            (timed["action"], timed["in_force_from"], timed["in_seconds"], timed["changes"]),
+            ("inputs_ahead", "2020-01-01T00:18:20Z", 50, ["shard.count: 3, before 2"]),
+        )
+        self.assertNotIn("in_seconds", untimed)
 
     def test_a_batch_is_one_line_with_window_rows_bytes_seconds_and_lag(self) -> None:
         LogLines().stepped(step(customers=0, orders=100), STATUS)

@@ -12,7 +12,7 @@ from emitter.errors import StorageError
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
 from emitter.watch.health import Health
-from emitter.watch.observer import DaemonStatus
+from emitter.watch.observer import DaemonStatus, InputsAhead
 from emitter.watch.statuspage import page_files, status_document
 from tests.unit.watch.scripted_daemon import STATUS, commit, step
 
@@ -85,6 +85,13 @@ class StatusDocumentTest(unittest.TestCase):
         self.assertEqual((orders["rows"], orders["bytes"], orders["files"]), (12_345, 30_000, 7))
         self.assertEqual((orders["commit_to_time"], orders["commit_seconds"]), ("2020-01-01T00:16:40Z", 0.004))
         self.assertEqual(found["last_step"]["rows"], 105)
+
+    def test_it_tells_the_next_inputs_and_when_they_come_into_force(self) -> None:
+        ahead = tuple(InputsAhead(1100 + number, ("a: 1, before 2", "b" * 500)) for number in range(9))
+        self.begin(replace(STATUS, ahead=ahead))
+        found = self.document()["inputs_ahead"]
+        self.assertEqual((len(found), found[0]["from_time"], found[0]["in_seconds"]), (5, "2020-01-01T00:18:20Z", 50.0))
+        self.assertTrue(found[0]["changes"].startswith("a: 1, before 2; bbb"))
 
     def test_at_speed_max_nothing_is_asked_for(self) -> None:
         self.begin(replace(STATUS, speed=None))
