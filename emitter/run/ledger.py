@@ -27,6 +27,7 @@ class Ledger:
         self._epochs: Sequence[Epoch] = ()
         self._ends: dict[str, int] = {}
         self._done: dict[str, int] = {}
+        self._looked_through: set[str] = set()
         self._told_slot = 0  # up to where it has been said that all is done, or was when it was opened
         self.is_open = False
 
@@ -50,10 +51,20 @@ class Ledger:
             known, progress = self._progress[table], self._writer.recover(self.slice, table)
             self._progress[table] = progress
             self._done[table] = max(done, progress.slot if progress else 0)
+            if table not in self._looked_through:
+                self._look_through(table)
             if self.is_open and progress and progress != known:
                 yield _landed(table, known or TableProgress(0), progress)
         if not self.is_open:
             self.is_open, self._told_slot = True, self.furthest_slot
+
+    def _look_through(self, table: str) -> None:
+        """See that a table doesn't hold already what is to be made of it. Once: from then on its progress is known."""
+        progress = self._progress[table]
+        begin = self.assignment.next_slot(progress.slot if progress else self.assignment.first)
+        if begin < self._ends.get(table, 0):
+            self._writer.check_not_set_back(self.slice, table, progress, begin)
+        self._looked_through.add(table)
 
     @property
     def slice(self) -> Slice:

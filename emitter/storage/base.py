@@ -88,12 +88,17 @@ class Storage(ABC):
     def list(self, folder: str, after: str = "") -> list[Entry]:
         """What a folder holds, by name, of that only what comes after a name. Empty for a folder that is not there."""
 
-    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Every file below a folder, with its size in bytes; none where the folder is not there."""
+    def walk(self, folder: str, first: str = "") -> Iterator[tuple[str, int]]:
+        """Every file below a folder, with its size in bytes; none where the folder is not there. `first`: a path below
+        it, and nothing comes that sorts before it.
+        """
+        head, _, rest = first.partition("/")
         for entry in self.list(folder):
             path = f"{folder}/{entry.name}"
+            if entry.name < head:
+                continue
             if entry.is_folder:
-                yield from self.walk(path)
+                yield from self.walk(path, rest if entry.name == head else "")
             else:
                 yield path, entry.size_bytes
 

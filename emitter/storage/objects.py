@@ -129,10 +129,10 @@ class ObjectStorage(Storage):
             entries += (Entry(name, False, size) for name, size in files if name)  # "": a folder that a tool has marked
         return sorted((entry for entry in entries if entry.name > after), key=lambda entry: entry.name)
 
-    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
+    def walk(self, folder: str, first: str = "") -> Iterator[tuple[str, int]]:
         """A thousand files a request, whatever folders they lie in."""
         prefix = self._prefix_of("")
-        for page in self._pages(folder):
+        for page in self._pages(folder, **({"StartAfter": f"{self._prefix_of(folder)}{first}"} if first else {})):
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):  # a folder that a tool has marked
                     yield found["Key"].removeprefix(prefix), found["Size"]

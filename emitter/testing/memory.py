@@ -144,6 +144,7 @@ class MemoryWriter(RegisteringWriter):
     """
 
     format_name = "memory"
+    progress_place = "progress of its table"
     marks_partitions = True
     crash_points = ("memory.staged", "memory.created", "memory.commit", "memory.committed")
     storage: MemoryStorage
@@ -156,6 +157,10 @@ class MemoryWriter(RegisteringWriter):
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
         known = self.storage.tables.get(table)
         return dict(known.progress) if known else {}
+
+    def paths_from(self, table: str, slot: int) -> Iterator[str]:
+        known, first = self.storage.tables.get(table), f"{table}/{self.options.partition.path(slot)}"
+        return iter([path for path in known.files if path >= first] if known else [])
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
         hive.PartitionMarks(self.storage, self.options.partition, lambda: None).advance(

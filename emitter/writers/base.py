@@ -200,6 +200,34 @@ class TableWriter(ABC):
         """What the table says of every slice that ever committed. Only reads."""
 
     @abstractmethod
+    def paths_from(self, table: str, slot: int) -> Iterator[str]:
+        """The data files that readers find in the partitions from the one of a slot on. Only reads."""
+
+    def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
+        """See that nothing of a slice is in the table beyond the progress that `recover` has just given: what its
+        progress does not tell of would be made again. `slot` is where the slice goes on. Raises DamagedStateError.
+        """
+        named = ((path, parse_file_name(path)) for path in self.paths_from(table, slot))
+        beyond = (path for path, made in named if made and made[0] == slice and made[1].end > slot)
+        path = next(beyond, None)
+        if path is not None and self.stands_at(slice, table, progress):
+            says = f"is complete up to {text_of(progress.slot)}" if progress else "has no progress"
+            name = path.rpartition("/")[2]
+            raise DamagedStateError(
+                f"slice {slice} of {self.storage.uri}/{table} {says}, but the table holds {name}, which came later: its"
+                " progress was lost or set back, and its rows would be made a second time",
+                hint=f"restore the newest {self.progress_place}; without it make the table, or the whole output, anew"
+                " from the journal",
+            )
+
+    def stands_at(self, slice: Slice, table: str, progress: TableProgress | None) -> bool:
+        """Whether this still is the progress of a slice, and nobody is about to move it."""
+        return self.progress(table).get(slice) == progress
+
+    progress_place: ClassVar[str]
+    """Where a slice's progress is kept, for people."""
+
+    @abstractmethod
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         """Store a file durably where no reader looks. Safe from several threads and processes."""
 

@@ -22,9 +22,9 @@ def parts(storage: Storage, table: str, spec: PartitionSpec) -> Iterator[Part]:
         yield Part(path, spec.parse(inner) or NOWHERE, size)
 
 
-def files_below(storage: Storage, folder: str) -> Iterator[tuple[str, int]]:
-    """The Parquet files that a reader of a folder would read, each with its size in bytes."""
-    for path, size in storage.walk(folder):
+def files_below(storage: Storage, folder: str, first: str = "") -> Iterator[tuple[str, int]]:
+    """The Parquet files that a reader of a folder would read, each with its size in bytes; `first` as for `walk`."""
+    for path, size in storage.walk(folder, first):
         names = path.removeprefix(f"{folder}/").split("/")
         if path.endswith(".parquet") and not any(name[0] in "._" for name in names):
             yield path, size

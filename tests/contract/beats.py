@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -11,7 +12,8 @@ import pyarrow as pa
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS, parse_time, slot_of
 from emitter.encoder import Encoder
-from emitter.model import CommitReport, EncodedFile, Frame, Slice, Table, TableCommit, Window
+from emitter.errors import DamagedStateError
+from emitter.model import CommitReport, EncodedFile, Frame, Slice, Table, TableCommit, TableProgress, Window
 from emitter.partitioning import PartitionSpec
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions
 from emitter.writers.base import TableWriter, WriterOptions
@@ -115,3 +117,10 @@ def in_order(batches: Iterable[pa.RecordBatch]) -> pa.Table:
 def found(writer: TableWriter, asked: Window) -> pa.Table:
     """What a scan gives, in the same form."""
     return in_order(arrow.to_inside_form(TABLE, batch) for batch in writer.scan(TABLE, asked))
+
+
+def assert_progress_is_missed(case: unittest.TestCase, writer: TableWriter, known: TableProgress | None) -> None:
+    """Where somebody has set the progress back to this, whoever opens the table does not go on from there."""
+    case.assertEqual(writer.recover(WHOLE, TABLE.name), known)
+    with case.assertRaises(DamagedStateError):
+        writer.check_not_set_back(WHOLE, TABLE.name, known, known.slot if known else ORIGIN)

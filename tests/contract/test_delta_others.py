@@ -9,17 +9,32 @@ import time
 import unittest
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deltalake import DeltaTable, Field, Schema, TableFeatures
+from deltalake import CommitProperties, DeltaTable, Field, Schema, TableFeatures
 from deltalake.table import TableAlterer
+from deltalake.transaction import Transaction
 
 from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
 from emitter.model import Slice, TableCommit
 from emitter.writers.base import CrashHook
 from emitter.writers.delta.tables import CHECKPOINT_COMMITS
-from tests.contract.beats import OPTIONS, ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
+from tests.contract.beats import (
+    OPTIONS,
+    ORIGIN,
+    RUN,
+    TABLE,
+    WHOLE,
+    assert_progress_is_missed,
+    files,
+    found,
+    in_order,
+    rows,
+    window,
+    write,
+)
 from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3
 
 PARTITION = list(OPTIONS.partition.columns)
@@ -49,6 +64,20 @@ class Together:
         progress = self.opened().progress(TABLE.name)
         self.assertEqual([progress[Slice(index, 4)].slot for index in range(4)], slots)
         self.assertEqual(sum(known.rows for known in progress.values()), 80)
+
+    def test_progress_that_somebody_sets_back_is_missed(self):
+        writer, handle = self.begun(), self.handle()
+        known = writer.progress(TABLE.name)[WHOLE]
+        handle.create_write_transaction(
+            [],
+            "append",
+            handle.schema(),
+            PARTITION,
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(f"emitter:{RUN}:{TABLE.name}:{WHOLE}", FIRST.end)]
+            ),
+        )
+        assert_progress_is_missed(self, self.opened(), replace(known, slot=FIRST.end))
 
     def test_a_compaction_and_a_checkpoint_are_not_in_the_way(self):
         writer = self.begun()

@@ -33,6 +33,7 @@ from tests.contract.beats import (
     RUN,
     TABLE,
     WHOLE,
+    assert_progress_is_missed,
     files,
     found,
     in_order,
@@ -218,6 +219,14 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         with self.assertRaises(RolledBackError):
             write(self.opened(adopt=True), window(30, 60), ORIGIN + 30)
         self.assertEqual(self.listed(), [])
+
+    def test_progress_that_somebody_takes_away_is_missed(self):
+        writer = self.opened()
+        write(writer, window(0, 30), None)
+        self.reader().execute("UPDATE shop._emitter.progress_0_of_1 SET slot = NULL, rows = 0, files = 0, bytes = 0")
+        assert_progress_is_missed(self, self.opened(), None)
+        self.reader().execute("DROP TABLE shop._emitter.progress_0_of_1")
+        assert_progress_is_missed(self, self.opened(), None)
 
     def test_an_adopted_table_keeps_its_comment_and_columns(self):
         self.foreign_table(TABLE)

@@ -27,7 +27,19 @@ from emitter.writers.iceberg import io as iceberg_io
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.catalog import NAME
 from emitter.writers.iceberg.writer import IcebergWriter
-from tests.contract.beats import OPTIONS, ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
+from tests.contract.beats import (
+    OPTIONS,
+    ORIGIN,
+    TABLE,
+    WHOLE,
+    assert_progress_is_missed,
+    files,
+    found,
+    in_order,
+    rows,
+    window,
+    write,
+)
 from tests.contract.iceberg_case import IcebergOutput, OnSqlite
 
 
@@ -172,6 +184,12 @@ class OtherToolsTest(OnSqlite, IcebergOutput, unittest.TestCase):
         self.handle().manage_snapshots().set_current_snapshot(newest.snapshot_id).commit()
         write(self.opened(), window(60, 90), ORIGIN + 60)
         self.assert_whole(window(0, 90))
+
+    def test_progress_that_somebody_takes_away_is_missed(self):
+        write(self.opened(), window(0, 30), None)
+        with self.handle().transaction() as others:
+            others.remove_properties(f"emitter.progress.{WHOLE}")
+        assert_progress_is_missed(self, self.opened(), None)
 
     def test_a_table_set_back_while_we_commit_is_noticed(self):
         writer = self.opened()

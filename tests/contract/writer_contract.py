@@ -6,8 +6,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from emitter.errors import ForeignTableError, OvertakenError, SliceLockedError, StorageError, UsageError
+from emitter.errors import (
+    DamagedStateError,
+    ForeignTableError,
+    OvertakenError,
+    SliceLockedError,
+    StorageError,
+    UsageError,
+)
 from emitter.model import Slice, Table, TableCommit, TableProgress
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.base import Storage
@@ -214,6 +222,23 @@ class WriterContract:
         self.assertEqual(again.recover(WHOLE, TABLE.name).slot, asked.end)
         write(again, window(30, 60), asked.end)
         self.assertEqual(found(again, window(0, 60)), in_order(rows(window(0, 60))))
+
+    def test_what_a_table_holds_beyond_its_progress_is_noticed(self):
+        writer = self.opened()
+        for first in (0, 30):
+            write(writer, window(first, first + 30), ORIGIN + first if first else None)
+        known, again = writer.progress(TABLE.name)[WHOLE], self.opened()
+        again.check_not_set_back(WHOLE, TABLE.name, known, ORIGIN + 60)
+        again.check_not_set_back(Slice(0, 2), TABLE.name, None, ORIGIN)  # of another slice
+        again.check_not_set_back(WHOLE, TABLE.name, None, ORIGIN)  # somebody has just brought it there
+        for older, slot in ((None, ORIGIN), (TableProgress(ORIGIN + 30), ORIGIN + 30)):
+            with (
+                mock.patch.object(again, "stands_at", lambda *_, older=older: _[-1] == older),
+                self.assertRaises(DamagedStateError) as caught,
+            ):
+                again.check_not_set_back(WHOLE, TABLE.name, older, slot)
+            self.assertIn("was lost or set back", caught.exception.problem)
+        self.assertEqual(list(again.paths_from(TABLE.name, ORIGIN + 86_400)), [])
 
     def test_a_table_of_the_right_schema_that_another_made_is_refused_unless_adopted(self):
         self.foreign_table(TABLE)

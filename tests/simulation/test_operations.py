@@ -18,6 +18,7 @@ from emitter.errors import (
     RolledBackError,
 )
 from emitter.truth import oracle
+from emitter.writers.base import parse_file_name
 from tests.support.case import DaemonCase, tree
 from tests.support.shop import ORIGIN, finish, run, shop, shop_daemon
 
@@ -118,9 +119,45 @@ class OperationsTest(DaemonCase):
         shutil.rmtree(self.output / "payments")
         self.assertIn("payments is gone", self.assert_refused(RolledBackError, self.config()).problem)
 
+    def test_progress_that_is_older_than_its_files_is_refused(self):
+        for table, is_lost in (("orders", True), ("payments", False)):
+            self.output = self.new_folder()
+            shards = [self.config(shard__index=index, shard__count=2) for index in range(2)]
+            for shard in shards:
+                run(shard, 60)
+            (path,) = self.output.glob(f"_emitter/progress/{table}/1-of-2.json")
+            older = path.read_bytes()
+            for shard in shards:
+                run(shard, FIRST)
+            newest = path.read_bytes()
+            if is_lost:
+                path.unlink()
+            else:
+                path.write_bytes(older)
+            error = self.assert_refused(DamagedStateError, shards[1])
+            self.assertIn("was lost or set back", error.problem)
+            run(shards[0], LATER)
+            path.write_bytes(newest)
+            run(shards[1], LATER)
+            self.assert_verified(shards[1], LATER)
+
+    def test_without_its_newest_progress_a_slice_goes_on_where_its_newer_files_are_taken_away(self):
+        path = self.output / "_emitter/progress/orders/0-of-1.json"
+        older = path.read_bytes()
+        run(self.config(), LATER)
+        path.write_bytes(older)
+        self.assert_refused(DamagedStateError, self.config())
+        for file in self.output.glob("orders/**/*-0of1-*.parquet"):
+            made = parse_file_name(file.name)
+            if made and made[1].end > ORIGIN + FIRST:
+                file.unlink()
+        self.assert_goes_on(self.config())
+
     def test_progress_that_is_gone_alone_is_refused(self):
         shutil.rmtree(self.output / "_emitter/progress/payments")
-        self.assert_refused(ForeignTableError, self.config())
+        for adopt in (False, True):
+            error = self.assert_refused(ForeignTableError, self.config(output__adopt=adopt))
+            self.assertIn("restore _emitter/progress/payments", error.hint)
 
     def test_old_partitions_may_go_and_verify_is_asked_for_the_rest(self):
         for day in self.output.glob("*/year=2026/month=01/day=01"):

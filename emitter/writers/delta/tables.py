@@ -184,6 +184,15 @@ class DeltaTables:
             for path, place, size, count in zip(paths, values, sizes, rows, strict=True)
         ]
 
+    def paths_from(self, table: str, handle: DeltaTable, first: str) -> list[str]:
+        """The data files of the version that is loaded, from a partition's folder on."""
+        import pyarrow as pa
+
+        with reading(self.where(table)):
+            added = pa.table(handle.get_add_actions())
+        paths: list[Any] = added["path"].to_pylist()
+        return [path for path in paths if path >= first]
+
     def _options(self) -> dict[str, str] | None:
         return self._access.delta_options() if self._access else None
 

@@ -70,6 +70,7 @@ class DeltaWriter(RegisteringWriter):
     """See the module."""
 
     format_name = "delta"
+    progress_place = "transaction identifiers of its log"
     crash_points = ("delta.staged", "delta.created", "delta.checked", "delta.committed")
     own_folders = frozenset({delta_tables.LOG})
 
@@ -195,6 +196,10 @@ class DeltaWriter(RegisteringWriter):
                 f"nobody knows whether a commit to {where} landed: {delta_tables.reason(error)}",
                 hint="read the progress: start again, and it goes on from there",
             ) from error
+
+    def paths_from(self, table: str, slot: int) -> Iterator[str]:
+        handle = self._delta.load(table)
+        return iter(self._delta.paths_from(table, handle, self.options.partition.path(slot)) if handle else ())
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:

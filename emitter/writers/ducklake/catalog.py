@@ -137,6 +137,12 @@ def files(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> l
     ]
 
 
+def paths_from(cursor: duckdb.DuckDBPyConnection, table_id: int, first: str) -> list[str]:
+    """A table's files that were registered by their full paths, as ours are, from a partition's folder on."""
+    query = f"SELECT path FROM {CATALOG}.ducklake_data_file WHERE table_id = ? AND end_snapshot IS NULL AND path >= ?"
+    return [path for (path,) in cursor.execute(query, [table_id, first]).fetchall()]
+
+
 def _files_with_inlined_deletes(cursor: duckdb.DuckDBPyConnection, table_id: int) -> set[int]:
     """Those whose few deleted rows the catalogue itself lists, in a table that is made with the first of them."""
     try:

@@ -27,7 +27,7 @@ A file's path is registered in full, as DuckLake knows relative ones only below 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -72,6 +72,7 @@ class DuckLakeWriter(RegisteringWriter):
     """See the module."""
 
     format_name = "ducklake"
+    progress_place = "table of that slice in the schema _emitter"
     commits_together = True
     crash_points = (
         "ducklake.staged",
@@ -301,6 +302,12 @@ class DuckLakeWriter(RegisteringWriter):
             " allow_missing => true)",
             [table, paths, self._schema],
         )
+
+    def paths_from(self, table: str, slot: int) -> Iterator[str]:
+        first = f"{self._root}/{table}/{self.options.partition.path(slot)}"
+        with self._lake.session("look into") as cursor:
+            known = catalog.tables(cursor, self._schema, [table]).get(table) if cursor else None
+            return iter(catalog.paths_from(cursor, known.table_id, first) if cursor and known else ())
 
     def contents(self, table: Table) -> AbstractContextManager[Sequence[Part]]:
         return self._reader.contents(table)

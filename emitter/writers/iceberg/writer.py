@@ -31,6 +31,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import DataScan, FileScanTask, Transaction
 from pyiceberg.table import Table as Handle
 
+from emitter.clock import time_of
 from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
 from emitter.model import Slice, Table, TableCommit, TableProgress
 from emitter.writers.base import advanced
@@ -45,6 +46,7 @@ class IcebergWriter(RegisteringWriter):
     """See the module."""
 
     format_name = "iceberg"
+    progress_place = "property emitter.progress of that slice"
     crash_points = (
         "iceberg.staged",
         "iceberg.created",
@@ -147,6 +149,12 @@ class IcebergWriter(RegisteringWriter):
         assert self._run_id is not None
         self._check_found(self._run_id, table, self._found(table.name, handle))
         return handle
+
+    def paths_from(self, table: str, slot: int) -> Iterator[str]:
+        handle = self._catalog.load(table)
+        if handle is not None:
+            first = time_of(self.options.partition.start(slot)).isoformat()
+            yield from (task.file.file_path for task in handle.scan(f"event_time >= '{first}'").plan_files())
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:

@@ -12,7 +12,7 @@ from emitter.errors import ForeignTableError, RolledBackError
 from emitter.model import Table
 from emitter.storage.base import Storage
 from emitter.writers import hive
-from emitter.writers.base import WriterOptions
+from emitter.writers.base import WriterOptions, is_file_name
 from emitter.writers.parquet.progress import EARLIER_FOLDER, EARLIER_STAGING, FOLDER
 from emitter.writers.registering import FoundTable, check_found
 
@@ -46,6 +46,12 @@ def check_folder(storage: Storage, table: Table, run_id: str, options: WriterOpt
         )
     declared = FoundTable(run_id, _columns(arrow.file_schema(table)), ", ".join(spec.columns))
     for path, _ in hive.files_below(storage, table.name) if entries else ():
+        if is_file_name(path):  # to adopt them may be to make them a second time
+            raise ForeignTableError(
+                f"{where} holds files that emitter has made, such as {path.rpartition('/')[2]}, but no progress that"
+                " tells of them: it was lost, or they are another run's",
+                hint=f"restore {FOLDER}/{table.name} from a backup, {_AWAY}",
+            )
         found = FoundTable(None, _columns(_schema(storage, path)), _partition(path))
         check_found(f"{storage.uri}/{path}", run_id, declared, found, adopt=options.adopt)
 

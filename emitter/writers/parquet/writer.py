@@ -97,6 +97,7 @@ class ParquetWriter(TableWriter):
     """See the module."""
 
     format_name = "parquet"
+    progress_place = "object of that slice under _emitter/progress"
     _staging_of = staticmethod(staging_of)
     marks_partitions = True
     crash_points = (
@@ -162,6 +163,13 @@ class ParquetWriter(TableWriter):
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
         return {known.slice: known.progress for known in self._objects.all(table) if known.progress}
+
+    def paths_from(self, table: str, slot: int) -> Iterator[str]:
+        return (path for path, _ in hive.files_below(self.storage, table, self.options.partition.path(slot)))
+
+    def stands_at(self, slice: Slice, table: str, progress: TableProgress | None) -> bool:
+        known, _ = self._objects.read(table, slice)
+        return known.progress == progress and known.intent is None
 
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]

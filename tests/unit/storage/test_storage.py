@@ -116,6 +116,13 @@ class StorageContract:
         for after, found in (("", ["a", "b", "c"]), ("a", ["b", "c"]), ("aa", ["b", "c"]), ("z", [])):
             self.assertEqual([entry.name for entry in self.storage.list("x", after=after)], found)
 
+    def test_walks_from_a_path_on(self):
+        paths = ["y=1/m=1/a", "y=1/m=2/a", "y=1/m=2/b", "y=2/m=1/a"]
+        for path in paths:
+            self.storage.write(f"x/{path}", b"12")
+        for first, place in (("", 0), ("y=1/m=1", 0), ("y=1/m=2", 1), ("y=1/m=3", 3), ("y=2/m=1", 3), ("y=3", 4)):
+            self.assertEqual(list(self.storage.walk("x", first)), [(f"x/{path}", 2) for path in paths[place:]])
+
     def test_removing_is_idempotent(self):
         self.storage.write("a/b", b"")
         for _ in range(2):
