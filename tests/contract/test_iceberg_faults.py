@@ -317,6 +317,32 @@ class DiskFaultsTest(IcebergFaults):
             self.assertEqual(self.commit(at("iceberg.appended", lock, unlock)), ["unknown", "ok"])
             self.finish()
 
+    def test_a_reader_stops_no_commit(self):
+        self.catalog = CatalogConfig(uri=f"sqlite:///{self.root}.db?timeout=0.05")
+        self.begin()
+        self.commit()
+        with closing(sqlite3.connect(f"{self.root}.db", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM iceberg_tables").fetchall()
+            write(self.opened(), window(90, 91), SECOND.end)
+
+    def test_a_catalogue_from_before_lets_readers_be_as_soon_as_it_can(self):
+        self.catalog = CatalogConfig(uri=f"sqlite:///{self.root}.db?timeout=0.05")
+        writer = self.opened()
+        write(writer, FIRST, None)
+        writer.close()
+        with closing(sqlite3.connect(f"{self.root}.db", isolation_level=None)) as reader:
+            reader.execute("PRAGMA journal_mode = DELETE")
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM iceberg_tables").fetchall()
+            acts = (lambda: None, lambda: reader.execute("ROLLBACK"))
+            self.assertEqual(self.commit(at("iceberg.appended", *acts)), ["unknown", "ok"])
+            self.finish()
+            write(self.opened(), window(90, 91), SECOND.end)
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM iceberg_tables").fetchall()
+            write(self.opened(), window(91, 92), SECOND.end + 1)
+
 
 class S3FaultsTest(IcebergFaults):
     def setUp(self) -> None:

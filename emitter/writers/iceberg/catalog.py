@@ -5,8 +5,9 @@
     postgresql://user@host/db       the same in Postgres
     https://host/path               a REST catalogue; a token for it comes from PYICEBERG_CATALOG__EMITTER__TOKEN
 
-A SQLite file in the output goes where the output goes, and whoever finds the tables finds it. Every client waits for a
-limited time. A catalogue is reached when it is first asked, and made when the first table is: looking leaves nothing.
+A SQLite file in the output goes where the output goes, and whoever finds the tables finds it. It is kept in WAL mode:
+in SQLite's older mode nobody can commit while a reader's transaction is open. Every client waits for a limited time. A
+catalogue is reached when it is first asked, and made when the first table is: looking leaves nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from pyiceberg.utils.config import Config
 from requests.adapters import HTTPAdapter
 from sqlalchemy import inspect, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from emitter.errors import (
     CommitConflictError,
@@ -65,6 +66,7 @@ _CONNECT_SECONDS_MAX = 10
 _REPLY_SECONDS_MAX = 60
 _MAKERS_MAX = 4  # who collide in making a catalogue: each collision has made one of its two tables
 _LOCKED_SECONDS_MAX = 30  # another process may be writing to the same SQLite file
+_SWITCH_MILLISECONDS_MAX = 100  # for it to be free of readers, once
 _QUERY_OF = {
     "sqlite": {"timeout": str(_LOCKED_SECONDS_MAX)},
     "postgresql": {
@@ -91,6 +93,7 @@ class IcebergCatalog:
         self._url = _url_of(config.uri, place)
         self._client: Catalog | None = None
         self._has_tables = False  # those of the catalogue itself
+        self._lets_readers_be = False
         self._guard = threading.Lock()
         self.text = f"the catalogue {self._url.set(query={}).render_as_string(hide_password=True)}"
 
@@ -132,6 +135,8 @@ class IcebergCatalog:
         """
         what = f"the commit to Iceberg table {name} through {self.text}"
         try:
+            if isinstance(self._client, SqlCatalog):
+                self._let_readers_be(self._client)
             yield
         except (CommitFailedException, ValidationException) as error:
             raise CommitConflictError(
@@ -140,6 +145,7 @@ class IcebergCatalog:
         except (NoSuchTableError, *_REFUSALS) as error:
             raise self._failed("commit to table", name, error) from error
         except _FAILURES as error:
+            self._drop_connections()
             raise CommitUnknownError(
                 f"nobody knows what became of {what}: {_text_of(error)}", hint="read the progress back: it tells"
             ) from error
@@ -154,7 +160,15 @@ class IcebergCatalog:
                 hint="the newest metadata file of the table is damaged: restore it from a backup",
             ) from error
         except (*_FAILURES, NoSuchTableError, NoSuchNamespaceError) as error:
+            self._drop_connections()
             raise self._failed(operation, name, error) from error
+
+    def _drop_connections(self) -> None:
+        """SQLAlchemy does not roll back a COMMIT that SQLite has refused: whoever got that connection next would see
+        what is not there, and keep all others out.
+        """
+        if isinstance(self._client, SqlCatalog):
+            self._client.engine.dispose()
 
     def _failed(self, operation: str, name: str, error: BaseException) -> StorageError:
         hint = f"see that {self.text} runs and lets this user in, then repeat the call: it goes on where it stopped"
@@ -176,10 +190,19 @@ class IcebergCatalog:
             Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         client = self._connected()
         if isinstance(client, SqlCatalog):
+            self._let_readers_be(client)
             _make_tables(client)
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             client.create_namespace(self.namespace)
         return client
+
+    def _let_readers_be(self, client: SqlCatalog) -> None:
+        """Have a SQLite file in WAL mode, for good. Where somebody is reading it in the older one just now, the next
+        commit tries again.
+        """
+        with self._guard:
+            if not self._lets_readers_be and self._url.get_backend_name() == "sqlite":
+                self._lets_readers_be = _in_wal_mode(client)
 
     def _connected(self) -> Catalog:
         with self._guard:
@@ -193,6 +216,20 @@ class IcebergCatalog:
                         NAME, uri=uri, init_catalog_tables="false", pool_pre_ping="true", **self._place.properties()
                     )
             return self._client
+
+
+def _in_wal_mode(client: SqlCatalog) -> bool:
+    """False where somebody reads or writes the file. (A file system without it answers so, and that is no error.)"""
+    with client.engine.connect() as connection:
+        patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SWITCH_MILLISECONDS_MAX}")
+        try:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        except OperationalError:
+            return False
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
+    return True
 
 
 def _has_tables(client: SqlCatalog) -> bool:
