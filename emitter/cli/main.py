@@ -33,9 +33,9 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as clock.speed=60. May be given again."),
 ]
-_TIME_HINT = "ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC unless it says otherwise"
+_TIME_HINT = "ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC unless it says otherwise; or now"
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From here on. Default: the origin.")]
-To = Annotated[str, typer.Option("--to", metavar="TIME", help="Up to here, exclusive; ISO 8601, UTC.")]
+To = Annotated[str, typer.Option("--to", metavar="TIME", help="Up to here, exclusive; ISO 8601, UTC; or now.")]
 OptionalTo = Annotated[
     str | None,
     typer.Option("--to", metavar="TIME", help="Up to here, exclusive. Default: all there is."),
@@ -122,7 +122,7 @@ def run(
         typer.Option("--bytes", metavar="SIZE", help="End with the batch that makes it so much, such as 10GB or 1GiB."),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End when simulated time gets there; ISO 8601, UTC.")
+        str | None, typer.Option(metavar="TIME", help="End when simulated time gets there; ISO 8601, UTC; or now.")
     ] = None,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Draw a live view at a terminal.")] = True,
 ) -> None:
@@ -325,8 +325,11 @@ def _load(path: Path, sets: list[str] | None, *, logging: bool = False) -> Emitt
 
 
 def _slot(option: str, text: str) -> int:
-    from emitter.clock import parse_time, slot_of
+    from emitter.clock import SystemClock, parse_time, slot_of
+    from emitter.run.opening import slot_now
 
+    if text == "now":
+        return slot_now(SystemClock())
     try:
         return slot_of(parse_time(text))
     except ValueError as error:

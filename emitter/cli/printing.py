@@ -125,10 +125,11 @@ def print_status(tables: Iterable[TableStatus]) -> None:
 
 
 def print_checked(checked: Iterable[str]) -> None:
-    """What was looked at, all of it fine."""
+    """What was looked at: fine, or a warning."""
     paper = Paper()
     for line in checked:
-        paper.print(Text.assemble(("✓ ", "green"), line), soft_wrap=True)
+        mark = ("! ", "bold yellow") if line.startswith("warning: ") else ("✓ ", "green")
+        paper.print(Text.assemble(mark, line), soft_wrap=True)
 
 
 def print_list(domains: Mapping[str, str], formats: Mapping[str, str]) -> None:

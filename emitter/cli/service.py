@@ -12,7 +12,7 @@ from emitter.cli.signals import Signals
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
-from emitter.run.assembly import configured_daemon, reload
+from emitter.run.assembly import configured_daemon, reload, start_warning
 from emitter.run.schedule import Enough, run_daemon
 from emitter.watch import logs
 from emitter.watch.board import Board
@@ -76,6 +76,8 @@ def run(
         view = stack.enter_context(LiveView(board, console, url=server.url)) if console else None
         observer.add(logs.LogLines(is_watched=view is not None))
         logs.log("info", "serve", url=server.url)
+        if warning := start_warning(config, clock):
+            logs.log("warning", "start_ahead", message=warning)
         try:
             with daemon:
                 metrics.watch(daemon.status)

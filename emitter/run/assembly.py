@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emitter.clock import Clock, slot_of
+from emitter.clock import EPOCH_UNIX_SECONDS, Clock, duration_text, slot_of, text_of
 from emitter.config import EmitterConfig, Reload, reload_differences
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
@@ -53,6 +53,18 @@ def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> 
         return with_journal(generator, journal), journal
     inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
     return generator.rebuilt(generator.origin_slot, (Epoch(generator.origin_slot, inputs),)), None
+
+
+def start_warning(config: EmitterConfig, clock: Clock) -> str:
+    """What is to be known of a start that lies ahead of the wall clock; empty for any other."""
+    start = config.clock.start
+    seconds = 0.0 if start == "now" else slot_of(start) + EPOCH_UNIX_SECONDS - clock.wall_seconds()
+    if start == "now" or seconds <= 0:
+        return ""
+    return (
+        f"clock.start, {text_of(slot_of(start))}, is {duration_text(seconds)} ahead of now: nothing waits for it,"
+        " a run begins at once, and its rows carry times to come"
+    )
 
 
 def configured_settings(config: EmitterConfig) -> Settings:

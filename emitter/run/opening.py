@@ -63,13 +63,13 @@ def open_journal(
 
 
 def slot_now(clock: Clock) -> int:
-    """The origin of a run that starts now. Raises UsageError where the wall clock is out of the years of emitter."""
+    """The second that is passing. Raises UsageError where the wall clock is out of the years of emitter."""
     slot = int(clock.wall_seconds()) - EPOCH_UNIX_SECONDS
     if not EPOCH.year <= time_of(slot).year <= YEAR_LAST:
         raise UsageError(
-            f"clock.start is now, and this machine's clock says {text_of(slot)}, which is not in the years"
+            f"now is asked for, and this machine's clock says {text_of(slot)}, which is not in the years"
             f" {EPOCH.year} to {YEAR_LAST}",
-            hint="set the clock of this machine, or give clock.start a time",
+            hint="set the clock of this machine, or give a time instead of now",
         )
     return slot
 

@@ -12,7 +12,7 @@ from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError
 from emitter.model import Slice, Window
 from emitter.run.anchor import load_anchor
-from emitter.run.assembly import configured_writer, run_of
+from emitter.run.assembly import configured_writer, run_of, start_warning
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
 from emitter.run.lacking import first_lacking
@@ -118,8 +118,8 @@ def preview(config: EmitterConfig, rows: int, *, clock: Clock | None = None) -> 
 
 
 def check(config: EmitterConfig, *, clock: Clock | None = None) -> list[str]:
-    """See that a run of this configuration could start: what was looked at, a line each. Raises the first fault that
-    only storage can tell; nothing is written.
+    """See that a run of this configuration could start: what was looked at, a line each, and what may surprise as
+    `warning: ...`. Raises the first fault that only storage can tell; nothing is written.
     """
     with closing(configured_writer(config)) as writer:
         return _check(config, writer, clock or SystemClock())
@@ -127,6 +127,8 @@ def check(config: EmitterConfig, *, clock: Clock | None = None) -> list[str]:
 
 def _check(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[str]:
     done = ["configuration: every key and value is allowed"]
+    if warning := start_warning(config, clock):
+        done.append(f"warning: {warning}")
     writer.check()
     done.append(f"storage: {writer.storage.uri} can be read and written")
     generator, journal = run_of(config, writer, clock)

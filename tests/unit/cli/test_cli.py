@@ -318,6 +318,26 @@ class VerbsTest(_Case):
         self.assert_exit(2, result)
         self.assertIn("ecommerce", result.stderr)
 
+    def test_now_is_a_time(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            result = invoke("generate", "-c", config_file(folder), "--to", "now", "--dry-run")
+            self.assert_exit(0, result)
+            self.assertIn("in all", result.stdout)
+            result = invoke("generate", "-c", config_file(folder), "--from", "now", "--to", "now")
+            self.assert_exit(2, result)
+            self.assertIn("the period ends at", result.stderr)
+
+    def test_a_start_that_lies_ahead_is_not_waited_for_without_a_word(self) -> None:
+        said = "clock.start, 2080-01-01T00:00:00Z, is "
+        with tempfile.TemporaryDirectory() as folder:
+            config = config_file(folder, CONFIG.replace("2026-01-01", "2080-01-01"))
+            self.assertRegex(invoke("check", "-c", config).stdout, rf"(?m)^! warning: {said}")
+            lines = invoke("run", "-c", config, "--batches", "1", "--set", "clock.speed=max").stderr.splitlines()
+            (warning,) = [line for line in map(json.loads, lines) if line["action"] == "start_ahead"]
+            self.assertTrue(warning["message"].startswith(said))
+            self.assertEqual(warning["level"], "warning")
+        self.assertNotIn("warning", invoke("check", "-c", self.config).stdout)
+
     def test_run_ends_after_its_batches_with_a_line_for_each(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             result = invoke("run", "-c", config_file(folder), "--set", "clock.speed=max", "--batches", "3")
@@ -352,8 +372,8 @@ class VerbsTest(_Case):
             with self.subTest(wrong=wrong):
                 result = invoke("run", "-c", "no.yaml", "--bytes", wrong)
                 self.assert_exit(2, result)
-                self.assertIn(f"Error: --bytes {wrong!r} is not an amount of bytes", result.stderr)
-                self.assertIn("Try: give a number and a unit, such as 10GB; units are B, kB, MB", result.stderr)
+                self.assertIn(f"--bytes {wrong!r} is not an amount of bytes", json.loads(result.stderr)["error"])
+                self.assertIn("give a number and a unit, such as 10GB; units are B, kB, MB", result.stderr)
 
     def test_livez_sees_a_commit_that_hangs(self) -> None:
         """Asked by another thread, from within the call that does not come back."""
