@@ -101,7 +101,7 @@ class LongCanariesTest(CanaryCase):
                 fault = proxy.inject(answer(403, body=WRONG.encode()), path=paths[kind], nth=3, times=None)
                 seen = self.watch(scene, "run", "--no-live", until=batches(40))
                 fault.wait()  # it has struck
-            self.expect(4, seen, "Error: ")
+            self.expect(4, seen, '"action": "error"')
 
         kinds = (("parquet", ""), ("delta", ""), ("iceberg", "postgres"), ("ducklake", "postgres"))
         self.each({kind: lambda kind=kind, catalog=catalog: turn(kind, catalog) for kind, catalog in kinds})
@@ -143,7 +143,7 @@ class LongCanariesTest(CanaryCase):
                         proxy.go_down()
                     return False
 
-                self.expect(4, self.watch(scene, "run", "--no-live", until=down), "Error: ")
+                self.expect(4, self.watch(scene, "run", "--no-live", until=down), '"action": "error"')
 
     def test_a_rest_catalogue_that_lets_nobody_in(self):
         scene = self.scene("iceberg", "disk", "rest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -46,8 +47,9 @@ class SystemDiskFullTest(FormatCase):
 
     def assert_gave_up(self, result: subprocess.CompletedProcess[str], hint: str) -> None:
         self.assertEqual(result.returncode, 4, result.stderr)
-        self.assertIn("Error: could not ", result.stderr)
-        self.assertIn(f"Try: {hint}", result.stderr)
+        last = json.loads(result.stderr.splitlines()[-1])
+        self.assertIn("could not ", last["error"])
+        self.assertIn(hint, last["hint"])
         self.assertNotIn("Traceback", result.stderr)
 
     def test_it_ends_with_4_and_goes_on_when_there_is_room(self):

@@ -6,6 +6,7 @@ each format.
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import tempfile
@@ -68,8 +69,9 @@ class DiskFullTest(FormatCase):
 
         full = result(preexec_fn=prepare)
         self.assertEqual(full.returncode, 4, full.stderr)
-        self.assertIn("Error: could not (in 3 attempts)", full.stderr)
-        self.assertIn("Try: ", full.stderr)
+        last = json.loads(full.stderr.splitlines()[-1])
+        self.assertIn("could not (in 3 attempts)", last["error"])
+        self.assertTrue(last["hint"])
         self.assertNotIn("Traceback", full.stderr)
         verification = oracle.verify(place.config(**changes))
         self.assertTrue(verification.ok, verification)

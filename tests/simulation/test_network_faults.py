@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -76,8 +77,9 @@ class ProcessTest(FormatCase):
         fault = proxy.inject(answer(403, body=refusal("AccessDenied")), method="PUT", path=r"/orders/year", times=None)
         refused = result()
         self.assertEqual(refused.returncode, 4, refused.stderr)
-        self.assertIn("Error: could not (in 2 attempts) write", refused.stderr)
-        self.assertIn("Try: allow these credentials", refused.stderr)
+        last = json.loads(refused.stderr.splitlines()[-1])
+        self.assertIn("could not (in 2 attempts) write", last["error"])
+        self.assertIn("allow these credentials", last["hint"])
         self.assertNotIn("Traceback", refused.stderr)
         for name, secret in secrets_of(place).items():
             self.assertNotIn(secret, refused.stdout + refused.stderr, name)
