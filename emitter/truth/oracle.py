@@ -138,9 +138,10 @@ def verify_tables(
     is_bounded = from_slot is not None or to_slot is not None
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(writer.storage.reads_at_once, thread_name_prefix="read"))
-        contents = {name: stack.enter_context(Contents(writer, generator.table(name), pool)) for name in chosen}
-        batches = _batch_slots(slots, contents.values())
-        comparison = Comparison(generator, contents, required, later, results)
+        contents = {name: stack.enter_context(Contents(writer, generator.table(name), pool)) for name in names}
+        batches = _batch_slots(slots, contents.values())  # of all tables: one does not tell how far others are
+        chosen_contents = {name: contents[name] for name in chosen}
+        comparison = Comparison(generator, chosen_contents, required, later, results)
         comparison.look_at_rows_of_any_time(
             window, None if is_bounded else _whole(generator.partition, journal, window)
         )

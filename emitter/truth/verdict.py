@@ -118,6 +118,11 @@ class Verification(Shown):
         return all(table.ok for table in self.tables)
 
     @property
+    def is_wrong(self) -> bool:
+        """Whether what the tables say they have differs from the truth. Else they are at worst behind."""
+        return any(table.is_wrong for table in self.tables)
+
+    @property
     def complete_slot(self) -> int:
         """Up to where no row is still to come, in any table and slice."""
         return min((table.complete_slot for table in self.tables), default=0)

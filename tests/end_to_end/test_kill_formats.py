@@ -32,7 +32,9 @@ class KillCase(FormatCase):
                     verification = oracle.verify(configs[0])
                 except MissingJournalError:  # it was killed before there was anything
                     continue
-                self.assertTrue(verification.ok, (moments, verification))
+                # A shard that was killed early is behind the others, and a single one never is.
+                self.assertFalse(verification.is_wrong, (moments, verification))
+                self.assertTrue(verification.ok or shards > 1, (moments, verification))
             until = settled(*configs) + 25
             for config in configs:
                 with shop_daemon(config, until=until) as daemon:
