@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unittest
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 from unittest.mock import patch
@@ -28,7 +29,7 @@ from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.writer import IcebergWriter
-from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, in_order, rows, window, write
+from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, in_order, rows, window, write
 from tests.contract.iceberg_case import IcebergOutput, OnPostgresAndS3, OnRest, OnSqlite
 from tests.contract.writer_contract import WriterContract
 
@@ -132,6 +133,23 @@ class LongLifeTest(OnSqlite, IcebergOutput, unittest.TestCase):
         self.assertLessEqual(len(handle.current_snapshot().manifests(handle.io)), 4)
         self.assertLessEqual(len(list((self.root / TABLE.name / "metadata").glob("*.metadata.json"))), 8)
         self.assert_whole(window(0, 31))
+
+    def test_a_start_reads_each_metadata_file_once(self):
+        write(self.opened(), window(0, 20), None)
+        read = Counter[str]()
+
+        def counted(storage: LocalStorage, path: str) -> bytes:
+            read[path] += path.endswith(".metadata.json")
+            return plain(storage, path)
+
+        plain = LocalStorage.read
+        with patch.object(LocalStorage, "read", counted):
+            writer = self.opened()
+            writer.recover(WHOLE, TABLE.name)
+            reached = writer.progress(TABLE.name)[WHOLE].slot
+            write(writer, window(20, 40), reached)
+        self.assertEqual(max(read.values()), 1)
+        self.assertEqual(len(self.states()), 3)
 
     def test_a_new_table_has_its_identity_and_properties_from_the_start(self):
         write(self.opened(), window(0, 30), None)

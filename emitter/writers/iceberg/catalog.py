@@ -57,6 +57,7 @@ from emitter.errors import (
 from emitter.settings.connections import CatalogConfig
 from emitter.writers.iceberg.io import Place
 from emitter.writers.iceberg.library import configuration_faults
+from emitter.writers.iceberg.remembering import RememberingSqlCatalog
 
 NAME = "emitter"
 """Of the catalogue, which keeps several apart in one database, and of the namespace where none is configured."""
@@ -212,7 +213,7 @@ class IcebergCatalog:
                     known = Config().get_catalog_config(NAME) or {}
                     self._client = _BoundedRestCatalog(NAME, **known | {"uri": uri} | self._place.properties())
                 else:
-                    self._client = SqlCatalog(
+                    self._client = RememberingSqlCatalog(
                         NAME, uri=uri, init_catalog_tables="false", pool_pre_ping="true", **self._place.properties()
                     )
             return self._client
