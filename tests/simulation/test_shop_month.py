@@ -137,6 +137,20 @@ class ShopMonthTests(unittest.TestCase):
         self.assertEqual(self.products.select("product_id", "valid_from").n_unique(), len(self.products))
         self.assertEqual(self.products["product_id"].n_unique(), self.products["product_id"].max() + 1)
 
+    def test_what_the_readme_warns_of_is_so(self) -> None:
+        """An id is one of its table, a product may come twice, numbers and countries say less than one may think."""
+        self.assertTrue(set(self.items["order_item_id"]) & set(self.payments["payment_id"]))
+        self.assertTrue(set(self.customers["customer_id"]) & set(self.products["product_id"]))
+        self.assertTrue(self.items.select("order_id", "product_id").is_duplicated().any())
+        by_number = self.customers.sort("customer_id")
+        later, opening = pl.col("customer_id") >= 2000, pl.col("customer_id") < 2000
+        self.assertTrue(by_number.filter(later)["signed_up_at"].is_sorted())
+        self.assertFalse(by_number.filter(opening)["signed_up_at"].is_sorted())
+        elsewhere = {**OPTIONS, "time_zones": {"Asia/Tokyo": 1.0}}
+        shop = create_generator("ecommerce", seed=self.seed, start=START, end="2026-02-02", **elsewhere)
+        countries = pl.concat(shop.batches_for("customers")).filter(opening).sort("customer_id")["country"]
+        self.assertEqual(countries.to_list(), by_number.filter(opening)["country"].to_list())
+
     def test_customers_have_names_and_addresses_that_look_like_some(self) -> None:
         self.all_true(self.customers, pl.col("name").str.contains(r"^\p{Lu}\p{Ll}+ \p{Lu}\p{Ll}+$"))
         self.all_true(self.customers, pl.col("email").str.contains(r"^[a-z]+\.[a-z]+\.[0-9]+@example\.(com|net|org)$"))

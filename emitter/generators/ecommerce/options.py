@@ -209,7 +209,10 @@ class EcommerceOptions:
     time_zones: Annotated[
         tuple[tuple[str, float], ...],
         _TIME_ZONES,
-        Field(description="Where the customers live: time zones and their weights; they shape the day's curve."),
+        Field(
+            description="Time zones by whose hours orders come, and their weights. They shape the day's curve; the"
+            " customers' countries and names stay as they are."
+        ),
     ] = (("America/New_York", 0.2), ("Europe/Berlin", 0.5), ("Europe/London", 0.3))
     price_period_days: Annotated[int, whole(1, 365), Field(description="How many days a product keeps its price.")] = 30
 

@@ -9,12 +9,12 @@ _EVENT_TIME = Column("event_time", "timestamp", "when it happened")
 CUSTOMERS = Table(
     "customers",
     (
-        Column("customer_id", "int64", "dense number, in order of sign-up"),
+        Column("customer_id", "int64", "dense number; in order of sign-up, but for the opening population"),
         _EVENT_TIME,
         Column("signed_up_at", "timestamp", "sign-up; before the origin for the opening population"),
         Column("name", "string", "first and last name"),
         Column("email", "string", "unique address at a reserved example domain"),
-        Column("country", "string", "ISO 3166 code of the customer's country"),
+        Column("country", "string", "ISO 3166 code of the customer's country, whatever ecommerce.time_zones says"),
         Column("segment", "string", "consumer, business or student"),
     ),
     ("customer_id",),
@@ -56,11 +56,11 @@ ORDERS = Table(
 ORDER_ITEMS = Table(
     "order_items",
     (
-        Column("order_item_id", "int64", "order_id plus the line, 1 to 15"),
+        Column("order_item_id", "int64", "order_id plus the line, 1 to 15: a payment may have the same number"),
         Column("order_id", "int64", "the order it belongs to"),
         _EVENT_TIME,
         Column("line", "int32", "place in the order, from 1"),
-        Column("product_id", "int64", "what was ordered"),
+        Column("product_id", "int64", "what was ordered; several lines of an order may name the same"),
         Column("quantity", "int32", "how many"),
         Column("unit_price", "money", "the product's price at that moment"),
         Column("amount", "money", "quantity times unit_price"),
@@ -73,7 +73,7 @@ ORDER_ITEMS = Table(
 PAYMENTS = Table(
     "payments",
     (
-        Column("payment_id", "int64", "order_id plus the step, 1 to 15"),
+        Column("payment_id", "int64", "order_id plus the step, 1 to 15: an order item may have the same number"),
         Column("order_id", "int64", "the order it pays"),
         _EVENT_TIME,
         Column("attempt", "int32", "1, or 2 after a decline"),
