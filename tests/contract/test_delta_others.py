@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 from deltalake import CommitProperties, DeltaTable, Field, Schema, TableFeatures
 from deltalake.table import TableAlterer
@@ -20,7 +21,7 @@ from deltalake.transaction import Transaction
 from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
 from emitter.model import Slice, TableCommit
 from emitter.writers.base import CrashHook
-from emitter.writers.delta.tables import CHECKPOINT_COMMITS
+from emitter.writers.delta.tables import CHECKPOINT_COMMITS, DeltaTables
 from tests.contract.beats import (
     OPTIONS,
     ORIGIN,
@@ -202,6 +203,30 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
         self.assertIsNone(again.recover(WHOLE, TABLE.name))
         write(again, ALL, None)
         self.assert_once(ALL)
+
+    def test_a_start_loads_a_table_once(self):
+        self.begun()
+        with patch.object(DeltaTables, "_load", autospec=True, side_effect=DeltaTables._load) as loads:
+            writer = self.opened()
+            writer.recover(WHOLE, TABLE.name)
+            self.assertEqual(writer.progress(TABLE.name)[WHOLE].slot, SECOND.end)
+            write(writer, THIRD, SECOND.end)
+        self.assertEqual(loads.call_count, 1)
+        self.assertEqual(writer.progress(TABLE.name)[WHOLE].slot, THIRD.end)
+        self.assert_once(ALL)
+
+    def test_a_table_that_is_made_anew_between_two_looks_is_seen(self):
+        writer = self.begun()
+        writer.recover(WHOLE, TABLE.name)
+        version = self.handle().version()
+        shutil.rmtree(self.root / TABLE.name)
+        other = self.writer()
+        other.open("another run", TABLE)
+        write(other, FIRST, None)
+        write(other, SECOND, FIRST.end)
+        self.assertEqual(self.handle().version(), version)
+        with self.assertRaises(ForeignTableError):
+            writer.progress(TABLE.name)
 
     def test_a_table_that_is_replaced_is_refused(self):
         writer = self.begun()

@@ -62,6 +62,11 @@ _TYPES = {
 }
 
 
+def entry_path(table: str, version: int) -> str:
+    """Where the log entry is that made a version of a table."""
+    return f"{table}/{LOG}/{version:020d}.json"
+
+
 class DeltaTables:
     """The Delta tables of an output. Nothing is kept: every table is loaded anew."""
 

@@ -60,10 +60,13 @@ _UNKNOWN_FEATURES = "Unsupported table features"  # said as if it were a conflic
 
 @dataclass(frozen=True, slots=True)
 class _Handle:
-    """The library's view of a table, for commits alone."""
+    """The library's view of a table, and the log entry that made its version, if that was read: a table that somebody
+    has made anew has another one there, or none.
+    """
 
     table: DeltaTable
     credentials_version: int
+    entry: bytes | None = None
 
 
 class DeltaWriter(RegisteringWriter):
@@ -83,8 +86,8 @@ class DeltaWriter(RegisteringWriter):
         self._looked_at: dict[str, int] = {}  # the version up to which a table was not set back
 
     def _find(self, table: str) -> FoundTable | None:
-        handle = self._delta.load(table)
-        return None if handle is None else self._delta.described(table, handle)
+        with self._looked(table) as handle:
+            return None if handle is None else self._delta.described(table, handle)
 
     def _declared(self, table: Table) -> FoundTable:
         partition = self.options.partition
@@ -104,20 +107,47 @@ class DeltaWriter(RegisteringWriter):
             handle.alter.set_table_properties({delta_tables.RUN_ID: self._own_run_id()}, raise_if_not_exists=False)
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
-        handle = self._delta.load(table)
-        run_id = None if handle is None else self._delta.described(table, handle).run_id
-        if handle is None or run_id is None:
-            return {}
-        if self._run_id not in (None, run_id):
-            raise ForeignTableError(
-                f"{self._delta.where(table)} belongs to run {run_id}, this is run {self._run_id}",
-                hint="choose another output.uri, or move what the other run has written away",
-            )
-        with delta_tables.reading(self._delta.where(table)):
-            progress = self._progress(table, handle, run_id).all()
-        if progress:
-            self._look_for_rollback(table, handle, run_id)
-        return progress
+        with self._looked(table) as handle:
+            run_id = None if handle is None else self._delta.described(table, handle).run_id
+            if handle is None or run_id is None:
+                return {}
+            if self._run_id not in (None, run_id):
+                raise ForeignTableError(
+                    f"{self._delta.where(table)} belongs to run {run_id}, this is run {self._run_id}",
+                    hint="choose another output.uri, or move what the other run has written away",
+                )
+            with delta_tables.reading(self._delta.where(table)):
+                progress = self._progress(table, handle, run_id).all()
+            if progress:
+                self._look_for_rollback(table, handle, run_id)
+            return progress
+
+    @contextmanager
+    def _looked(self, table: str) -> Iterator[DeltaTable | None]:
+        """The table as it stands, None only where it is absent. To load it, or only to bring it up to date, takes the
+        longer, the more it has been written to, and a start looks at it four times: so what was loaded is kept.
+        """
+        with self._guards.setdefault(table, threading.Lock()):
+            known, version = self._handles.pop(table, None), self._delta.credentials_version()
+            if known and known.credentials_version == version and self._is_newest(table, known):
+                handle: DeltaTable | None = known.table
+            else:
+                handle = self._delta.load(table)
+            yield handle
+            if handle is not None:  # and nothing was wrong with it
+                self._handles[table] = _Handle(handle, version, self._entry(table, handle.version()))
+
+    def _is_newest(self, table: str, known: _Handle) -> bool:
+        version = known.table.version()
+        there = known.entry is not None and self._entry(table, version) == known.entry
+        return there and self._entry(table, version + 1) is None
+
+    def _entry(self, table: str, version: int) -> bytes | None:
+        """The log entry that made a version; None where there is none, or none any more."""
+        try:
+            return self.storage.read(delta_tables.entry_path(table, version))
+        except StorageNotFoundError:
+            return None
 
     def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
         (commit,) = commits
@@ -213,11 +243,8 @@ class DeltaWriter(RegisteringWriter):
         """Raises RolledBackError if there was one since this was looked for last."""
 
         def read(version: int) -> LoggedCommit | None:
-            path = f"{table}/{delta_tables.LOG}/{version:020d}.json"
-            try:
-                return delta_history.decode(self.storage.read(path), path, names_of(run_id, table))
-            except StorageNotFoundError:
-                return None
+            data, path = self._entry(table, version), delta_tables.entry_path(table, version)
+            return None if data is None else delta_history.decode(data, path, names_of(run_id, table))
 
         newest = handle.version()
         version = delta_history.find_rollback(read, newest, self._looked_at.get(table, -1))
