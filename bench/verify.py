@@ -2,9 +2,9 @@
 
 A daemon at speed max makes batches of ten simulated seconds, of which each leaves a file in three of the five tables.
 
-    .venv/bin/python bench/verify.py [--batches 10000] [--format parquet] [--folder FOLDER]
+    .venv/bin/python bench/verify.py [--batches 1000] [--format parquet] [--folder FOLDER]
 
-FOLDER is kept, and gone on with where it is there: to make 30,000 files takes minutes.
+FOLDER is kept, and gone on with where it is there: to make the 30,000 files of 10,000 batches takes minutes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measure(verb: str, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batches", type=int, default=10_000)
+    parser.add_argument("--batches", type=int, default=1_000)
     parser.add_argument("--format", default="parquet")
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()

@@ -392,6 +392,22 @@ class LockBetweenProcessesTest(LocalCase):
         with self.storage.lock("slice.lock"):
             pass
 
+    def test_to_look_whether_it_is_held_neither_takes_nor_breaks_it(self):
+        self.assertFalse(self.storage.is_locked("slice.lock"))
+        child = self.holder()
+        self.assertTrue(self.storage.is_locked("slice.lock"))
+        with self.assertRaises(SliceLockedError), self.storage.lock("slice.lock"):
+            pass
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        self.assertFalse(self.storage.is_locked("slice.lock"))
+        with self.storage.lock("slice.lock"):
+            self.assertTrue(self.storage.is_locked("slice.lock"))
+            look = "from emitter.storage.local import *; print(LocalStorage(sys.argv[1]).is_locked('slice.lock'))"
+            command = [sys.executable, "-c", look, str(self.root)]
+            seen = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+            self.assertEqual(seen.stdout, "True\n")  # also after this process has looked
+
     def test_what_a_killed_process_started_does_not_keep_it(self):
         for then in (SPAWN, FORK):
             with self.subTest(then=then):
@@ -415,7 +431,7 @@ class LockBetweenProcessesTest(LocalCase):
             "def attempt():\n"
             "    try:\n"
             "        with storage.lock('slice.lock'): return 'taken'\n"
-            "    except Exception as error: return str(error)\n"
+            "    except Exception as error: return error.problem\n"
             "def forked():\n"
             "    if not (child := os.fork()):\n"
             "        print(attempt(), flush=True); os._exit(0)\n"
