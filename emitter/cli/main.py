@@ -132,6 +132,7 @@ def run(
 
     SIGHUP reads the configuration again.
     """
+    _begin_log(logging=True)
     from emitter.cli import service
     from emitter.cli.sizes import read_size
     from emitter.run.schedule import Enough
@@ -310,10 +311,20 @@ def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     return f"Tables: {', '.join(name for name, _ in tables)}."
 
 
-def _load(path: Path, sets: list[str] | None, *, logging: bool = False) -> EmitterConfig:
-    """The configuration, and from then on lines of libraries as it says: by themselves they print. Of a verb that does
-    not write a log they are for people, unless it asks for something else.
+def _begin_log(*, logging: bool) -> None:
+    """Before anything heavy is loaded, as libraries warn when they are: until the configuration says how to log, as
+    whoever watches has it. What a verb that writes no log has to say is for people.
     """
+    from emitter.clock import SystemClock
+    from emitter.watch import logs
+
+    if logs.is_json() is None:
+        logs.configure("info", "auto" if logging else "console", SystemClock())
+
+
+def _load(path: Path, sets: list[str] | None, *, logging: bool = False) -> EmitterConfig:
+    """The configuration, and from then on lines of libraries as it says: by themselves they print."""
+    _begin_log(logging=logging)
     from emitter.clock import SystemClock
     from emitter.config import LogConfig, load_config
     from emitter.watch import logs

@@ -253,6 +253,15 @@ class JsonLogTest(StreamsCase):
         for said in ("an old call", "a text", "thread helper ended", "exception ignored in function"):
             self.assertIn(said, self.read("err"))
 
+    def test_what_a_library_says_before_the_configuration_is_read(self) -> None:
+        def load_config(*_: object, **__: object) -> None:
+            warnings.warn("an old call", UserWarning, stacklevel=1)
+            raise KeyError("key")
+
+        with mock.patch("emitter.config.load_config", load_config):
+            self.assertEqual(self.command("run", "-c", self.config), 70)
+        self.assertEqual([line["action"] for line in self.lines()], ["library", "error"])
+
     def test_who_writes_no_log_speaks_to_people(self) -> None:
         self.assertEqual(self.command("status", "-c", "nowhere.yaml"), 2)
         self.assertRegex(self.read("err"), r"(?s)^Error: .*\nTry: [^\n]+\n$")
