@@ -16,6 +16,8 @@ from emitter.settings.yaml_text import NotPlainYamlError, read_document, read_va
 FILE_BYTES_MAX = 2**20
 ENVIRONMENT_PREFIX = "EMITTER_"
 
+# A user of a database is no secret; a token before the @ of another URI may be.
+_USER_ALONE = re.compile(r"\bpostgres(?:ql)?(?:\+\w+)?://[^\s:/@?#]+@")
 _SET = re.compile(r"([^\s=.]+(?:\.[^\s=.]+)*)=(.*)", re.DOTALL)
 
 
@@ -129,7 +131,8 @@ def _file_text(path: Path, faults: list[Fault]) -> str | None:
 def _passwords(path: str, value: Any) -> list[Fault]:
     if isinstance(value, dict):
         return [fault for name, inner in value.items() for fault in _passwords(joined(path, name), inner)]
-    if isinstance(value, str) and without_passwords(value) != value:
+    text = _USER_ALONE.sub("postgresql://", value) if isinstance(value, str) else ""
+    if without_passwords(text) != text:
         variable = ENVIRONMENT_PREFIX + path.upper().replace(".", "__")
         hint = f"secrets come from the environment: put the whole value into {variable}"
         return [Fault(path, "a value that is not shown", "a value without a password", hint)]

@@ -154,6 +154,9 @@ class Secrets(ConfigTest):
                 (),
                 {},
             ),
+            ("query of a URI", f"output: {{uri: x, catalog: {{uri: 'postgresql://u@h/d?password={SECRET}'}}}}", (), {}),
+            ("two at signs", f"output: {{uri: x, catalog: {{uri: 'postgresql://u@{SECRET}@h/d'}}}}", (), {}),
+            ("a token", f"output: {{uri: x, catalog: {{uri: 'https://{SECRET}@h/d'}}}}", (), {}),
             ("wrong URI", f"output: {{uri: 'https://u:{SECRET}@h/d'}}", (), {}),
             (
                 "endpoint",
@@ -186,6 +189,16 @@ class Secrets(ConfigTest):
         loaded = self.load("output: {uri: x}", EMITTER_OUTPUT__CATALOG__URI=f"postgres://u:{SECRET}@h/d")
         self.assertIn(SECRET, loaded.output.catalog.uri or "")
         self.assertNotIn(SECRET, repr(loaded))
+
+    def test_a_user_alone_is_no_secret(self) -> None:
+        for uri in (
+            "postgresql://me@host/db",
+            "postgres://me@host:5432/db?connect_timeout=3",
+            "postgresql+psycopg://me@h/d",
+        ):
+            text = f"output: {{uri: x, catalog: {{uri: '{uri}'}}}}"
+            self.assertEqual(self.load(text).output.catalog.uri, uri)
+            self.assertEqual(self.load("output: {uri: x}", [f"output.catalog.uri={uri}"]).output.catalog.uri, uri)
 
     def test_no_key_of_ours_looks_like_a_secret(self) -> None:
         self.assertEqual([path for path in KEYS if looks_secret(path)], [])
