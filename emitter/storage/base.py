@@ -36,6 +36,11 @@ class Storage(ABC):
     has_locks: ClassVar[bool] = True
     """Whether `lock` keeps others away. Where it does not, only `put_if_absent` and `replace_version` do."""
 
+    @property
+    def folder(self) -> str | None:
+        """Where on this machine it is, for other tools; None where it is elsewhere."""
+        return None
+
     @abstractmethod
     def check(self) -> None:
         """See that objects can be read and written here, and that `put_if_absent` keeps what is there; without leaving

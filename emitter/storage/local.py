@@ -57,6 +57,10 @@ class LocalStorage(Storage):
     def _path(self, path: str) -> str:
         return os.path.join(self.root, path)
 
+    @property
+    def folder(self) -> str:
+        return str(self.root)
+
     def check(self) -> None:
         with _failures("reach", self.root):
             existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())

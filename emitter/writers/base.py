@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from emitter.clock import Clock, SystemClock, slot_of, text_of, time_of
-from emitter.errors import DamagedStateError, OvertakenError, UsageError
+from emitter.errors import ConfigurationError, DamagedStateError, Fault, OvertakenError, UsageError
 from emitter.model import (
     CommitOutcome,
     CommitReport,
@@ -121,6 +121,15 @@ def failed_report(commit: TableCommit, outcome: CommitOutcome, seconds: float) -
     return CommitReport(commit.table, outcome, commit.slot, 0, 0, 0, seconds)
 
 
+def check_readable(folder: str, pattern: str, readers: str) -> None:
+    """Raises ConfigurationError where a folder's name has what the pattern finds."""
+    found = sorted(set(re.findall(pattern, folder)))
+    if found:
+        named = ", ".join("a space" if character == " " else character for character in found)
+        allowed = f"a path without {named}"
+        raise ConfigurationError([Fault("output.uri", repr(folder), allowed, f"{readers} cannot open tables in it")])
+
+
 class TableWriter(ABC):
     """The tables of one output in one format. The order of a run is:
 
@@ -167,10 +176,12 @@ class TableWriter(ABC):
         return type(self)(self.storage, options, self._crash, self._clock, self._catalog_config)
 
     def check(self) -> None:
-        """See that the output can be read and written, and holds to what the commits rely on. Leaves nothing behind.
-        Raises StorageError.
+        """See that the output can be read and written, holds to what the commits rely on, and is called such that
+        readers can open it. Leaves nothing behind. Raises StorageError, ConfigurationError.
         """
         self.storage.check()
+        if self.unreadable and not self.storage.list("_emitter/journal"):  # one that was begun goes on
+            check_readable(self.storage.folder or "", *self.unreadable)
 
     def close(self) -> None:  # noqa: B027 (not every format has any)
         """Let go of connections. They are made again when they are needed."""
@@ -240,6 +251,9 @@ class TableWriter(ABC):
         changed); CommitConflictError, CommitUnknownError or StorageError where it could not be done: then only
         `recover` knows what has happened.
         """
+
+    unreadable: ClassVar[tuple[str, str] | None] = None
+    """Characters (as a pattern) of a folder's name with which usual readers cannot open tables below it; and which."""
 
     marks_partitions: ClassVar[bool] = False
     """Whether readers are told which partitions are complete. Then a table's progress also moves where it has

@@ -86,6 +86,16 @@ class Together:
         self.handle().create_checkpoint()
         self.goes_on(writer)
 
+    def test_a_change_data_feed_that_others_have_asked_for_tells_of_inserts(self):
+        writer = self.begun()
+        self.handle().alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+        version = self.handle().version()
+        self.goes_on(writer)
+        self.handle().optimize.compact()
+        changes = self.handle().load_cdf(starting_version=version + 1).read_all()
+        self.assertEqual(set(changes["_change_type"].to_pylist()), {"insert"})
+        self.assertEqual(changes.num_rows, sum(batch.num_rows for batch in rows(THIRD)))
+
     def test_a_restore_that_takes_rows_of_ours_is_noticed(self):
         writer = self.begun()
         self.handle().restore(1)

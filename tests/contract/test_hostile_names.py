@@ -12,8 +12,11 @@ from urllib.parse import quote
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError, UsageError
 from emitter.truth import oracle
+from emitter.writers import create_writer
+from tests.contract.beats import OPTIONS, RUN, TABLE, window, write
 from tests.support import postgres
 from tests.support.case import new_folder
+from tests.support.foreign_readers import counts_by_readers
 from tests.support.shop import run, shop
 
 FORMATS = ("parquet", "delta", "iceberg", "ducklake")
@@ -24,7 +27,14 @@ NAMES = (
     "{METADATA_CATALOG} {SNAPSHOT_ID} [*] $HOME $(id) `id` ~ ü -x",
     "a:b@c%20d%2e%2e%2fe" + "x" * 220,
 )
-UNFIT = {"delta": "\\%", "ducklake": "{}\\"}  # what the library takes for something else: refused by name
+UNFIT = {
+    "parquet": "*?[\\",
+    "delta": ' "#%<=>?\\`{}üï日本',
+    "iceberg": "#?",
+    "ducklake": "{}\\",  # only where they enclose a name
+}
+"""What usual readers, or the library itself, take for something else: refused by name."""
+ANY = "".join(map(chr, range(32, 127))).replace("/", "") + "üï日本"
 
 
 class LiterallyTest(unittest.TestCase):
@@ -49,6 +59,32 @@ class LiterallyTest(unittest.TestCase):
                         continue
                     self.assert_whole(config)
                     self.assertEqual([path.name for path in Path(folder).iterdir()], [name])
+
+    def test_what_is_not_refused_can_be_opened_by_others_and_the_rest_is_named(self) -> None:
+        for kind in FORMATS:
+            unfit = UNFIT[kind] if kind != "ducklake" else "\\"
+            name = "".join(character for character in ANY if character not in unfit)
+            root = self.folder / kind / name
+            writer = create_writer(kind, root, options=OPTIONS)
+            writer.check()
+            writer.open(RUN, TABLE)
+            write(writer, window(0, 100), None)
+            writer.close()
+            for reader, counted in counts_by_readers(root, TABLE.name, kind).items():
+                with self.subTest(kind, reader=reader):
+                    self.assertEqual(counted(), 100)
+            for character in unfit:
+                with self.subTest(kind, character=character):
+                    with self.assertRaises((UsageError, ConfigurationError)) as caught:
+                        create_writer(kind, self.folder / f"a{character}b").check()
+                    self.assertIn("a space" if character == " " else character, str(caught.exception))
+
+    def test_an_output_that_was_begun_under_an_unfit_name_goes_on(self) -> None:
+        for kind in ("parquet", "delta", "iceberg"):
+            root = self.folder / kind / "a?b"
+            (root / "_emitter/journal").mkdir(parents=True)
+            (root / "_emitter/journal/0000000000.json").write_text("{}")
+            create_writer(kind, root).check()
 
     def test_so_is_a_catalogue_in_a_file(self) -> None:
         for kind in ("iceberg", "ducklake"):

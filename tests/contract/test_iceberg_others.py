@@ -244,6 +244,14 @@ class OtherToolsTest(OnSqlite, IcebergOutput, unittest.TestCase):
         self.outcomes(self.opened(hook), window(60, 90), ORIGIN + 60)
         self.assert_whole(window(0, 90))
 
+    def test_what_others_tell_readers_by_a_property_stays(self):
+        write(self.opened(), window(0, 30), None)
+        with self.handle().transaction() as transaction:
+            transaction.set_properties({"read.parquet.vectorization.enabled": "false"})
+        write(self.opened(), window(30, 60), ORIGIN + 30)
+        self.assertEqual(self.handle().properties["read.parquet.vectorization.enabled"], "false")
+        self.assert_whole(window(0, 60))
+
     def test_rows_that_others_delete_are_no_longer_found(self):
         write(self.opened(), window(0, 120), None)
         self.handle().delete(f"beat_id < {ORIGIN + 50}")

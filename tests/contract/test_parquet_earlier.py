@@ -109,7 +109,7 @@ class MovedOnDiskTest(unittest.TestCase):
     def test_an_output_that_was_interrupted_goes_on_and_its_folder_is_the_table(self):
         output = self.interrupted()
         self.settle(output)
-        for name, counted in counts_by_readers(output / TABLE.name).items():
+        for name, counted in counts_by_readers(output, TABLE.name).items():
             with self.subTest(name):
                 self.assertEqual(counted(), 80)
 

@@ -71,9 +71,22 @@ class ParquetContractTest(WriterContract, unittest.TestCase):
         writer.finish_partitions([TABLE.name], ORIGIN, ORIGIN + 60)
         staged = [writer.stage(WHOLE, window(100, 200), file) for file in files(window(100, 200))]
         self.assertTrue(all((self.root / file.staged_path).exists() for file in staged))
-        for name, counted in counts_by_readers(self.root / TABLE.name).items():
+        for name, counted in counts_by_readers(self.root, TABLE.name).items():
             with self.subTest(name):
                 self.assertEqual(counted(), 100)
+
+    def test_partition_columns_are_to_duckdb_what_the_readers_page_says(self):
+        write(self.opened(), window(0, 100), None)
+        with duckdb.connect() as connection:
+            for more, month in (
+                ("", ("BIGINT", "VARCHAR")),
+                (", hive_types = {'year': INT, 'month': INT}", ("INTEGER",) * 2),
+            ):
+                source = f"read_parquet('{self.root / TABLE.name}'{more})"
+                told = connection.sql(f"SELECT DISTINCT typeof(year), typeof(month) FROM {source}").fetchall()
+                self.assertEqual(told, [month])
+                self.assertEqual(connection.sql(f"SELECT count(*) FROM {source} WHERE day = 2").fetchone(), (40,))
+                self.assertEqual(connection.sql(f"SELECT count(*) FROM {source} WHERE day = '2'").fetchone(), (0,))
 
     def test_file_names_tell_window_slice_and_content(self):
         writer, asked = self.opened(), window(0, 60)

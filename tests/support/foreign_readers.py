@@ -1,4 +1,4 @@
-"""How others read a Parquet table that is given as its folder. None of them knows anything of emitter."""
+"""How others read a table on a disk, in each format; Parquet as its folder. None of them knows anything of emitter."""
 
 from __future__ import annotations
 
@@ -9,10 +9,29 @@ import duckdb
 import polars as pl
 import pyarrow.dataset
 import pyarrow.parquet
+import pyiceberg.table
+from deltalake import DeltaTable
+from pyiceberg.catalog.sql import SqlCatalog
+from sqlalchemy.engine import URL
+
+from emitter.writers.ducklake.extensions import NOTHING_UNASKED, load
 
 
-def counts_by_readers(folder: Path) -> dict[str, Callable[[], int]]:
-    """By reader, how many rows it finds in a table's folder."""
+def counts_by_readers(output: Path, table: str, format: str = "parquet") -> dict[str, Callable[[], int]]:
+    """By reader, what counts the rows that it finds in a table of an output."""
+    folder = output / table
+    if format == "delta":
+        return {
+            "delta-rs": lambda: DeltaTable(str(folder)).to_pyarrow_table().num_rows,
+            "polars": lambda: pl.scan_delta(str(folder)).collect().height,
+        }
+    if format == "iceberg":
+        return {
+            "pyiceberg": lambda: _iceberg_table(output, table).scan().to_arrow().num_rows,
+            "polars": lambda: pl.scan_iceberg(_iceberg_table(output, table)).collect().height,
+        }
+    if format == "ducklake":
+        return {"DuckDB": lambda: _by_ducklake(output, table)}
     return {
         "polars": lambda: _by_polars(str(folder)),
         "polars, with a glob": lambda: _by_polars(f"{folder}/**/*.parquet"),
@@ -22,6 +41,20 @@ def counts_by_readers(folder: Path) -> dict[str, Callable[[], int]]:
         "pyarrow.parquet": lambda: pyarrow.parquet.read_table(folder, columns=[]).num_rows,
         "Spark's rules": lambda: _by_the_rules_of_spark(folder),
     }
+
+
+def _iceberg_table(output: Path, table: str) -> pyiceberg.table.Table:
+    place = URL.create("sqlite", database=str(output / "iceberg.sqlite"))
+    return SqlCatalog("emitter", uri=place.render_as_string(hide_password=False)).load_table(f"emitter.{table}")
+
+
+def _by_ducklake(output: Path, table: str) -> int:
+    path = str(output / "ducklake.sqlite").replace("'", "''")
+    with duckdb.connect(config=dict(NOTHING_UNASKED)) as connection:
+        for name in ("ducklake", "sqlite_scanner"):
+            load(connection, name, extra="ducklake", needed_for="a test")
+        connection.execute(f"ATTACH 'ducklake:sqlite:{path}' AS lake (READ_ONLY)")
+        return connection.execute(f"FROM lake.{table}").to_arrow_table().num_rows
 
 
 def _by_polars(source: str) -> int:

@@ -73,6 +73,7 @@ class DeltaWriter(RegisteringWriter):
     """See the module."""
 
     format_name = "delta"
+    unreadable = (r'[^!-~]|["#<=>?`{}]', "pl.scan_delta")
     progress_place = "transaction identifiers of its log"
     crash_points = ("delta.staged", "delta.created", "delta.checked", "delta.committed")
     own_folders = frozenset({delta_tables.LOG})

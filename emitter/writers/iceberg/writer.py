@@ -46,6 +46,7 @@ class IcebergWriter(RegisteringWriter):
     """See the module."""
 
     format_name = "iceberg"
+    unreadable = (r"[#?]", "pyiceberg and polars")
     progress_place = "property emitter.progress of that slice"
     crash_points = (
         "iceberg.staged",

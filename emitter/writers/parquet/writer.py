@@ -97,6 +97,7 @@ class ParquetWriter(TableWriter):
     """See the module."""
 
     format_name = "parquet"
+    unreadable = (r"[*?\[\\]", "DuckDB, which takes these for a pattern,")
     progress_place = "object of that slice under _emitter/progress"
     _staging_of = staticmethod(staging_of)
     marks_partitions = True
