@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unittest
 from collections import Counter
 from importlib import resources
@@ -145,9 +146,11 @@ class LongLifeTest(OnSqlite, IcebergOutput, unittest.TestCase):
         plain = LocalStorage.read
         with patch.object(LocalStorage, "read", counted):
             writer = self.opened()
-            writer.recover(WHOLE, TABLE.name)
-            reached = writer.progress(TABLE.name)[WHOLE].slot
-            write(writer, window(20, 40), reached)
+            known = writer.recover(WHOLE, TABLE.name)
+            writer.check_not_set_back(WHOLE, TABLE.name, known, known.slot)
+            self.assertEqual([path for path in read if re.search(r"-m\d+\.avro$", path)], [])  # and no manifest
+            self.assertEqual(writer.progress(TABLE.name)[WHOLE], known)
+            write(writer, window(20, 40), known.slot)
         self.assertEqual(max(read.values()), 1)
         self.assertEqual(len(self.states()), 3)
 

@@ -191,6 +191,15 @@ class OtherToolsTest(OnSqlite, IcebergOutput, unittest.TestCase):
             others.remove_properties(f"emitter.progress.{WHOLE}")
         assert_progress_is_missed(self, self.opened(), None)
 
+    def test_progress_that_somebody_sets_back_is_missed(self):
+        writer, key = self.opened(), f"emitter.progress.{WHOLE}"
+        write(writer, window(0, 30), None)
+        known, text = writer.progress(TABLE.name)[WHOLE], self.handle().properties[key]
+        write(writer, window(30, 60), ORIGIN + 30)
+        with self.handle().transaction() as others:
+            others.set_properties({key: text})
+        assert_progress_is_missed(self, self.opened(), known)
+
     def test_a_table_set_back_while_we_commit_is_noticed(self):
         writer = self.opened()
         write(writer, window(0, 30), None)

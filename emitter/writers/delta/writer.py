@@ -229,8 +229,8 @@ class DeltaWriter(RegisteringWriter):
             ) from error
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
-        handle = self._delta.load(table)
-        return iter(self._delta.paths_from(table, handle, self.options.partition.path(slot)) if handle else ())
+        with self._looked(table) as handle:
+            return iter(self._delta.paths_from(table, handle, self.options.partition.path(slot)) if handle else ())
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:

@@ -24,6 +24,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table as Handle
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.name_mapping import create_mapping_from_schema
 from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, Transform
@@ -206,6 +207,18 @@ def recorded(name: str, metadata: TableMetadata) -> dict[Slice, TableProgress]:
                 f".set_current_snapshot({known.snapshot_id}).commit()), or start anew with another output.uri",
             )
     return {slice: known.progress for slice, known in found.items()}
+
+
+def files_since(handle: Handle, slice: Slice) -> Iterator[str]:
+    """The files that came after the snapshot with which a slice got where it is, which must be recorded; no manifest
+    that was there then is read.
+    """
+    key = f"{_PROGRESS}{slice}"
+    known = _decode(".".join(handle.name()), key, handle.metadata.properties[key])
+    current = handle.current_snapshot()
+    for manifest in current.manifests(handle.io) if current else ():
+        if manifest.sequence_number > known.sequence_number:
+            yield from (entry.data_file.file_path for entry in manifest.fetch_manifest_entry(handle.io))
 
 
 def _shown(metadata: TableMetadata) -> str:

@@ -34,7 +34,7 @@ from pyiceberg.table import Table as Handle
 from emitter.clock import time_of
 from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
 from emitter.model import Slice, Table, TableCommit, TableProgress
-from emitter.writers.base import advanced
+from emitter.writers.base import advanced, parse_file_name
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.catalog import IcebergCatalog
 from emitter.writers.iceberg.io import Place
@@ -156,6 +156,15 @@ class IcebergWriter(RegisteringWriter):
         if handle is not None:
             first = time_of(self.options.partition.start(slot)).isoformat()
             yield from (task.file.file_path for task in handle.scan(f"event_time >= '{first}'").plan_files())
+
+    def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
+        """As for every format, but to look through all manifests takes a start as long as the table is old."""
+        handle = self._catalog.load(table) if progress else None
+        if handle is not None and iceberg_tables.recorded(table, handle.metadata).get(slice) == progress:
+            made = (parse_file_name(path) for path in iceberg_tables.files_since(handle, slice))
+            if not any(known and known[0] == slice and known[1].end > slot for known in made):
+                return
+        super().check_not_set_back(slice, table, progress, slot)
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
