@@ -63,6 +63,7 @@ def _status(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[Ta
     furthest = max([generator.origin_slot, *(slot for own in slots.values() for slot in own.values())])
     if journal.refresh():  # whoever got further since has sealed it before
         generator = generator.rebuilt(journal.origin_slot, journal.epochs)
+    furthest = min(furthest, journal.sealed_slot)  # no table that is right is beyond
     lacking = first_lacking(generator, slots, furthest)
     due_slot = _due_slot(config, writer, clock, furthest)
     ends, found = table_ends(generator.epochs), []
