@@ -38,7 +38,7 @@ test-long: $(STAMP) ## the long ones: crashes, faults and seeds, a share of them
 		"simulation/long_*.py"
 
 soak: export SOAK := 1
-soak: test-long ## the same with all that there is of them: hours
+soak: test-long ## the same with all that there is of them
 
 test-system: $(STAMP) ## against real system components (installs them as root on Debian)
 	scripts/install-system.sh
