@@ -11,7 +11,11 @@ from tests.support.effort import count
 
 class LongShardsTest(test_shards.AnyFleetTest, test_shards.ChangedCountTest):
     @settings(max_examples=count(200), deadline=None, suppress_health_check=list(HealthCheck))
-    @given(actions=test_shards.ACTIONS, last_count=st.integers(1, 3), has_revisions=st.booleans())
+    @given(
+        actions=st.one_of(test_shards.ACTIONS, test_shards.ROLLOUTS),
+        last_count=st.integers(1, 3),
+        has_revisions=st.booleans(),
+    )
     def test_whatever_they_did_every_row_is_there_once(self, actions, last_count, has_revisions):
         self.check(actions, last_count, has_revisions)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
@@ -346,6 +346,7 @@ class ChangedCountTest(ShardsCase):
             changes = {"revision": revision, "tables": list(tables), "clock.batch_seconds": batch}
             return self.shard(index, count, **changes)
 
+        self.enterContext(seals_lie_close())
         for revision, count, until in ((1, 2, 60), (2, 4, 120), (3, 2, 300)):
             for index in range(count):
                 run(config(index, count, revision), until)
@@ -392,6 +393,11 @@ class ChangedCountTest(ShardsCase):
             self.assertEqual(daemon.status().lag_seconds, 0)
 
 
+def seals_lie_close() -> AbstractContextManager[Any]:
+    """So that many changes have room."""
+    return mock.patch.multiple(agenda, SEAL_AHEAD_BATCHES=1, SEAL_AHEAD_SLOTS_MAX=1)
+
+
 class Fleet:
     """Daemons of an output that overlap as they please: those that are alive, by slice. With revisions, some of them
     have an older configuration than the newest one (`forgotten`), which changes nothing any more.
@@ -401,6 +407,7 @@ class Fleet:
         self._output, self._has_revisions = output, has_revisions
         self._alive: dict[Slice, tuple[ExitStack, Daemon, FaultyStorage]] = {}
         self._revision = 0
+        self._ever: list[Slice] = []  # those of all roll-outs
 
     def newest(self) -> int | None:
         """A revision that is higher than any before it, if there are any."""
@@ -453,6 +460,32 @@ class Fleet:
             slice = sorted(self._alive, key=str)[place % len(self._alive)]
             self._alive.pop(slice)[0].close()
 
+    def roll_out(self, count: int, tables: Sequence[str], times: int) -> None:
+        """Put another count in force: all that are alive end, and each of the new ones does some steps."""
+        self.stop_all()
+        for index in range(count):
+            self.start(Slice(index, count), tables, forgotten=False)
+            self._ever.append(Slice(index, count))
+        for place in range(count):
+            self.step(place, times)
+
+    def change(self, place: int, tables: Sequence[str]) -> None:
+        """Let one start again with other tables."""
+        if self._alive:
+            slice = sorted(self._alive, key=str)[place % len(self._alive)]
+            self._alive.pop(slice)[0].close()
+            self.start(slice, tables, forgotten=False)
+
+    def visit(self, which: int, times: int) -> None:
+        """A forgotten shard goes on for a while with a slice of some time before."""
+        slice = self._ever[which % len(self._ever)] if self._ever else Slice()
+        if slice not in self._alive:
+            self.start(slice, TABLES, forgotten=True)
+            if slice in self._alive:
+                self.step(sorted(self._alive, key=str).index(slice), times)
+                if slice in self._alive:
+                    self._alive.pop(slice)[0].close()
+
     def stop_all(self) -> None:
         while self._alive:
             self.stop(0)
@@ -470,15 +503,27 @@ ACTIONS = st.lists(
     min_size=4,
     max_size=24,
 )
+ROLLOUTS = st.tuples(
+    st.lists(st.tuples(st.just("roll_out"), st.integers(1, 3), _TABLES, st.integers(1, 4)), min_size=2, max_size=5),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("change"), st.integers(0, 3), _TABLES),
+            st.tuples(st.just("visit"), st.integers(0, 12), st.integers(1, 4)),
+            st.tuples(st.just("step"), st.integers(0, 3), st.integers(1, 6)),
+            st.tuples(st.just("kill"), st.integers(0, 3), st.integers(0, 60)),
+        ),
+        min_size=2,
+        max_size=8,
+    ),
+).map(lambda parts: [*parts[0], *parts[1]])
 _FEW = TABLES[:2]
-_NEW, _OLD = False, True  # configurations
 
 
 class AnyFleetTest(ShardsCase):
     def check(self, actions: list[tuple], last_count: int, has_revisions: bool) -> None:
         self.output = self.new_folder()
         fleet, marks = Fleet(self.output, has_revisions=has_revisions), Marks(self.output)
-        with mock.patch.object(agenda, "SEAL_AHEAD_BATCHES", 1):  # so that many changes have room
+        with seals_lie_close():
             for action, *what in actions:
                 getattr(fleet, action)(*what)
                 marks()
@@ -494,17 +539,31 @@ class AnyFleetTest(ShardsCase):
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
     @example(
         actions=[
-            ("start", Slice(0, 2), TABLES, _NEW),
+            ("start", Slice(0, 2), TABLES, False),
             ("step", 0, 3),
-            ("start", Slice(1, 3), TABLES, _NEW),
+            ("start", Slice(1, 3), TABLES, False),
             ("step", 1, 6),
             ("kill", 0, 17),
-            ("start", Slice(0, 2), TABLES, _NEW),
+            ("start", Slice(0, 2), TABLES, False),
             ("step", 0, 6),
         ],
         last_count=1,
         has_revisions=False,
     )
-    @given(actions=ACTIONS, last_count=st.integers(1, 3), has_revisions=st.booleans())
+    @example(
+        actions=[
+            ("roll_out", 2, _FEW, 2),
+            ("roll_out", 1, _FEW, 4),
+            ("roll_out", 2, _FEW, 2),
+            ("roll_out", 3, _FEW, 3),
+            ("change", 1, TABLES),
+            ("step", 1, 1),
+            ("visit", 0, 4),
+            ("step", 0, 6),
+        ],
+        last_count=3,
+        has_revisions=True,
+    )
+    @given(actions=st.one_of(ACTIONS, ROLLOUTS), last_count=st.integers(1, 3), has_revisions=st.booleans())
     def test_whatever_they_did_every_row_is_there_once(self, actions, last_count, has_revisions):
         self.check(actions, last_count, has_revisions)
