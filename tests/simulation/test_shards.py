@@ -66,7 +66,9 @@ class ShardsCase(unittest.TestCase):
             self.assertTrue(found[table].equals(self.truth[table]), table)
         for output in outputs or (self.output,):
             verification = oracle.verify(shop(output), None, None if outputs else ORIGIN + until)
-            self.assertTrue(verification.ok, verification)
+            self.assertFalse(verification.is_wrong, verification)
+            # Of several outputs each has but a part of the slices, and says so.
+            self.assertEqual(verification.ok, len(outputs) <= 1, verification)
 
     def positions(self, table: str = "orders") -> dict[str, int]:
         progress = shop_writer(shop(self.output)).progress(table)
