@@ -1,4 +1,4 @@
-"""Where the command begins. What has to stand before anything heavy is loaded stands here: signals, and streams."""
+"""Where the command begins. What has to stand before anything heavy is loaded stands here: streams, and signals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from emitter.cli import signals, streams
 
 def main() -> None:
     """The entry point of the command `emitter`."""
+    streams.secure()  # first: what is opened while one of the first three descriptors is closed gets its number
     signals.listen(sys.argv[1:])
-    streams.secure()
     from emitter.cli.main import main
 
     main()

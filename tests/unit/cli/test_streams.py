@@ -146,7 +146,7 @@ class UnwritableTest(StreamsCase):
         for redirection, verb, code in (
             ("2>/dev/full", "verify", 0),
             (">/dev/full", "verify", 5),
-            (">&- 2>&-", "verify", 5),
+            ("<&- >&- 2>&-", "verify", 5),
             (">&- 2>/dev/full", "run --batches 1", 0),
         ):
             with self.subTest(redirection):
