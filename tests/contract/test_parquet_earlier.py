@@ -18,7 +18,7 @@ from emitter.storage.local import LocalStorage
 from emitter.testing import FaultyStorage, SimulatedCrash
 from emitter.writers.parquet import earlier
 from emitter.writers.parquet.earlier import EarlierObjects
-from emitter.writers.parquet.progress import ProgressObject, ProgressObjects, decode, earlier_staging_of
+from emitter.writers.parquet.progress import ProgressObject, ProgressObjects, decode, earlier_staging_of, path_of
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.test_parquet_takeover import ALL, FIRST, SECOND, Objects, Step
@@ -188,14 +188,28 @@ class MovedOnDiskTest(unittest.TestCase):
         (output / PLACE).write_bytes(b"")  # as the hint says
         self.settle(output)
 
+    def test_progress_of_one_slice_that_is_lost_is_never_absent(self):
+        output = self.interrupted()
+        self.settle(output)
+        write(
+            opened(ParquetWriter(LocalStorage(output), OPTIONS)),
+            window(80, 90),
+            None,
+            Slice(1, 2),
+            files(window(80, 90)),
+        )
+        (output / path_of(TABLE.name, WHOLE)).unlink()
+        with self.assertRaises(DamagedStateError) as caught:
+            opened(ParquetWriter(LocalStorage(output), OPTIONS)).recover(WHOLE, TABLE.name)
+        self.assertIn("is gone", caught.exception.problem)
+
     def test_progress_that_is_lost_is_never_absent(self):
         output = self.interrupted()
         self.settle(output)
         shutil.rmtree(output / "_emitter/progress")
-        with self.assertRaises(StateError):
-            go_on(ParquetWriter(LocalStorage(output), OPTIONS))
-        with self.assertRaises(DamagedStateError):
-            go_on(ParquetWriter(LocalStorage(output), dataclasses.replace(OPTIONS, adopt=True)))
+        for adopt in (False, True):
+            with self.assertRaises(StateError):
+                go_on(ParquetWriter(LocalStorage(output), dataclasses.replace(OPTIONS, adopt=adopt)))
 
 
 class MovedOnS3Test(unittest.TestCase):
