@@ -168,6 +168,20 @@ class OthersTest(FormatCase):
                 self.assertEqual(verification.ok, seen == truly)
                 self.assertEqual(seen == truly, target.format == "delta")  # whose log goes by the paths
 
+    def test_rows_that_others_add_to_a_lake_are_unexpected_once_wherever_they_are(self):
+        place = self.written(TARGETS[3])
+        lake = self.lake(place)
+        columns = "order_id + 16000, event_time + INTERVAL 900 DAY, * EXCLUDE (order_id, event_time)"
+        lake.execute(f"INSERT INTO lake.orders SELECT {columns} FROM lake.orders LIMIT 3")
+        for change, count in (
+            ("SELECT 1", 3),  # in the catalogue itself, at a time that their partition does not say
+            ("CALL ducklake_flush_inlined_data('lake')", 3),
+            ("DELETE FROM lake.orders WHERE rowid IN (SELECT max(rowid) FROM lake.orders)", 2),
+        ):
+            lake.execute(change)
+            found = {each.table: each for each in oracle.verify(place.config(**CHANGES)).tables}["orders"]
+            self.assertEqual((found.unexpected, found.lost), (count, 0), (change, found.examples))
+
     def test_what_compactors_make_of_our_files_is_right(self):
         for target in TARGETS[1:4:2]:
             with self.subTest(str(target)):
