@@ -48,7 +48,9 @@ class Signals:
     def __enter__(self) -> Self:
         numbers = _STOPS if self._on_reload is None else (*_STOPS, signal.SIGHUP)
         self._fd_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        self._before: dict[int, Any] = {number: signal.signal(number, _nothing) for number in numbers}
+        # Who was started with SIGINT ignored, as a shell does in the background, goes on ignoring it; but not a daemon.
+        heard = (number for number in numbers if self._on_reload or signal.getsignal(number) is not signal.SIG_IGN)
+        self._before: dict[int, Any] = {number: signal.signal(number, _nothing) for number in heard}
         self._thread.start()
         return self
 
@@ -90,19 +92,15 @@ def listen(verb: Sequence[str]) -> None:
     """From now on, to the end of the process, let a stop end it at once, but where a verb has another use for it.
 
     `verb`: the arguments of the command. Of `run` nothing is under way before it listens itself: so early a stop is a
-    stop as any other, and a hangup is nothing. Who was started with SIGINT ignored, as a shell does in the background,
-    goes on ignoring it.
+    stop as any other, and a hangup is nothing.
     """
     is_run = verb[:1] == ["run"]
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
     def end() -> None:
         exit_at_once(0 if is_run else signals.exit_code)
 
     signals = Signals(on_stop=end, on_reload=(lambda: None) if is_run else None)
     signals.__enter__()
-    if ignored:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def exit_at_once(code: int) -> None:

@@ -72,6 +72,8 @@ class FirstMomentTest(unittest.TestCase):
             "from emitter.cli import signals\n"
             "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
             "signals.listen(['verify'])\n"
+            "with signals.Signals(on_stop=lambda: os._exit(1)):\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
             "os.kill(os.getpid(), signal.SIGINT)\n"
         )
         self.assertEqual(subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode, 0)
