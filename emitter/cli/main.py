@@ -125,6 +125,10 @@ def run(
         str | None, typer.Option(metavar="TIME", help="End when simulated time gets there; ISO 8601, UTC; or now.")
     ] = None,
     live: Annotated[bool, typer.Option("--live/--no-live", help="Draw a live view at a terminal.")] = True,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="On S3: take the shard at once from another process, which then ends with 3."),
+    ] = False,
 ) -> None:
     """Run the daemon: write batch after batch as time passes.
 
@@ -145,6 +149,7 @@ def run(
         enough=enough,
         until_slot=until_slot,
         live=live,
+        take_over=take_over,
     )
 
 

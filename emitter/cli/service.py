@@ -13,7 +13,7 @@ from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
 from emitter.run.assembly import configured_daemon, reload, start_warning
-from emitter.run.schedule import Enough, run_daemon
+from emitter.run.schedule import Enough, StopReason, run_daemon, stand_by
 from emitter.watch import logs
 from emitter.watch.board import Board
 from emitter.watch.cgroup import memory_limit_bytes
@@ -31,8 +31,12 @@ def run(
     enough: Enough,
     until_slot: int | None,
     live: bool,
+    take_over: bool,
 ) -> None:
-    """Run a daemon until it is done or told to stop. `load` reads the configuration, and again on SIGHUP."""
+    """Run a daemon until it is done or told to stop. `load` reads the configuration, and again on SIGHUP. Where storage
+    has no locks and another process writes the slice, this one waits until that stands still, unless it is to
+    `take_over`.
+    """
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
     metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
@@ -69,7 +73,8 @@ def run(
     with ExitStack() as stack:
         # First, as storage may take long, and a container's first process does not end by a signal without a handler.
         stack.enter_context(Signals(on_stop=on_stop, on_reload=reload_asked.set))
-        daemon.take()  # ahead of the port: who starts a slice twice is to hear that, and not that the port is taken
+        # Ahead of the port: who starts a slice twice is to hear that, and not that the port is taken.
+        is_ours = daemon.take(by_force=take_over)
         app = application(metrics, health, board, version=version)
         server = stack.enter_context(Server(app, config.server.host, config.server.port))
         console = terminal() if live and config.log.format == "auto" else None
@@ -79,13 +84,14 @@ def run(
         if warning := start_warning(config, clock):
             logs.log("warning", "start_ahead", message=warning)
         try:
-            with daemon:
-                metrics.watch(daemon.status)
-                health.watch(daemon.status)
-                board.watch(daemon.status)
-                reason = run_daemon(
-                    daemon, clock=clock, stop=stop, enough=enough, tally=tally, between_steps=between_steps
-                )
+            reason: StopReason = "signal"
+            if is_ours or stand_by(daemon, clock=clock, stop=stop, observer=observer, between_looks=supervisor.alive):
+                with daemon:
+                    for watcher in (metrics, health, board):
+                        watcher.watch(daemon.status)
+                    reason = run_daemon(
+                        daemon, clock=clock, stop=stop, enough=enough, tally=tally, between_steps=between_steps
+                    )
             observer.stopped(reason)
         except EmitterError as error:
             observer.stopped(f"error: {error.problem}")

@@ -18,6 +18,7 @@ from emitter.run.assembly import configured_daemon, configured_generator, config
 from emitter.run.daemon import Daemon
 from emitter.run.factory import whole_tables
 from emitter.run.journal import Journal
+from emitter.run.lease import LOOK_SECONDS
 from emitter.run.opening import Settings
 from emitter.run.progress import progress_line
 from emitter.run.workers import WorkerStager
@@ -104,6 +105,10 @@ def generate(
         until_slot=to_slot,
         stager=stager,
     )
+    stop = stop or threading.Event()
+    while not daemon.take(patiently=False):  # on S3 another process writes the slice, or was killed a moment ago
+        if clock.wait(stop, LOOK_SECONDS):
+            return GenerateReport(first, first, {}, {}, {})
     with daemon:
         return _run(daemon, tally, first, to_slot, stop)
 

@@ -28,6 +28,7 @@ from emitter.run.agenda import Agenda
 from emitter.run.completion import Completion
 from emitter.run.duties import Duties
 from emitter.run.entries import RUN_FOLDER
+from emitter.run.lease import Lease
 from emitter.run.opening import Settings, open_journal, start_time
 from emitter.run.pipeline import LocalStager, Request, Stager
 from emitter.run.standing import Standing
@@ -65,16 +66,25 @@ class Daemon:
         self._stager = stager or LocalStager(writer, clock)
         self._duties = Duties(writer, settings.slice, clock, self._observer)
         self._completion = Completion(writer, clock, self._observer)
+        self._lease = None if writer.storage.has_locks else Lease(writer.storage, settings.slice, clock)
         self._stack = ExitStack()
         self._stop = threading.Event()
         self._is_unsettled = False  # a step has failed, and nobody knows yet what became of it
 
-    def take(self) -> None:
+    def take(self, *, by_force: bool = False, patiently: bool = True) -> bool:
         """Take the slice's lock ahead of entering, if the run has begun at all; writes nothing where it has not. Raises
         SliceLockedError. Only to be followed by entering, or by the end of the process.
+
+        Where storage has no locks: whether the slice may be taken, by entering. False while another process writes it,
+        or may: ask again every `LOOK_SECONDS`. Not `patiently`, SliceLockedError is raised once the other was seen to.
         """
+        if self._lease and not by_force and not self._lease.is_free():
+            if not patiently:
+                self._lease.check_still()
+            return False
         if self._writer.storage.list(RUN_FOLDER):
             self._duties.hold_own()
+        return True
 
     def __enter__(self) -> Self:
         try:
@@ -96,12 +106,16 @@ class Daemon:
 
     def _open(self) -> None:
         self._stack.callback(self._writer.close)
+        if self._lease:
+            self._stack.callback(self._lease.let_go)
         self._stack.callback(self._duties.close)
         self._stack.callback(self._stager.close)  # first of all: nobody writes any more when the slices are let go
         self._writer.check()
         self._duties.hold_own()
         settings, clock = self._settings, self._clock
         journal, generator = open_journal(self._generator, self._writer, settings, clock, self._until, self._observer)
+        if self._lease:
+            self._lease.take()
         self._agenda = Agenda(self._duties, self._writer, journal, generator, settings, self._until)
         self._duties.take()
         furthest = self._agenda.furthest_slot()
@@ -111,6 +125,11 @@ class Daemon:
         self._mark_partitions()  # the last run may have ended just before
         self._standing = Standing(self._agenda, self._duties, self._writer, clock)
         self._observer.started(self.status())
+
+    @property
+    def slice(self) -> Slice:
+        """Which shard it is."""
+        return self._settings.slice
 
     @property
     def finished(self) -> bool:
@@ -178,6 +197,8 @@ class Daemon:
 
     def _try_step(self, attempt: int) -> StepReport | None:
         begin = self._clock.monotonic_seconds()
+        if self._lease:
+            self._lease.beat()
         work = self._agenda.next_work()
         if work is None:
             if attempt > 1:  # what seemed to have failed is done after all

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,9 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from emitter.clock import Clock
-from emitter.watch.observer import Tally
+from emitter.errors import StorageError
+from emitter.run.lease import LOOK_SECONDS
+from emitter.watch.observer import Observer, Tally
 
 if TYPE_CHECKING:
     from emitter.run.daemon import Daemon
@@ -80,6 +83,21 @@ def run_daemon(
                 clock.wait(ticks.wake, min(daemon.seconds_until_due(), TICK_SECONDS_MAX))
                 ticks.wake.clear()
         return "signal"
+
+
+def stand_by(
+    daemon: Daemon, *, clock: Clock, stop: threading.Event, observer: Observer, between_looks: Callable[[], None]
+) -> bool:
+    """Wait until the daemon's slice may be taken; False if `stop` is set before. Storage that does not answer for a
+    while is no reason to end: nothing is due here.
+    """
+    observer.standing_by(daemon.slice)
+    while not clock.wait(stop, LOOK_SECONDS):
+        between_looks()
+        with suppress(StorageError):
+            if daemon.take():
+                return True
+    return False
 
 
 class _Ticks:

@@ -8,7 +8,7 @@ from typing import override
 
 from emitter.clock import Clock, duration_text
 from emitter.errors import EmitterError
-from emitter.model import StepReport
+from emitter.model import Slice, StepReport
 from emitter.watch.observer import READY_BATCHES, READY_SECONDS_MIN, DaemonStatus, Observer, ready_seconds
 
 BEHIND_SECONDS_MIN = 10.0  # real time; less comes and goes, and is no news
@@ -28,6 +28,7 @@ class Health(Observer):
         self._finished_seconds: float | None = None
         self._trouble = ""
         self._stopped = ""
+        self._standby = ""
         self._why_silent: Callable[[], str] = lambda: ""
 
     def watch_life(self, why_silent: Callable[[], str]) -> None:
@@ -39,7 +40,12 @@ class Health(Observer):
         self._status = status
 
     @override
+    def standing_by(self, slice: Slice) -> None:
+        self._standby = f"standby: another process writes slice {slice}"
+
+    @override
     def started(self, status: DaemonStatus) -> None:
+        self._standby = ""
         self._finished_seconds = self._clock.monotonic_seconds()
 
     @override
@@ -65,6 +71,8 @@ class Health(Observer):
         """Empty while steps finish in time, or none is due."""
         if dead := self.why_not_alive():
             return dead
+        if self._standby:
+            return ""
         if self._status is None or self._finished_seconds is None:
             return "starting"
         status = self._status()
@@ -81,8 +89,10 @@ class Health(Observer):
 
     def catching_up(self) -> str:
         """How far simulated time is ahead of what is done, or one table ahead of another, and what others hold; empty
-        while that is no more than usual.
+        while that is no more than usual. Of a standby, that it is one.
         """
+        if self._standby:
+            return self._standby
         status = self._status() if self._status else None
         if status is None:
             return ""

@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from emitter.clock import Clock, text_of
 from emitter.errors import EmitterError, redacted
-from emitter.model import CommitReport, StepReport, Window
+from emitter.model import CommitReport, Slice, StepReport, Window
 from emitter.watch.observer import DaemonStatus, Observer
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -92,6 +92,14 @@ class LogLines(Observer):
     @override
     def outdated(self, revision: int | None, newest: int) -> None:
         _log.warning("outdated", revision=revision, newest=newest, hint="the inputs of the newest revision hold")
+
+    @override
+    def standing_by(self, slice: Slice) -> None:
+        _log.info(
+            "standby",
+            slice=str(slice),
+            hint="another process writes this slice: this one takes it when it has stood still for a minute",
+        )
 
     @override
     def started(self, status: DaemonStatus) -> None:

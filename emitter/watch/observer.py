@@ -72,6 +72,9 @@ class Observer:
     def outdated(self, revision: int | None, newest: int) -> None:
         """The journal knows a newer configuration, of that revision: its inputs hold, not those of this one."""
 
+    def standing_by(self, slice: Slice) -> None:
+        """Another process writes the slice, or was killed a moment ago: this one waits until it stands still."""
+
     def started(self, status: DaemonStatus) -> None:
         """The daemon holds its slice and has recovered; the first step comes next."""
 
@@ -127,6 +130,10 @@ class Observers(Observer):
     def outdated(self, revision: int | None, newest: int) -> None:
         for observer in self._observers:
             observer.outdated(revision, newest)
+
+    def standing_by(self, slice: Slice) -> None:
+        for observer in self._observers:
+            observer.standing_by(slice)
 
     def started(self, status: DaemonStatus) -> None:
         for observer in self._observers:

@@ -18,7 +18,7 @@ from typing import override
 
 from emitter.clock import Clock, duration_text, text_of
 from emitter.errors import EmitterError
-from emitter.model import CommitReport, StepReport
+from emitter.model import CommitReport, Slice, StepReport
 from emitter.watch import logs
 from emitter.watch.observer import DaemonStatus, Observer
 
@@ -73,6 +73,11 @@ class Supervisor(Observer):
         """A stop was asked for; the step under way still finishes. May be called from any thread."""
         self._is_watched = False
         self._send("STOPPING=1")
+
+    @override
+    def standing_by(self, slice: Slice) -> None:
+        self._is_watched = self._watchdog_seconds > 0
+        self._send("READY=1", f"STATUS=Standby: another process writes slice {slice}")
 
     @override
     def started(self, status: DaemonStatus) -> None:

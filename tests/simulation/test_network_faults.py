@@ -61,7 +61,7 @@ class ProcessTest(FormatCase):
             "output__retry_wait_seconds_max": 0.1,
         }
         path, environ = place.write_config(folder, **changes)
-        command = emitter("run", "--no-live", f"--until={text_of(ORIGIN + 60)}", config=path)
+        command = emitter("run", "--no-live", "--take-over", f"--until={text_of(ORIGIN + 60)}", config=path)
 
         def result() -> subprocess.CompletedProcess[str]:
             return subprocess.run(

@@ -4,19 +4,104 @@ there once.
 
 from __future__ import annotations
 
+import threading
 import unittest
+from collections.abc import Iterator
 
-from emitter.errors import OvertakenError
+from emitter.errors import OvertakenError, SliceLockedError
 from emitter.model import Slice
 from emitter.run.assembly import configured_writer
+from emitter.run.bounded import generate
 from emitter.run.daemon import Daemon
 from emitter.run.duties import LEAVE_SECONDS
+from emitter.run.lease import BEAT_SECONDS, STILL_SECONDS
 from emitter.testing import ManualClock
 from tests.simulation.test_formats import CHANGES, FormatCase
-from tests.support.places import Place, Target
-from tests.support.shop import finish, run, shop_daemon
+from tests.support.places import TARGETS, Place, Target
+from tests.support.shop import ORIGIN, finish, run, shop_daemon
 
 UNTIL = 600
+SHORT = 180
+
+
+class StandbyTest(FormatCase):
+    """Two processes of one slice, each with a clock of its own, in every format."""
+
+    def daemon(self, place: Place, clock: ManualClock) -> Daemon:
+        return shop_daemon(place.config(**CHANGES), until=SHORT, clock=clock)
+
+    def each_place(self) -> Iterator[Place]:
+        for target in TARGETS[4:]:
+            with self.subTest(str(target)):
+                yield self.place(target)
+
+    def test_who_finds_a_slice_that_moves_waits_and_takes_it_when_it_is_let_go(self):
+        for place in self.each_place():
+            here, there = ManualClock(), ManualClock()
+            waiting = self.daemon(place, there)
+            with self.daemon(place, here) as working:
+                for _ in range(4):
+                    working.step()
+                    self.assertFalse(waiting.take())
+                    here.advance(BEAT_SECONDS)
+                    there.advance(STILL_SECONDS - 1)
+                working.step()
+                self.assertFalse(waiting.take())
+            self.assertTrue(waiting.take())
+            with waiting:
+                finish(waiting)
+            self.assert_exact(place, SHORT)
+
+    def test_a_slice_that_stands_still_is_taken_and_whoever_had_it_ends(self):
+        for place in self.each_place():
+            here, there = ManualClock(), ManualClock()
+            waiting, asleep = self.daemon(place, there), self.daemon(place, here)
+            asleep.__enter__()
+            asleep.step()
+            self.assertFalse(waiting.take())
+            there.advance(STILL_SECONDS)
+            self.assertTrue(waiting.take())
+            with waiting:
+                waiting.step()
+                here.advance(BEAT_SECONDS)
+                with self.assertRaises(OvertakenError) as caught:
+                    asleep.step()
+                self.assertEqual(caught.exception.exit_code, 3)
+                self.assertFalse(self.daemon(place, here).take())  # started again, it is the one that waits
+                asleep.__exit__(OvertakenError, caught.exception, None)  # which lets go of nothing that is not its own
+                self.assertFalse(self.daemon(place, here).take())
+                finish(waiting)
+            self.assert_exact(place, SHORT)
+
+    def test_it_can_be_taken_by_force(self):
+        place, clock = self.place(Target("delta", "s3")), ManualClock()
+        with self.assertRaises(OvertakenError), self.daemon(place, clock) as first:
+            first.step()
+            second = self.daemon(place, clock)
+            self.assertTrue(second.take(by_force=True))
+            with second:
+                clock.advance(BEAT_SECONDS)
+                first.step()
+
+    def test_a_bounded_run_waits_for_no_process_that_lives(self):
+        place, clock = self.place(Target("parquet", "s3")), ManualClock()
+        config = place.config(**CHANGES)
+        with self.daemon(place, clock) as working:
+            working.step()
+
+            class Beating(ManualClock):
+                def wait(self, event: threading.Event, seconds: float) -> bool:
+                    clock.advance(BEAT_SECONDS)
+                    working.step()
+                    return super().wait(event, seconds)
+
+            with self.assertRaises(SliceLockedError) as caught:
+                generate(config, None, ORIGIN + SHORT, clock=Beating())
+            self.assertEqual(caught.exception.exit_code, 3)
+        asleep = self.daemon(place, clock)
+        asleep.__enter__()
+        self.assertGreater(sum(generate(config, None, ORIGIN + SHORT, clock=ManualClock()).rows.values()), 0)
+        self.assert_exact(place, SHORT)
 
 
 class TakeoverTest(FormatCase):

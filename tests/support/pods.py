@@ -101,7 +101,7 @@ class Pods:
     def start(self, index: int, count: int, **changes: Any) -> Pod:
         """A shard, with changes to the configuration."""
         sets = {"shard__index": index, "shard__count": count, **changes}
-        command = [sys.executable, "-m", "emitter", "run", "--no-live", "-c", str(self._config)]
+        command = [sys.executable, "-m", "emitter", "run", "--no-live", "--take-over", "-c", str(self._config)]
         command += [f"--set={key.replace('__', '.')}={value}" for key, value in sets.items()]
         pod = Pod(f"{index}-of-{count}", command, self._environ, self._folder / f"{len(self._started)}.log")
         self._started.append(pod)

@@ -59,7 +59,7 @@ class Slayer:
         return self._random.randrange(1, 6), 0.15 * self._random.random()
 
     def _one(self, index: int, speed: str, lines: int, seconds: float) -> None:
-        command = [sys.executable, "-m", "emitter", "run", "--no-live", "-c", str(self._config)]
+        command = [sys.executable, "-m", "emitter", "run", "--no-live", "--take-over", "-c", str(self._config)]
         command += [f"--set=clock.speed={speed}", f"--set=shard.index={index}"]
         with subprocess.Popen(
             command,

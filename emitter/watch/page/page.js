@@ -74,7 +74,9 @@ function showState(kind, text, message = "") {
 }
 
 function showHead(status) {
-  if (status.reason === "starting") {
+  if (status.reason.startsWith("standby")) {
+    showState("waiting", "Standby", status.reason.slice(9));
+  } else if (status.reason === "starting") {
     showState("waiting", "Starting", "Taking the lock, reading the journal, recovering.");
   } else if (!status.ready) {
     showState("broken", "Not ready", status.retrying || status.reason);

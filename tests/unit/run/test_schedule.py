@@ -4,16 +4,62 @@ from __future__ import annotations
 
 import threading
 import unittest
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle, repeat
 from typing import Any
 
 from emitter.clock import Clock, SystemClock
 from emitter.errors import StorageError
-from emitter.run.schedule import TICK_SECONDS_MAX, Enough, run_daemon
+from emitter.model import Slice
+from emitter.run.lease import LOOK_SECONDS
+from emitter.run.schedule import TICK_SECONDS_MAX, Enough, run_daemon, stand_by
 from emitter.testing import ManualClock
-from emitter.watch.observer import Tally
+from emitter.watch.observer import Observer, Tally
 from tests.unit.watch.scripted_daemon import STATUS, ScriptedDaemon, commit, step
+
+
+class Wanted:
+    """A daemon whose slice is free, not free, or behind a storage that does not answer, in this order."""
+
+    slice = Slice(1, 2)
+
+    def __init__(self, *answers: bool | StorageError) -> None:
+        self._answers = list(answers)
+
+    def take(self) -> bool:
+        answer = self._answers.pop(0)
+        if isinstance(answer, StorageError):
+            raise answer
+        return answer
+
+
+class StandByTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock, self.stop = ManualClock(), threading.Event()
+
+    def stand_by(self, daemon: Wanted, between_looks: Callable[[], None] = lambda: None) -> bool:
+        self.told: list[Slice] = []
+        case = self
+
+        class Watch(Observer):
+            def standing_by(self, slice: Slice) -> None:
+                case.told.append(slice)
+
+        return stand_by(
+            daemon,  # type: ignore[arg-type]
+            clock=self.clock,
+            stop=self.stop,
+            observer=Watch(),
+            between_looks=between_looks,
+        )
+
+    def test_it_waits_until_the_slice_is_free_whatever_the_storage_does(self) -> None:
+        self.assertTrue(self.stand_by(Wanted(False, StorageError("read", "x", "no answer"), True)))
+        self.assertEqual((self.told, self.clock.monotonic_seconds()), ([Slice(1, 2)], 3 * LOOK_SECONDS))
+
+    def test_it_ends_when_it_is_told_to(self) -> None:
+        self.assertFalse(self.stand_by(Wanted(False, False, False), self.stop.set))
 
 
 class RunDaemonTest(unittest.TestCase):

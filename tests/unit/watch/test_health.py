@@ -7,6 +7,7 @@ import unittest
 from dataclasses import replace
 
 from emitter.errors import StorageError
+from emitter.model import Slice
 from emitter.testing import ManualClock
 from emitter.watch.health import Health
 from emitter.watch.observer import DaemonStatus
@@ -27,6 +28,13 @@ class HealthTest(unittest.TestCase):
     def test_it_is_not_ready_while_it_starts(self) -> None:
         self.assertEqual(self.health.why_not_ready(), "starting")
         self.assertEqual(self.health.why_not_alive(), "")
+
+    def test_a_standby_is_ready_and_says_that_it_is_one(self) -> None:
+        self.health.standing_by(Slice(1, 2))
+        self.assertEqual((self.health.why_not_alive(), self.health.why_not_ready()), ("", ""))
+        self.assertEqual(self.health.catching_up(), "standby: another process writes slice 1-of-2")
+        self.health.started(STATUS)
+        self.assertNotIn("standby", self.health.catching_up())
 
     def test_it_is_ready_for_so_long_after_a_step(self) -> None:
         self.health.started(BEHIND)

@@ -1,0 +1,105 @@
+"""Who writes a slice, where storage has no locks: a lease that its holder renews.
+
+    _emitter/leases/0-of-1.json      {"beat": 17, "holder": "<a name of its own>"}; no holder: let go of
+
+Whoever wants a slice that another holds looks whether the lease moves, by its own monotonic clock, as clocks of two
+machines agree on nothing. While it moves, and until it has stood still for `STILL_SECONDS`, the slice is left alone.
+
+The lease only keeps two processes from overtaking each other again and again. Which rows count is settled by the
+compare-and-set of every commit, as ever: a holder that was only slow, or two that take a slice at once, double nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+
+from emitter.clock import Clock
+from emitter.errors import OvertakenError, SliceLockedError, StorageError, StorageNotFoundError
+from emitter.model import Slice
+from emitter.randomness import unique_name
+from emitter.run.entries import RUN_FOLDER, encode
+from emitter.storage.base import Storage
+
+BEAT_SECONDS = 10  # between two steps it is renewed so often
+STILL_SECONDS = 60  # after so long without a beat its holder is taken for dead
+LOOK_SECONDS = 5  # how often who waits looks
+
+
+class Lease:
+    """The lease of one slice, for a process that wants it, holds it or has lost it."""
+
+    def __init__(self, storage: Storage, slice: Slice, clock: Clock) -> None:
+        self._storage, self._slice, self._clock = storage, slice, clock
+        self._path = f"{RUN_FOLDER}/leases/{slice}.json"
+        self._name, self._beats = "", 0
+        self._beat_due_seconds = math.inf
+        self._seen: bytes | None = None
+        self._still_since_seconds = 0.0
+        self._has_moved = False
+
+    def is_free(self) -> bool:
+        """Whether nobody seems to hold it. Ask again and again: what moves shows only in time."""
+        data, now_seconds = self._read(), self._clock.monotonic_seconds()
+        if data is None or _holder(data) is None:
+            return True
+        if data != self._seen:
+            self._has_moved = self._seen is not None
+            self._seen, self._still_since_seconds = data, now_seconds
+        return now_seconds - self._still_since_seconds >= STILL_SECONDS
+
+    def check_still(self) -> None:
+        """Raises SliceLockedError once it was seen to move."""
+        if self._has_moved:
+            raise SliceLockedError(
+                f"slice {self._slice} of {self._storage.uri} is written by another process",
+                hint="another emitter writes this slice: stop it first, or give this one another shard.index",
+            )
+
+    def take(self) -> None:
+        """Hold it from now on, whoever did before."""
+        self._name = unique_name()
+        self._write(self._name)
+
+    def beat(self) -> None:
+        """Renew it, if that is due. Raises OvertakenError where another has taken it."""
+        if self._clock.monotonic_seconds() < self._beat_due_seconds:
+            return
+        data = self._read()
+        if data is not None:  # where it is gone, the whole output may be: that shows elsewhere
+            if _holder(data) != self._name:
+                raise OvertakenError(
+                    f"another process has taken slice {self._slice} of {self._storage.uri}",
+                    hint="see that only one runs per slice; started again, this one waits until the other ends",
+                )
+            self._write(self._name)
+
+    def let_go(self) -> None:
+        """Let others take it at once, if it is still ours. Where that fails, they wait until it has stood still."""
+        self._beat_due_seconds = math.inf
+        with suppress(StorageError):
+            data = self._read()
+            if self._name and data is not None and _holder(data) == self._name:
+                self._write(None)
+
+    def _write(self, holder: str | None) -> None:
+        self._beats += 1
+        self._storage.replace(self._path, encode({"holder": holder, "beat": self._beats}))
+        if holder:
+            self._beat_due_seconds = self._clock.monotonic_seconds() + BEAT_SECONDS
+
+    def _read(self) -> bytes | None:
+        try:
+            return self._storage.read(self._path)
+        except StorageNotFoundError:
+            return None
+
+
+def _holder(data: bytes) -> str | None:
+    """Who holds it; of what cannot be read, somebody."""
+    try:
+        holder = json.loads(data)["holder"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "?"
+    return None if holder is None else str(holder)
