@@ -218,9 +218,10 @@ class Daemon:
                 reports.append(report)
                 self._observer.committed(report)
         except OvertakenError as error:
-            if ledger.assignment.is_own:
-                raise
-            self._duties.leave(ledger)
+            if not ledger.assignment.is_own:
+                self._duties.leave(ledger)
+            elif self._lease is None or not self._lease.is_ours():
+                raise  # else the other does not know yet that it has lost the slice
             raise CommitConflictError(error.problem, hint=error.hint) from error
         is_news = ledger.done(window, tables)
         commit_seconds = self._clock.monotonic_seconds() - staged_seconds

@@ -75,12 +75,16 @@ class Lease:
                 )
             self._write(self._name)
 
+    def is_ours(self) -> bool:
+        """Whether nobody has taken it since."""
+        data = self._read()
+        return data is not None and _holder(data) == self._name
+
     def let_go(self) -> None:
         """Let others take it at once, if it is still ours. Where that fails, they wait until it has stood still."""
         self._beat_due_seconds = math.inf
         with suppress(StorageError):
-            data = self._read()
-            if self._name and data is not None and _holder(data) == self._name:
+            if self._name and self.is_ours():
                 self._write(None)
 
     def _write(self, holder: str | None) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import threading
 import unittest
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 
 from emitter.errors import OvertakenError, SliceLockedError
 from emitter.model import Slice
@@ -30,13 +31,13 @@ class StandbyTest(FormatCase):
     def daemon(self, place: Place, clock: ManualClock) -> Daemon:
         return shop_daemon(place.config(**CHANGES), until=SHORT, clock=clock)
 
-    def each_place(self) -> Iterator[Place]:
+    def in_each_format(self, check: Callable[[Place], None]) -> None:
         for target in TARGETS[4:]:
             with self.subTest(str(target)):
-                yield self.place(target)
+                check(self.place(target))
 
     def test_who_finds_a_slice_that_moves_waits_and_takes_it_when_it_is_let_go(self):
-        for place in self.each_place():
+        def check(place: Place) -> None:
             here, there = ManualClock(), ManualClock()
             waiting = self.daemon(place, there)
             with self.daemon(place, here) as working:
@@ -52,8 +53,10 @@ class StandbyTest(FormatCase):
                 finish(waiting)
             self.assert_exact(place, SHORT)
 
+        self.in_each_format(check)
+
     def test_a_slice_that_stands_still_is_taken_and_whoever_had_it_ends(self):
-        for place in self.each_place():
+        def check(place: Place) -> None:
             here, there = ManualClock(), ManualClock()
             waiting, asleep = self.daemon(place, there), self.daemon(place, here)
             asleep.__enter__()
@@ -73,15 +76,27 @@ class StandbyTest(FormatCase):
                 finish(waiting)
             self.assert_exact(place, SHORT)
 
-    def test_it_can_be_taken_by_force(self):
-        place, clock = self.place(Target("delta", "s3")), ManualClock()
-        with self.assertRaises(OvertakenError), self.daemon(place, clock) as first:
+        self.in_each_format(check)
+
+    def test_it_can_be_taken_by_force_and_then_only_the_other_ends(self):
+        def check(place: Place) -> None:
+            here, there = ManualClock(), ManualClock()
+            first, second = self.daemon(place, here), self.daemon(place, there)
+            first.__enter__()
             first.step()
-            second = self.daemon(place, clock)
             self.assertTrue(second.take(by_force=True))
             with second:
-                clock.advance(BEAT_SECONDS)
-                first.step()
+                with suppress(OvertakenError):
+                    first.step()  # it may not have seen yet
+                second.step()
+                here.advance(BEAT_SECONDS)
+                with self.assertRaises(OvertakenError):
+                    first.step()
+                finish(second)
+            first.__exit__(OvertakenError, None, None)
+            self.assert_exact(place, SHORT)
+
+        self.in_each_format(check)
 
     def test_a_bounded_run_waits_for_no_process_that_lives(self):
         place, clock = self.place(Target("parquet", "s3")), ManualClock()
@@ -100,6 +115,7 @@ class StandbyTest(FormatCase):
             self.assertEqual(caught.exception.exit_code, 3)
         asleep = self.daemon(place, clock)
         asleep.__enter__()
+        self.addCleanup(asleep.__exit__, OvertakenError, None, None)
         self.assertGreater(sum(generate(config, None, ORIGIN + SHORT, clock=ManualClock()).rows.values()), 0)
         self.assert_exact(place, SHORT)
 
