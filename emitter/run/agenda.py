@@ -21,6 +21,7 @@ from emitter.writers.base import TableWriter
 SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written
 SEAL_AHEAD_SLOTS_MAX = 3600  # of simulated time, as the speed may fall to 1; but so many batches in any case:
 SEAL_AHEAD_BATCHES = 9
+SEAL_AHEAD_SHARE = 20
 
 
 class Agenda:
@@ -167,8 +168,9 @@ class Agenda:
         return Window(window.first, window.first + seconds)
 
     def _seal_ahead(self, end: int) -> int:
-        slots = SEAL_AHEAD_SLOTS_MAX
         if self.time is not None:
-            slots = min(slots, math.ceil(self.time.speed * SEAL_AHEAD_SECONDS))
-        slots = max(slots, self.settings.batch_seconds * SEAL_AHEAD_BATCHES)
+            slots = math.ceil(self.time.speed * SEAL_AHEAD_SECONDS)
+        else:  # at speed max by a share of what is there
+            slots = (end - self.journal.origin_slot) // SEAL_AHEAD_SHARE
+        slots = max(min(slots, SEAL_AHEAD_SLOTS_MAX), self.settings.batch_seconds * SEAL_AHEAD_BATCHES)
         return max(end, min(end + slots, self._until))
