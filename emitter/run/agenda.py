@@ -21,7 +21,7 @@ from emitter.writers.base import TableWriter
 SEAL_AHEAD_SECONDS = 600  # of real time: how long a change of inputs may have to wait, and how seldom seals are written
 SEAL_AHEAD_SLOTS_MAX = 3600  # of simulated time, as the speed may fall to 1; but so many batches in any case:
 SEAL_AHEAD_BATCHES = 9
-SEAL_AHEAD_SHARE = 20
+SEAL_AHEAD_SHARE = 20  # at speed max: a twentieth of the time since the origin
 
 
 class Agenda:
