@@ -34,6 +34,11 @@ UNTIL = 900
 POINTS = ParquetWriter.crash_points
 
 
+def seals_ahead(slots: int) -> AbstractContextManager[Any]:
+    """So little ahead, but a batch at least, that several changes have room."""
+    return mock.patch.multiple(agenda, SEAL_AHEAD_BATCHES=1, SEAL_AHEAD_SLOTS_MAX=slots)
+
+
 class ShardsCase(unittest.TestCase):
     """An output of its own for each test, and what one undisturbed run writes."""
 
@@ -179,6 +184,10 @@ class SameRowsTest(ShardsCase):
 
 
 class ChangedCountTest(ShardsCase):
+    def setUp(self):
+        super().setUp()
+        self.enterContext(seals_ahead(600))
+
     def test_one_two_four_three_one(self):
         for count, until in ((1, 100), (2, 400), (4, 550), (3, 650), (1, UNTIL)):
             for index in range(count):
@@ -348,7 +357,7 @@ class ChangedCountTest(ShardsCase):
             changes = {"revision": revision, "tables": list(tables), "clock.batch_seconds": batch}
             return self.shard(index, count, **changes)
 
-        self.enterContext(seals_lie_close())
+        self.enterContext(seals_ahead(1))
         for revision, count, until in ((1, 2, 60), (2, 4, 120), (3, 2, 300)):
             for index in range(count):
                 run(config(index, count, revision), until)
@@ -393,11 +402,6 @@ class ChangedCountTest(ShardsCase):
             clock.advance(10)
             self.assertEqual({report.slice for report in due(daemon)}, {Slice(0, 4), Slice(2, 4)})
             self.assertEqual(daemon.status().lag_seconds, 0)
-
-
-def seals_lie_close() -> AbstractContextManager[Any]:
-    """So that many changes have room."""
-    return mock.patch.multiple(agenda, SEAL_AHEAD_BATCHES=1, SEAL_AHEAD_SLOTS_MAX=1)
 
 
 class Fleet:
@@ -525,7 +529,7 @@ class AnyFleetTest(ShardsCase):
     def check(self, actions: list[tuple], last_count: int, has_revisions: bool) -> None:
         self.output = self.new_folder()
         fleet, marks = Fleet(self.output, has_revisions=has_revisions), Marks(self.output)
-        with seals_lie_close():
+        with seals_ahead(1):
             for action, *what in actions:
                 getattr(fleet, action)(*what)
                 marks()

@@ -96,7 +96,7 @@ class IdentityTest(unittest.TestCase):
             journal.check_identity(asked)
         self.assertEqual(
             caught.exception.differences,
-            (("ecommerce.customers", "50", "51"), ("ecommerce.new", "null", "1"), ("seed", "7", "8")),
+            (("ecommerce.customers", "50", "51"), ("ecommerce.new", "its default", "1"), ("seed", "7", "8")),
         )
         self.assertIn("seed: stored 7, asked for 8", caught.exception.problem)
         self.assertEqual(caught.exception.exit_code, 2)
