@@ -111,7 +111,8 @@ class Ledger:
         return Window(first, min([*others, next_edge(self._epochs, first), self.stretch.end])), behind
 
     def commits(self, batch: StagedBatch, tables: Sequence[str]) -> list[TableCommit]:
-        """What to commit for a staged batch of these tables, parents first.
+        """What to commit for a staged batch of these tables, parents first; but those without rows after all others, as
+        the names of a batch's files tell where it began to whoever looks while it is under way.
 
         A table without rows commits nothing and its progress lags behind; but where readers are told of complete
         partitions, it follows at every partition's edge, where other inputs come into force (it may not be among the
@@ -126,7 +127,7 @@ class Ledger:
             at_edge = self._writer.marks_partitions and (progress.slot if progress else self.assignment.first) < edge
             if files or at_edge:
                 found.append(TableCommit(table, progress.slot if progress else None, end, files))
-        return found
+        return sorted(found, key=lambda commit: not commit.files)
 
     def commit(self, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
         """Commit, and note each table as it is durable. Reports of failed attempts are among what is given."""

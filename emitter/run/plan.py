@@ -143,8 +143,8 @@ def stands(
 ) -> dict[str, dict[Slice, int]]:
     """How far each table is complete, by what all tables say (table -> slice -> slot; tables parents first).
 
-    A table without rows commits nothing and lags in its own record. But parents commit before children, so a child that
-    stands further tells that its parents have all their rows up to there.
+    A table without rows commits nothing, or last, and lags in its own record. But rows of parents are committed before
+    those of children, so a child that stands further tells that its parents have all their rows up to there.
     """
     found: dict[str, dict[Slice, int]] = {}
     for table in reversed(list(progress)):

@@ -105,15 +105,18 @@ def advanced(before: TableProgress | None, commit: TableCommit) -> TableProgress
 
 
 def waves(commits: Sequence[TableCommit], parents: Callable[[str], Sequence[str]]) -> list[list[TableCommit]]:
-    """Which tables commit at the same time, one wave after the other: no table with or before its parents."""
+    """Which tables commit at the same time, one wave after the other: no table with or before its parents; and at the
+    end all those without files, as nobody depends on rows that are not there.
+    """
     wave_of: dict[str, int] = {}
     found: list[list[TableCommit]] = []
-    for commit in commits:
+    for commit in (each for each in commits if each.files):
         wave = max((wave_of[name] + 1 for name in parents(commit.table) if name in wave_of), default=0)
         wave_of[commit.table] = wave
         found.extend([] for _ in range(wave + 1 - len(found)))
         found[wave].append(commit)
-    return found
+    without = [commit for commit in commits if not commit.files]
+    return [*found, without] if without else found
 
 
 def failed_report(commit: TableCommit, outcome: CommitOutcome, seconds: float) -> CommitReport:
@@ -244,8 +247,8 @@ class TableWriter(ABC):
 
     @abstractmethod
     def commit(self, slice: Slice, commits: Sequence[TableCommit]) -> Iterator[CommitReport]:
-        """Register each table's files and move its progress, parents before children (the order given has parents
-        first). A report of every attempt as it ended, also of those that failed.
+        """Register each table's files and move its progress, in the order given: parents before children, and tables
+        without files after all others. A report of every attempt as it ended, also of those that failed.
 
         Raises OvertakenError where a table's progress is not the expected one (then nothing of that table was
         changed); CommitConflictError, CommitUnknownError or StorageError where it could not be done: then only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
@@ -19,13 +20,14 @@ from emitter.clock import text_of
 from emitter.config import EmitterConfig
 from emitter.errors import DamagedStateError, MissingJournalError, StateError, UsageError
 from emitter.model import CommitReport
+from emitter.testing import ManualClock
 from emitter.truth import oracle
 from emitter.truth.verdict import EXAMPLES_MAX, TableVerification, Verification
 from emitter.watch.observer import Observer
 from emitter.writers.parquet.writer import ParquetWriter
 from tests.support.case import DaemonCase
 from tests.support.reader import figures, paths, rows_of
-from tests.support.shop import ORIGIN, TABLES, crash, run, shop, shop_daemon
+from tests.support.shop import ORIGIN, TABLES, crash, due, run, shop, shop_daemon
 
 UNTIL = 600
 
@@ -266,6 +268,21 @@ class UnderWayTest(DaemonCase):
             behind += slots["customers"] > 0 and slots["orders"] == 0
             self.assertFalse(oracle.verify(self.config(), None, ORIGIN + 120).ok)
         self.assertGreater(behind, 0)
+
+    def test_after_a_crash_at_a_partitions_edge_nothing_is_behind(self):
+        # Customers and products come first and have no rows in it: their progress alone would not tell where it began.
+        config = self.live(ecommerce__customer_growth_per_year=0, ecommerce__products=1)
+        for nth in (1, 2):
+            self.output, self.clock = self.new_folder(), ManualClock()
+            config = replace(config, output=replace(config.output, uri=str(self.output)))
+            with shop_daemon(config, clock=self.clock) as daemon:
+                self.clock.advance(60)
+                due(daemon)
+            self.clock.advance(UNTIL)  # caught up in one batch, over midnight
+            self.assertTrue(crash(config, UNTIL, "parquet.progress", nth, steps=due, clock=self.clock))
+            verification = oracle.verify(config)
+            self.assertTrue(verification.ok, (nth, verification))
+            self.assertGreater(verification.tables[-1].under_way, 0)
 
     def test_a_commit_under_way_is_no_fault(self):
         for point in ParquetWriter.crash_points:

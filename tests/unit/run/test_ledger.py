@@ -15,7 +15,7 @@ from emitter.run.ledger import Ledger
 from emitter.run.pipeline import StagedBatch
 from emitter.run.plan import Assignment
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions, MemoryStorage, MemoryWriter
-from emitter.writers.base import WriterOptions
+from emitter.writers.base import WriterOptions, waves
 
 HOUR = 3600
 TABLE = HeartbeatGenerator(seed=1, origin_slot=0, options=HeartbeatOptions()).table("heartbeats")
@@ -103,6 +103,17 @@ class LedgerTest(unittest.TestCase):
         self.assertEqual(self.do(ledger, HOUR + 50), [])
         self.assertEqual(self.do(ledger, 3 * HOUR + 7), ["a", "b"])  # an edge lies within
         self.assertEqual(self.do(ledger, 4 * HOUR - 1), [])
+
+    def test_tables_without_rows_follow_those_that_have_some(self):
+        # Or a crash in between would leave a slice without a file that tells where the batch began.
+        ledger = self.ledger(epoch(0, "a", "b", "c"))
+        batch = StagedBatch(Window(0, HOUR))
+        batch.files = {table: [self.staged(table, batch.window)] for table in ("b", "c")}
+        commits = ledger.commits(batch, ("a", "b", "c"))
+        self.assertEqual([commit.table for commit in commits], ["b", "c", "a"])
+        parents = {"a": (), "b": (), "c": ("b",)}
+        found = [[commit.table for commit in wave] for wave in waves(commits, parents.__getitem__)]
+        self.assertEqual(found, [["b"], ["c"], ["a"]])
 
     def test_where_nobody_is_told_of_partitions_nothing_is_committed_without_rows(self):
         class Plain(MemoryWriter):
