@@ -563,9 +563,9 @@ class ProcessTest(unittest.TestCase):
             "import os, signal\n"
             "from emitter.cli.main import main\n"
             "from emitter.run.daemon import Daemon\n"
-            "def take(self, take=Daemon.take):\n"
+            "def take(self, take=Daemon.take, **more):\n"
             "    os.kill(os.getpid(), signal.SIGTERM)\n"
-            "    take(self)\n"
+            "    return take(self, **more)\n"
             "Daemon.take = take\n"
             "main()\n"
         )
