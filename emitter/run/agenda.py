@@ -76,10 +76,7 @@ class Agenda:
         """Nothing from it on is done, by any shard: up to here time has passed. Raises DamagedStateError where the
         journal doesn't know of it.
         """
-        progress = {
-            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
-            for table in self.journal.tables()
-        }
+        progress = self._writer.slots(self.journal.tables())
         if self.journal.refresh():  # whoever got further has sealed it before
             self.follow()
         self.journal.check_progress(progress)
@@ -90,10 +87,7 @@ class Agenda:
         untaken = self._duties.untaken()
         if not untaken:
             return {}
-        slots = {
-            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
-            for table in self.journal.tables()
-        }
+        slots = self._writer.slots(self.journal.tables())
         lacking = first_lacking(self.generator, slots, self._until).values()
         found = {slice: [each[slice] for each in lacking if slice in each] for slice in untaken}
         return {slice: min(first) for slice, first in found.items() if first}
@@ -108,7 +102,8 @@ class Agenda:
                 return work
             self.journal.seal(self._seal_ahead(work[1].end))
             self.keep_anchor()
-            self.follow()  # others may have put other inputs in force just before
+            if self.journal.epochs != self.generator.epochs:  # others have put other inputs in force just before
+                self.follow()
 
     def following(self, ledger: Ledger, window: Window, tables: tuple[str, ...]) -> Iterator[Window]:
         """The windows that will come after this one, as far as that is known: they may be staged ahead."""

@@ -21,8 +21,8 @@ LOOK_SECONDS = 30  # of real time: how seldom a shard that others hold up looks 
 class Completion:
     """Marks each partition once all slices and tables have passed its end, in formats whose readers look for that.
 
-    To see that is to read the progress of every slice of every table. Whoever comes last over an edge finds all others
-    beyond it, so a shard that looked and found one behind waits before it looks again.
+    To see that is to read the progress of every slice of every table. So a shard that looked and found another behind
+    waits before it looks again.
     """
 
     def __init__(self, writer: TableWriter, clock: Clock, observer: Observer) -> None:
@@ -61,8 +61,4 @@ class Completion:
                 self._checked.add(table)
 
     def _complete_slot(self, journal: Journal) -> int:
-        progress = {
-            table: {slice: stands.slot for slice, stands in self._writer.progress(table).items()}
-            for table in journal.tables()
-        }
-        return complete_slot(journal.epochs, progress)
+        return complete_slot(journal.epochs, self._writer.slots(journal.tables()))

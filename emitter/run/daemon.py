@@ -8,7 +8,7 @@ to the shard is said by its duties, what of that is due by its agenda, and where
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -102,7 +102,8 @@ class Daemon:
                 self._stager.reset()
                 self._duties.recover()
                 self._agenda.keep_anchor()
-                self._completion.mark(self._agenda.journal, self._agenda.reached_slot, at_last=True)
+                with suppress(StorageError):  # it is counted, and all is committed: the next start marks them
+                    self._completion.mark(self._agenda.journal, self._agenda.reached_slot, at_last=True)
 
     def _open(self) -> None:
         self._stack.callback(self._writer.close)
@@ -203,6 +204,8 @@ class Daemon:
         if work is None:
             if attempt > 1:  # what seemed to have failed is done after all
                 self._settle()
+            else:
+                self._mark_partitions()  # others may have come so far meanwhile
             return None
         ledger, window, tables = work
         self._completion.take_back(self._agenda.journal)

@@ -119,7 +119,7 @@ def verify_tables(
     first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
     chosen = [name for name in names if table in (None, name)]
     held = _held(writer, journal)  # before the progress is read: whoever ends meanwhile has brought what it had begun
-    found = {name: {slice: own.slot for slice, own in writer.progress(name).items()} for name in names}
+    found = writer.slots(names)
     if journal.refresh():  # whoever got further since has sealed it before
         generator = generator.rebuilt(journal.origin_slot, journal.epochs)
     journal.check_progress(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -212,6 +212,10 @@ class TableWriter(ABC):
     @abstractmethod
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
         """What the table says of every slice that ever committed. Only reads."""
+
+    def slots(self, tables: Iterable[str]) -> dict[str, dict[Slice, int]]:
+        """By table and slice, up to where each table is complete by its own word."""
+        return {table: {slice: own.slot for slice, own in self.progress(table).items()} for table in tables}
 
     @abstractmethod
     def paths_from(self, table: str, slot: int) -> Iterator[str]:

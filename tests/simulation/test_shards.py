@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from emitter.config import EmitterConfig
-from emitter.errors import OvertakenError, SliceLockedError, StateError
+from emitter.errors import OvertakenError, SliceLockedError, StateError, StorageError
 from emitter.model import Slice, StepReport
 from emitter.run import agenda
 from emitter.run.bounded import generate
@@ -170,6 +170,20 @@ class SameRowsTest(ShardsCase):
             self.assertEqual(len(looks), len(TABLES))
             self.assertEqual(len(list(self.output.rglob("_SUCCESS"))), len(TABLES))
 
+    def test_who_waits_for_others_sees_them_come_though_it_has_nothing_to_do(self):
+        """Each finds the other behind at one edge, and passes the next while it waits."""
+        clock, hourly = ManualClock(), {"partition": "hour", "clock.speed": 200, "clock.batch_seconds": 3600}
+        with ExitStack() as both:
+            a, b = (both.enter_context(shop_daemon(self.shard(i, 2, **hourly), clock=clock)) for i in range(2))
+            for seconds, shards in ((1.0, (a, b)), (18.0, (b, a))):
+                clock.advance(seconds)
+                for shard in shards:
+                    due(shard)
+            self.assertEqual(len(list(self.output.rglob("_SUCCESS"))), len(TABLES))
+            clock.advance(13.0)  # a has waited long enough, and no batch is due for five more seconds
+            self.assertIsNone(a.step())
+            self.assertEqual(len(list(self.output.rglob("_SUCCESS"))), 2 * len(TABLES))
+
     def test_a_shard_that_ends_leaves_no_complete_partition_without_its_mark(self):
         run(self.shard(1, 2), 60)
         with shop_daemon(self.shard(0, 2), until=240) as daemon:
@@ -181,6 +195,14 @@ class SameRowsTest(ShardsCase):
                 with mock.patch.object(Completion, "mark"):
                     other.close()
         self.assertEqual(len(list(self.output.rglob("_SUCCESS"))), len(TABLES))
+
+    def test_marks_that_cannot_be_set_at_the_end_are_no_failure(self):
+        run(self.shard(1, 2), 60)
+        with ExitStack() as stack:
+            finish(stack.enter_context(shop_daemon(self.shard(0, 2), until=240)))
+            with mock.patch.object(ParquetWriter, "progress", side_effect=StorageError("list", "x", "gone")) as looked:
+                stack.close()
+        looked.assert_called()
 
 
 class ChangedCountTest(ShardsCase):
