@@ -32,7 +32,7 @@ class AskingTest(DaemonCase):
         self.assertTrue(found.ok)
         for shown in (repr(found), found._repr_html_(), repr(report)):
             self.assertIn("order_items", shown)
-        self.assertRegex(repr(found), rf"orders +{report.rows['orders']} +{report.rows['orders']}( +0){8}\n")
+        self.assertRegex(repr(found), rf"orders +{report.rows['orders']} +{report.rows['orders']}( +0){{8}}\n")
         self.assertIn("ok: every row is there, once", repr(found))
         self.assertIn("Written from", repr(report))
 
