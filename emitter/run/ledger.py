@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emitter.clock import SLOT_END
+from emitter.clock import SLOT_END, text_of
+from emitter.errors import OvertakenError
 from emitter.model import LANDED, CommitReport, Epoch, Slice, TableCommit, TableProgress, Window
 from emitter.run.pipeline import StagedBatch
 from emitter.run.plan import Assignment, next_edge, table_ends
@@ -49,6 +50,8 @@ class Ledger:
         """
         for table, done in self._done.items():
             known, progress = self._progress[table], self._writer.recover(self.slice, table)
+            if known and (progress is None or progress.slot < known.slot):  # its rows are gone: going on leaves a hole
+                raise _taken_back(self.slice, table, known, progress)
             self._progress[table] = progress
             self._done[table] = max(done, progress.slot if progress else 0)
             if table not in self._looked_through:
@@ -165,3 +168,11 @@ class Ledger:
 def _landed(table: str, before: TableProgress, now: TableProgress) -> CommitReport:
     rows, files, size = now.rows - before.rows, now.files - before.files, now.bytes - before.bytes
     return CommitReport(table, "deduplicated", now.slot, rows, files, size, seconds=0.0, table_files=now.files)
+
+
+def _taken_back(slice: Slice, table: str, known: TableProgress, progress: TableProgress | None) -> OvertakenError:
+    now = f"was set back to {text_of(progress.slot)}" if progress else "is gone"
+    return OvertakenError(
+        f"the progress of slice {slice} of {table} {now}; it was at {text_of(known.slot)} when this process wrote it",
+        hint="somebody removed the table or set it back: restore it, or use another output.uri; then start again",
+    )
