@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
@@ -16,6 +17,7 @@ from emitter.config import EmitterConfig
 from emitter.errors import (
     DamagedStateError,
     IdentityMismatchError,
+    RolledBackError,
     UsageError,
 )
 from emitter.run.anchor import PATH as ANCHOR_PATH
@@ -438,6 +440,20 @@ class ChangesTest(DaemonCase):
                 self.assertEqual((status["orders"].slot - ORIGIN, status["orders"].rows > 0), (100, True))
                 run(self.config(), 900)
                 self.assert_undisturbed(900)
+
+    def test_the_folder_of_a_table_that_was_left_out_may_be_removed(self):
+        few = self.config(tables=list(TABLES[:4]), partition="hour")
+        run(self.config(partition="hour"), 300)
+        run(few, 600)
+        shutil.rmtree(self.output / "payments")
+        run(few, 4000)  # over the end of a partition, which is marked
+        self.assertFalse((self.output / "payments").exists())
+        self.assertTrue((self.output / "orders/year=2026/month=01/day=02/hour=00/_SUCCESS").exists())
+        found = {each.table: each for each in oracle.verify(few).tables}
+        self.assertEqual([table for table, each in found.items() if not each.ok], ["payments"])
+        self.assertEqual(found["payments"].lost, found["payments"].rows_expected)
+        with self.assertRaises(RolledBackError), shop_daemon(self.config(partition="hour"), clock=self.clock):
+            self.fail("it started")
 
     def test_a_table_that_joins_again_while_another_shard_runs(self):
         def shard(index: int, tables: tuple[str, ...]) -> EmitterConfig:

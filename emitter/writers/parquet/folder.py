@@ -19,13 +19,12 @@ from emitter.writers.registering import FoundTable, check_found
 _AWAY = "choose another output.uri, or move that folder away"
 
 
-def check_rows_are_there(storage: Storage, table: str) -> None:
-    """See that a table with rows has a folder. Raises RolledBackError."""
-    if not storage.list(table):
-        raise RolledBackError(
-            f"{storage.uri}/{table} is gone, though {FOLDER}/{table} tells of rows in it",
-            hint="restore it; to make the table anew, move the folder of its progress away too",
-        )
+def gone(storage: Storage, table: str) -> RolledBackError:
+    """What to say where a table with rows has no folder, and more is to be added."""
+    return RolledBackError(
+        f"{storage.uri}/{table} is gone, though {FOLDER}/{table} tells of rows in it",
+        hint="restore it; to make the table anew, move the folder of its progress away too",
+    )
 
 
 def check_folder(storage: Storage, table: Table, run_id: str, options: WriterOptions) -> None:

@@ -123,6 +123,7 @@ class ParquetWriter(TableWriter):
     ) -> None:
         super().__init__(storage, options, crash_hook, clock, catalog)
         self._parents: dict[str, tuple[str, ...]] = {}
+        self._gone: set[str] = set()  # tables whose progress tells of rows, without a folder
         self._objects = HeldObjects(storage, adopt=options.adopt)
         self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
 
@@ -140,6 +141,7 @@ class ParquetWriter(TableWriter):
 
     def open(self, run_id: str, table: Table) -> None:
         self._objects.run_id, self._parents[table.name] = run_id, table.parents
+        self._gone.discard(table.name)
         known = list(self._objects.all(table.name))
         if not known:
             try:
@@ -147,8 +149,8 @@ class ParquetWriter(TableWriter):
             except ForeignTableError:
                 if not any(self._objects.all(table.name)):  # another shard may have begun it meanwhile
                     raise
-        elif any(each.progress and each.progress.files for each in known):
-            parquet_folder.check_rows_are_there(self.storage, table.name)
+        elif any(each.progress and each.progress.files for each in known) and not self.storage.list(table.name):
+            self._gone.add(table.name)  # no fault in one that was left out and is done
 
     def recover(self, slice: Slice, table: str) -> TableProgress | None:
         leftovers = self._leftovers(table, slice)  # before the slice is taken: so none is of whoever takes it after us
@@ -167,6 +169,15 @@ class ParquetWriter(TableWriter):
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
         return (path for path, _ in hive.files_below(self.storage, table, self.options.partition.path(slot)))
+
+    def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
+        self._check_there(table)
+        super().check_not_set_back(slice, table, progress, slot)
+
+    def _check_there(self, table: str) -> None:
+        """See that a table that rows are to be added to has those that its progress tells of."""
+        if table in self._gone:
+            raise parquet_folder.gone(self.storage, table)
 
     def stands_at(self, slice: Slice, table: str, progress: TableProgress | None) -> bool:
         known, _ = self._objects.read(table, slice)
@@ -232,6 +243,7 @@ class ParquetWriter(TableWriter):
 
     def _expected(self, slice: Slice, commit: TableCommit) -> tuple[ProgressObject, Version]:
         """The progress object as it stands, which must be as the commit expects."""
+        self._check_there(commit.table)
         known, version = self._objects.read_held(commit.table, slice)
         slot = known.progress.slot if known.progress else None
         if known.intent:
@@ -300,7 +312,7 @@ class ParquetWriter(TableWriter):
         return found
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
-        self._marks.advance(tables, origin_slot, complete_slot)
+        self._marks.advance([table for table in tables if table not in self._gone], origin_slot, complete_slot)
 
     def reopen_partitions(self, table: str, complete_slot: Callable[[], int]) -> None:
         self._marks.take_back(table, complete_slot)
