@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from emitter.clock import Clock, SystemClock, slot_of, text_of, time_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, OvertakenError, UsageError
@@ -27,15 +27,9 @@ from emitter.model import (
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.base import Storage
-from emitter.writers.parts import Part, part_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from emitter.writers.parts import Part
 
 CrashHook = Callable[[str], None]
-OnBroken = Callable[[DamagedStateError], None]
-"""Told of a data file that cannot be read; without it, that is raised."""
-
 
 _TIME = "%Y%m%dT%H%M%SZ"
 _FILE_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-(\d+)of(\d+)-\d+-[0-9a-f]{16}\.parquet")
@@ -286,46 +280,6 @@ class TableWriter(ABC):
         """All that a reader of the table finds, as of one moment; nothing where it is absent. What is registered twice
         is there twice. While the context lasts a part may still be read, unless others have rewritten it since.
         """
-
-    def scan(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows that a reader finds in the partitions that overlap the window, as they are, in bounded
-        batches.
-        """
-        return self._scan(table, window, on_broken, inside=True)
-
-    def scan_outside(self, table: Table, window: Window, on_broken: OnBroken | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows that a reader of the whole table finds beside those of the partitions that overlap the window."""
-        return self._scan(table, window, on_broken, inside=False)
-
-    def _scan(
-        self, table: Table, window: Window, on_broken: OnBroken | None, *, inside: bool
-    ) -> Iterator[pa.RecordBatch]:
-        spec = self.options.partition
-        asked = set(spec.partitions(window))
-        with self.contents(table) as parts:
-            for part in parts:
-                if part.partition is not None and (part.partition in asked) != inside:
-                    continue
-                try:
-                    for rows in part_rows(self.storage, table, part):
-                        yield rows if part.partition is not None else _placed(rows, spec, window, inside=inside)
-                except DamagedStateError as error:
-                    if on_broken is None:
-                        raise
-                    on_broken(error)
-
-
-def _placed(rows: pa.RecordBatch, spec: PartitionSpec, window: Window, *, inside: bool) -> pa.RecordBatch:
-    """Those of the rows whose times lie in the partitions that overlap a window, or not."""
-    import pyarrow as pa
-
-    from emitter import arrow
-
-    if window.first == window.end:
-        return rows.slice(0, 0) if inside else rows
-    slots = arrow.slots(rows.column("event_time").cast(arrow.TIME_TYPE))
-    is_in = (slots >= spec.start(window.first)) & (slots < spec.end(window.end - 1))
-    return rows.filter(pa.array(is_in if inside else ~is_in))
 
 
 def moved_meanwhile(

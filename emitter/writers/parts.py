@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
+from emitter.errors import DamagedStateError, StorageError
 from emitter.model import Table
 from emitter.storage.base import Storage
 
@@ -104,16 +104,3 @@ def missing(path: str) -> DamagedStateError:
         f"{path} is not there, and the table is said to hold it",
         hint="every reader of the table fails on it: restore the file from a backup",
     )
-
-
-def part_rows(storage: Storage, table: Table, part: Part) -> Iterator[pa.RecordBatch]:
-    """A part's rows, as they are, in bounded batches. Raises DamagedStateError for a file that is gone or broken."""
-    if part.read is not None:
-        yield from part.read()
-        return
-    try:
-        file = DataFile(storage, part.name)
-    except StorageNotFoundError as error:
-        raise missing(part.name) from error
-    with file:
-        yield from file.batches(table)

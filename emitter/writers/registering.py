@@ -78,7 +78,7 @@ class _Settled:
 
 
 class RegisteringWriter(TableWriter):
-    """See the module. A format gives what is abstract here, and `progress`, `scan` and `scan_outside`."""
+    """See the module. A format gives what is abstract here, and of `TableWriter` what docs/WRITER_GUIDE.md lists."""
 
     commits_together: ClassVar[bool] = False
     """Whether all tables of a batch are one commit."""

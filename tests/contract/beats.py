@@ -17,6 +17,7 @@ from emitter.model import CommitReport, EncodedFile, Frame, Slice, Table, TableC
 from emitter.partitioning import PartitionSpec
 from emitter.testing import HeartbeatGenerator, HeartbeatOptions
 from emitter.writers.base import TableWriter, WriterOptions
+from tests.support.reading import rows_in
 
 RUN = "0123456789abcdef"
 ORIGIN = slot_of(parse_time("2026-01-01T23:59:00Z"))  # a minute before a partition's edge
@@ -115,8 +116,8 @@ def in_order(batches: Iterable[pa.RecordBatch]) -> pa.Table:
 
 
 def found(writer: TableWriter, asked: Window) -> pa.Table:
-    """What a scan gives, in the same form."""
-    return in_order(arrow.to_inside_form(TABLE, batch) for batch in writer.scan(TABLE, asked))
+    """What `verify` reads of the partitions that overlap a window, in the same form."""
+    return in_order(rows_in(writer, TABLE, asked))
 
 
 def assert_progress_is_missed(case: unittest.TestCase, writer: TableWriter, known: TableProgress | None) -> None:

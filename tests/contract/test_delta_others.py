@@ -37,6 +37,7 @@ from tests.contract.beats import (
     write,
 )
 from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3
+from tests.support.reading import rows_in
 
 PARTITION = list(OPTIONS.partition.columns)
 
@@ -300,14 +301,14 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
         writer = self.begun()
         self.handle().alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
         with self.assertRaisesRegex(ForeignTableError, "deletionVectors"):
-            list(writer.scan(TABLE, ALL))
+            rows_in(writer, TABLE, ALL)
 
     def test_a_data_file_that_is_gone_is_told(self):
         writer, broken = self.begun(), []
         next((self.root / TABLE.name).rglob("*.parquet")).unlink()
         with self.assertRaises(DamagedStateError):
-            list(writer.scan(TABLE, ALL))
-        self.assertEqual(sum(batch.num_rows for batch in writer.scan(TABLE, ALL, broken.append)), 30)
+            rows_in(writer, TABLE, ALL)
+        self.assertEqual(sum(batch.num_rows for batch in rows_in(writer, TABLE, ALL, broken)), 30)
         self.assertEqual(len(broken), 1)
 
     def log(self) -> Path:

@@ -45,6 +45,7 @@ from tests.contract.beats import (
 from tests.contract.ducklake_outputs import OnPostgresAndS3, OnSqlite, inside
 from tests.contract.writer_contract import WriterContract
 from tests.support import ducklake_reader
+from tests.support.reading import count_beside, rows_in
 
 ALL = window(0, 200)  # five files: two in the first partition, three in the second
 
@@ -70,12 +71,10 @@ class DuckLakeCase(WriterContract):
         reader.execute(f"DELETE FROM shop.{TABLE.name} WHERE beat_id % 10 = 0 AND day = 1")
         reader.execute(f"INSERT INTO shop.{TABLE.name} FROM shop.{TABLE.name} LIMIT 1")
         count = reader.sql(f"SELECT count(*) FILTER (day = 1) AS a, count(*) AS b FROM shop.{TABLE.name}").fetchone()
-        self.assertEqual(sum(batch.num_rows for batch in writer.scan(TABLE, window(0, 60))), count[0])
+        self.assertEqual(found(writer, window(0, 60)).num_rows, count[0])
         self.assertEqual(found(writer, window(0, 120)).num_rows, count[1])
-        self.assertEqual(
-            sum(batch.num_rows for batch in writer.scan_outside(TABLE, window(0, 60))), count[1] - count[0]
-        )
-        self.assertEqual(sum(batch.num_rows for batch in writer.scan_outside(TABLE, window(0, 0))), count[1])
+        self.assertEqual(count_beside(writer, TABLE, window(0, 60)), count[1] - count[0])
+        self.assertEqual(count_beside(writer, TABLE, window(0, 0)), count[1])
 
     def test_all_tables_of_a_batch_are_one_snapshot(self):
         writer, tables = self.opened(), (PARENTS, TABLE, CHILDREN)
@@ -250,12 +249,12 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         data[60:600] = b"\xff" * 540
         paths[3].write_bytes(data)
         broken: list[DamagedStateError] = []
-        count = sum(batch.num_rows for batch in writer.scan(TABLE, ALL, broken.append))
+        count = sum(batch.num_rows for batch in rows_in(writer, TABLE, ALL, broken))
         self.assertEqual(count, sum(file.rows for file in (listed[1], listed[4])))
         named = {path.name for path in paths if any(path.name in error.problem for error in broken)}
         self.assertEqual(named, {paths[0].name, paths[2].name, paths[3].name})
         with self.assertRaises(DamagedStateError):
-            list(writer.scan(TABLE, ALL))
+            rows_in(writer, TABLE, ALL)
 
     def test_a_broken_file_of_which_rows_were_deleted_is_an_error(self):
         writer = self.opened()
@@ -266,7 +265,7 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         data[60:600] = b"\xff" * 540
         path.write_bytes(data)
         with self.assertRaises(StorageError) as caught:
-            list(writer.scan(TABLE, ALL))
+            rows_in(writer, TABLE, ALL)
         self.assertIn(path.name, str(caught.exception))
 
     def listed_with_deletes(self) -> list[str]:
@@ -281,9 +280,9 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
             {(file.partition["day"], file.partition["hour"]) for file in self.listed()}, {("1", "23"), ("2", "0")}
         )
         self.assertEqual(found(writer, window(60, 61)), in_order(rows(window(60, 120))))
-        self.assertEqual(sum(batch.num_rows for batch in writer.scan_outside(TABLE, window(60, 61))), 60)
+        self.assertEqual(count_beside(writer, TABLE, window(60, 61)), 60)
         self.reader().execute(f"INSERT INTO shop.{TABLE.name} FROM shop.{TABLE.name} WHERE hour = 23 LIMIT 1")
-        self.assertEqual(sum(batch.num_rows for batch in writer.scan(TABLE, window(0, 60))), 61)
+        self.assertEqual(found(writer, window(0, 60)).num_rows, 61)
 
     def test_another_namespace_is_apart(self):
         write(self.opened(), window(0, 30), None)

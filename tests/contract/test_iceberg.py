@@ -33,6 +33,7 @@ from emitter.writers.iceberg.writer import IcebergWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, in_order, rows, window, write
 from tests.contract.iceberg_case import IcebergOutput, OnPostgresAndS3, OnRest, OnSqlite
 from tests.contract.writer_contract import WriterContract
+from tests.support.reading import rows_in
 
 
 class IcebergContractTest(OnSqlite, IcebergOutput, WriterContract, unittest.TestCase):
@@ -111,9 +112,9 @@ class ReadersTest(OnSqlite, IcebergOutput, unittest.TestCase):
         first.unlink()
         second.write_bytes(second.read_bytes()[:100])
         with self.assertRaises(DamagedStateError):
-            list(self.opened().scan(TABLE, window(0, 120)))
+            rows_in(self.opened(), TABLE, window(0, 120))
         told: list[DamagedStateError] = []
-        left = sum(batch.num_rows for batch in self.opened().scan(TABLE, window(0, 120), told.append))
+        left = sum(batch.num_rows for batch in rows_in(self.opened(), TABLE, window(0, 120), told))
         self.assertEqual(left, 60)
         self.assertEqual([any(path.name in error.problem for error in told) for path in (first, second)], [True, True])
         self.assertEqual(len(told), 2)

@@ -32,7 +32,7 @@ any step (docs/decisions/0009). So
     or a late request still removes is nobody's;
 -   where a staged file is gone in 4, whoever took over has renamed it: the same bytes to the same name.
 
-Files of others beside ours are left alone, and a reader sees them; `scan` does too.
+Files of others beside ours are left alone, and a reader sees them; `verify` does too.
 """
 
 from __future__ import annotations
