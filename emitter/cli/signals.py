@@ -48,8 +48,9 @@ class Signals:
     def __enter__(self) -> Self:
         numbers = _STOPS if self._on_reload is None else (*_STOPS, signal.SIGHUP)
         self._fd_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        # Who was started with SIGINT ignored, as a shell does in the background, goes on ignoring it; but not a daemon.
-        heard = (number for number in numbers if self._on_reload or signal.getsignal(number) is not signal.SIG_IGN)
+        # Who was started with SIGINT ignored, as a shell does in the background, goes on ignoring it.
+        is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        heard = (number for number in numbers if number != signal.SIGINT or not is_ignored)
         self._before: dict[int, Any] = {number: signal.signal(number, _nothing) for number in heard}
         self._thread.start()
         return self

@@ -67,16 +67,24 @@ class FirstMomentTest(unittest.TestCase):
                 self.assertEqual((process.returncode, *said), (0 if pipe.name == "run" else 143, b"", b""))
 
     def test_who_was_told_to_ignore_ctrl_c_ignores_it(self) -> None:
+        """A SIGTERM follows each: it comes second, so whatever hears the SIGINT has ended the process by then."""
         program = (
-            "import os, signal\n"
-            "from emitter.cli import signals\n"
+            "import os, signal, sys, threading\n"
+            "from emitter.cli.signals import Signals, listen\n"
             "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-            "signals.listen(['verify'])\n"
-            "with signals.Signals(on_stop=lambda: os._exit(1)):\n"
-            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "verb, options = sys.argv[1], {'on_reload': list} if sys.argv[1] == 'run' else {}\n"
+            "listen([verb])\n"
+            "inner = Signals(on_stop=lambda: os._exit(128 + inner.stopped_by), **options)\n"
+            "verb == 'verify' or inner.__enter__()\n"
             "os.kill(os.getpid(), signal.SIGINT)\n"
+            "os.kill(os.getpid(), signal.SIGTERM)\n"
+            "threading.Event().wait()\n"
         )
-        self.assertEqual(subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode, 0)
+        for verb in ("run", "generate", "verify"):
+            with self.subTest(verb):
+                command = [sys.executable, "-c", program, verb]
+                ended = subprocess.run(command, cwd=PROJECT, check=False, timeout=60)
+                self.assertEqual(ended.returncode, 143)
 
 
 class StopTest(unittest.TestCase):
