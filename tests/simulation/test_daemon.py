@@ -157,7 +157,7 @@ class EmptyTest(DaemonCase):
         run(self.config(**rare, clock__batch_seconds=10), 50)
         run(self.config(**rare, clock__batch_seconds=10, tables=["customers"]), 400)
         marked = {path.parts[-5] for path in self.output.rglob("_SUCCESS")}
-        self.assertEqual(marked, set(TABLES))
+        self.assertEqual(marked, {"customers"})  # the others have not filled theirs: they may come back
 
 
 class StatusTest(DaemonCase):
