@@ -177,8 +177,8 @@ class LogStreamTest(unittest.TestCase):
     def test_a_reader_that_stands_still_is_waited_for_once(self) -> None:
         reading, writing = os.pipe()
         self.addCleanup(os.close, writing)
-        log = streams._Log(writing)
-        with mock.patch.object(log, "_stall_milliseconds", 1):
+        with mock.patch.object(streams, "STALL_SECONDS_MAX", 0.001):
+            log = streams._Log(writing)
             for _ in range(100):
                 self.assertEqual(log.write(b"x" * 4096), 4096)
             self.assertEqual(log._stall_milliseconds, 0)
