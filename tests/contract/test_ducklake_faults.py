@@ -221,6 +221,25 @@ class FaultCase:
         self.assertGreater(len(looks), 5)
         self.assert_once()
 
+    def test_a_table_that_has_not_begun_is_looked_for_once(self):
+        writer = self.opened()
+        commit(writer, FIRST, None)
+        with patch.object(catalog, "read_progress", wraps=catalog.read_progress) as looks:
+            self.assertEqual(writer.progress("other"), {})
+            self.assertEqual(looks.call_count, 1)
+            self.assertIsNone(writer.recover(WHOLE, "other"))  # whoever is to begin it makes sure
+            self.assertGreater(looks.call_count, 2)
+
+    def test_a_row_that_was_seen_is_looked_for_again_also_where_others_are_there(self):
+        commit(self.opened(), FIRST, None)
+        writer = self.opened()
+        self.assertEqual(writer.progress(TABLE.name)[WHOLE].slot, FIRST.end)
+        other, own = {"main.other": None}, {f"main.{TABLE.name}": TableProgress(FIRST.end)}
+        with patch.object(catalog, "read_progress", side_effect=[other, own, *[other] * 5]):
+            self.assertEqual(writer.progress(TABLE.name)[WHOLE].slot, FIRST.end)
+            with self.assertRaises(CommitConflictError):
+                writer.progress(TABLE.name)
+
     def test_progress_that_stays_away_is_no_beginning(self):
         writer = self.opened()
         commit(writer, FIRST, None)

@@ -95,7 +95,8 @@ class DuckLakeWriter(RegisteringWriter):
         self._reader = LakeReader(self._lake, self._root, self._schema, self.options.partition)
         self._commits = 0
         self._known: dict[tuple[Slice, str], TableProgress] = {}  # what our own last commits have left
-        self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that are known to have a row
+        self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that have a row: this writer has seen to it
+        self._seen: set[tuple[Slice, str]] = set()  # those that it has found one of
 
     def _check_names(self) -> None:
         if self._schema.lower() == catalog.PROGRESS_SCHEMA:
@@ -120,16 +121,28 @@ class DuckLakeWriter(RegisteringWriter):
         self._lake.close()
 
     def progress(self, table: str) -> Mapping[Slice, TableProgress]:
+        return self._found_progress(table)
+
+    def recover(self, slice: Slice, table: str) -> TableProgress | None:
+        self._ready.discard(table)
+        return self._found_progress(table, slice).get(slice)
+
+    def _found_progress(self, table: str, to_begin: Slice | None = None) -> Mapping[Slice, TableProgress]:
+        """The progress of all slices. `to_begin`: one that is to be brought, so that to miss its row would do harm."""
+        key, known = self._key(table), self._begun | self._seen
         for look in range(_LOOKS_MAX):
             if look:
                 self._clock.wait(self._never, _WAIT_SECONDS)
             rows = self._progress_rows(table)
-            if all(self._key(table) in each for each in rows.values()):
-                break  # else a table that has not begun everywhere, or rows that somebody moves about just now
-        stands = {slice: each.get(self._key(table)) for slice, each in rows.items()}
-        missing = [slice for slice in stands if (slice, table) in self._begun and self._key(table) not in rows[slice]]
+            absent = [slice for slice, each in rows.items() if key not in each]
+            # A progress table is made with rows in it: none at all, or one less, are on their way just now.
+            if not any(slice == to_begin or not rows[slice] or (slice, table) in known for slice in absent):
+                break  # else it has not begun there
+        missing = [slice for slice in absent if (slice, table) in known]
         if missing:
             raise self._moved_about(missing[0], table)
+        self._seen.update((slice, table) for slice in rows.keys() - absent)
+        stands = {slice: each.get(key) for slice, each in rows.items()}
         return {slice: progress for slice, progress in stands.items() if progress}
 
     def _progress_rows(self, table: str) -> dict[Slice, dict[str, TableProgress | None]]:
