@@ -125,7 +125,7 @@ class Encoder:
 
     def _split(self, rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
         """The rows of each partition."""
-        spec = self._options.partition
+        spec = self._options.spec
         if not rows.num_rows:
             return
         slots = arrow.slots(rows.column("event_time"))

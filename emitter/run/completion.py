@@ -35,7 +35,7 @@ class Completion:
         """See to what is complete, where this shard has passed the end of a partition. `at_last`: it won't come again,
         so it looks in any case.
         """
-        edge, begin = self._writer.options.partition.start(reached_slot), self._clock.monotonic_seconds()
+        edge, begin = self._writer.options.spec.start(reached_slot), self._clock.monotonic_seconds()
         if not self._writer.marks_partitions or edge <= self._finished_edge:
             return
         if begin < self._look_from_seconds and not at_last:
@@ -47,7 +47,7 @@ class Completion:
         except EmitterError:
             self._observer.maintenance_failed("finish_partitions")
             raise
-        self._finished_edge = self._writer.options.partition.start(complete)
+        self._finished_edge = self._writer.options.spec.start(complete)
         self._look_from_seconds = begin + LOOK_SECONDS if self._finished_edge < edge else -math.inf
         self._observer.maintained("finish_partitions", self._clock.monotonic_seconds() - begin)
 

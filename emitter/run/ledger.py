@@ -123,7 +123,7 @@ class Ledger:
         """
         end = batch.window.end
         ends_here = end in (next_edge(self._epochs, end - 1), self.assignment.stretch_at(batch.window.first).end)
-        edge = end if ends_here else self._writer.options.partition.start(end)
+        edge = end if ends_here else self._writer.options.spec.start(end)
         found = []
         for table in tables:
             files, progress = tuple(batch.files.get(table, ())), self._progress[table]

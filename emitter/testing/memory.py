@@ -159,17 +159,15 @@ class MemoryWriter(RegisteringWriter):
         return dict(known.progress) if known else {}
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
-        known, first = self.storage.tables.get(table), f"{table}/{self.options.partition.path(slot)}"
+        known, first = self.storage.tables.get(table), f"{table}/{self.options.spec.path(slot)}"
         return iter([path for path in known.files if path >= first] if known else [])
 
     def finish_partitions(self, tables: Sequence[str], origin_slot: int, complete_slot: int) -> None:
-        hive.PartitionMarks(self.storage, self.options.partition, lambda: None).advance(
-            tables, origin_slot, complete_slot
-        )
+        hive.PartitionMarks(self.storage, self.options.spec, lambda: None).advance(tables, origin_slot, complete_slot)
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
-        known, spec = self.storage.tables.get(table.name), self.options.partition
+        known, spec = self.storage.tables.get(table.name), self.options.spec
         yield [
             Part(path, spec.parse(path.removeprefix(f"{table.name}/").rpartition("/")[0]), self.storage.size(path))
             for path in (known.files if known else ())
@@ -181,7 +179,7 @@ class MemoryWriter(RegisteringWriter):
 
     def _declared(self, table: Table) -> FoundTable:
         columns = tuple((column.name, column.type, column.nullable) for column in table.columns)
-        return FoundTable(self._run_id, columns, self.options.partition.granularity)
+        return FoundTable(self._run_id, columns, self.options.spec.granularity)
 
     def _create(self, table: Table) -> None:
         self.storage.tables.setdefault(table.name, MemoryTable(self._declared(table)))

@@ -59,7 +59,7 @@ class Contents:
 
     def __init__(self, writer: TableWriter, table: Table, pool: ThreadPoolExecutor) -> None:
         self._writer, self._table, self._pool = writer, table, pool
-        self._spec = writer.options.partition
+        self._spec = writer.options.spec
         self._shapes = Shapes(table, self._spec.columns)
         self._stack = ExitStack()
         self._parts: dict[tuple[int, ...] | None, list[Part]] = {}

@@ -51,8 +51,13 @@ class WriterOptions:
 
     compression: str = "zstd"
     file_rows_target: int = 250_000
-    partition: PartitionSpec = PartitionSpec()
+    partition: PartitionSpec | None = None
     adopt: bool = False
+
+    @property
+    def spec(self) -> PartitionSpec:
+        """How files are placed: as was said, else by day, as generators do of whom nothing was said."""
+        return self.partition or PartitionSpec()
 
 
 def file_name(slice: Slice, window: Window, part: int, digest: str) -> str:
@@ -161,10 +166,10 @@ class TableWriter(ABC):
         """The writer for rows that a generator partitions so: this one, or, where nothing was said of partitions, one
         of its kind in its place. Raises UsageError where something else was said.
         """
-        own = self.options.partition
+        own = self.options.spec
         if own == partition:
             return self
-        if own != WriterOptions().partition:
+        if self.options.partition is not None:
             raise UsageError(
                 f"the generator partitions by {partition.granularity}, its writer by {own.granularity}",
                 hint=f'say it once: create_generator(..., partition="{own.granularity}"), and nothing in WriterOptions',

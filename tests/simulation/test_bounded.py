@@ -384,10 +384,11 @@ class WriteDatasetTest(DaemonCase):
 
     def test_a_writer_that_was_told_to_partition_otherwise_is_refused(self):
         generator = create_generator("ecommerce", start=START, end=text_of(ORIGIN + 60), partition="hour")
-        writer = create_writer("parquet", str(self.output), options=WriterOptions(partition=PartitionSpec.of("month")))
-        with self.assertRaises(UsageError) as caught:
-            write_dataset(generator, writer, clock=self.clock)
-        self.assertIn("the generator partitions by hour, its writer by month", caught.exception.problem)
+        for said in ("month", "day"):  # also what is the default
+            options = WriterOptions(partition=PartitionSpec.of(said))
+            with self.assertRaises(UsageError) as caught:
+                write_dataset(generator, create_writer("parquet", str(self.output), options=options), clock=self.clock)
+            self.assertIn(f"the generator partitions by hour, its writer by {said}", caught.exception.problem)
         self.assertEqual(tree(self.output), {})
         with self.assertRaises(ConfigurationError):
             create_generator("ecommerce", start=START, partition="week")

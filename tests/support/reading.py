@@ -27,7 +27,7 @@ def rows_in(
     looked = Found()
     with _contents(writer, table) as contents:
         for span in _spans(writer, asked):
-            partition = writer.options.partition.values(span.first)
+            partition = writer.options.spec.values(span.first)
             looked.add(contents.tally(partition, span, span))
             rows += contents.rows(partition, span)
         if asked.seconds:
@@ -41,7 +41,7 @@ def count_beside(writer: TableWriter, table: Table, asked: Window) -> int:
     """How many rows a reader of the whole table finds beside those of the partitions that overlap a window."""
     looked = Found()
     with _contents(writer, table) as contents:
-        inside = set(writer.options.partition.partitions(asked))
+        inside = set(writer.options.spec.partitions(asked))
         for partition in contents.partitions():
             if partition not in inside:
                 looked.add(contents.count(partition))
@@ -59,14 +59,14 @@ def _contents(writer: TableWriter, table: Table) -> Iterator[Contents]:
 
 def _spans(writer: TableWriter, asked: Window) -> Iterator[Window]:
     """The whole of each partition that overlaps a window."""
-    spec, slot = writer.options.partition, asked.first
+    spec, slot = writer.options.spec, asked.first
     while slot < asked.end:
         yield Window(spec.start(slot), spec.end(slot))
         slot = spec.end(slot)
 
 
 def _whole(writer: TableWriter, asked: Window) -> Window:
-    spec = writer.options.partition
+    spec = writer.options.spec
     return Window(spec.start(asked.first), spec.end(asked.end - 1))
 
 

@@ -91,7 +91,7 @@ class DeltaWriter(RegisteringWriter):
             return None if handle is None else self._delta.described(table, handle)
 
     def _declared(self, table: Table) -> FoundTable:
-        partition = self.options.partition
+        partition = self.options.spec
         columns = delta_tables.declared_columns(table, partition)
         return FoundTable(self._run_id, columns, ", ".join(partition.columns))
 
@@ -230,12 +230,12 @@ class DeltaWriter(RegisteringWriter):
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
         with self._looked(table) as handle:
-            return iter(self._delta.paths_from(table, handle, self.options.partition.path(slot)) if handle else ())
+            return iter(self._delta.paths_from(table, handle, self.options.spec.path(slot)) if handle else ())
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         handle = self._delta.load(table.name)
-        yield [] if handle is None else self._delta.parts(table.name, handle, self.options.partition)
+        yield [] if handle is None else self._delta.parts(table.name, handle, self.options.spec)
 
     def _progress(self, table: str, handle: DeltaTable, run_id: str) -> DeltaProgress:
         return DeltaProgress(run_id, table, handle.transaction_version)

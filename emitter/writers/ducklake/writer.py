@@ -92,7 +92,7 @@ class DuckLakeWriter(RegisteringWriter):
         default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
         access = storage.access if isinstance(storage, ObjectStorage) else None
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
-        self._reader = LakeReader(self._lake, self._root, self._schema, self.options.partition)
+        self._reader = LakeReader(self._lake, self._root, self._schema, self.options.spec)
         self._commits = 0
         self._known: dict[tuple[Slice, str], TableProgress] = {}  # what our own last commits have left
         self._begun: set[tuple[Slice, str]] = set()  # (slice, table) that have a row: this writer has seen to it
@@ -103,7 +103,7 @@ class DuckLakeWriter(RegisteringWriter):
             raise ConfigurationError(
                 [Fault("output.catalog.namespace", self._schema, f"another name: {self._schema} holds the progress")]
             )
-        named = tuple(f"{column}=" for column in self.options.partition.columns)
+        named = tuple(f"{column}=" for column in self.options.spec.columns)
         if any(folder.startswith(named) for folder in self._root.split("/")):
             raise ConfigurationError(
                 [Fault("output.uri", self._root, "no folder like year=2026: DuckLake takes it for the partition")]
@@ -163,15 +163,15 @@ class DuckLakeWriter(RegisteringWriter):
 
     def _declared(self, table: Table) -> FoundTable:
         columns = [(column.name, _TYPES[column.type][1], column.nullable) for column in table.columns]
-        columns += [(name, _TYPES["int32"][1], False) for name in self.options.partition.columns]
-        return FoundTable(self._run_id, tuple(columns), ", ".join(self.options.partition.columns))
+        columns += [(name, _TYPES["int32"][1], False) for name in self.options.spec.columns]
+        return FoundTable(self._run_id, tuple(columns), ", ".join(self.options.spec.columns))
 
     def _create(self, table: Table) -> None:
         self._insist(lambda: self._create_once(table))
 
     def _create_once(self, table: Table) -> None:
         assert self._run_id is not None
-        keys = self.options.partition.columns
+        keys = self.options.spec.columns
         columns = [*map(_definition, table.columns), *(f"{name} INTEGER NOT NULL" for name in keys)]
         name = self._name(table.name)
         with self._lake.session("create a table in", create=True) as cursor:
@@ -317,7 +317,7 @@ class DuckLakeWriter(RegisteringWriter):
         )
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
-        first = f"{self._root}/{table}/{self.options.partition.path(slot)}"
+        first = f"{self._root}/{table}/{self.options.spec.path(slot)}"
         with self._lake.session("look into") as cursor:
             known = catalog.tables(cursor, self._schema, [table]).get(table) if cursor else None
             return iter(catalog.paths_from(cursor, known.table_id, first) if cursor and known else ())

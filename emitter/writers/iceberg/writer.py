@@ -95,7 +95,7 @@ class IcebergWriter(RegisteringWriter):
 
     def _declared(self, table: Table) -> FoundTable:
         schema = iceberg_tables.schema_of(table)
-        spec = iceberg_tables.spec_of(schema, self.options.partition.granularity)
+        spec = iceberg_tables.spec_of(schema, self.options.spec.granularity)
         return FoundTable(self._run_id, iceberg_tables.columns_of(schema), iceberg_tables.partition_text(spec, schema))
 
     def _create(self, table: Table) -> None:
@@ -104,7 +104,7 @@ class IcebergWriter(RegisteringWriter):
         self._catalog.create(
             table.name,
             schema,
-            iceberg_tables.spec_of(schema, self.options.partition.granularity),
+            iceberg_tables.spec_of(schema, self.options.spec.granularity),
             iceberg_tables.properties_of(schema, self._run_id),
         )
 
@@ -154,7 +154,7 @@ class IcebergWriter(RegisteringWriter):
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
         handle = self._catalog.load(table)
         if handle is not None:
-            first = time_of(self.options.partition.start(slot)).isoformat()
+            first = time_of(self.options.spec.start(slot)).isoformat()
             yield from (task.file.file_path for task in handle.scan(f"event_time >= '{first}'").plan_files())
 
     def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
@@ -176,7 +176,7 @@ class IcebergWriter(RegisteringWriter):
         ids = {field.name: field.field_id for field in schema.fields}
         names = tuple(column.name for column in table.columns if column.name in ids)
         scan = handle.scan(selected_fields=names)
-        granularity = self.options.partition.granularity
+        granularity = self.options.spec.granularity
         places = {
             number: iceberg_tables.partition_text(spec, schema) == f"{granularity}(event_time)"
             for number, spec in handle.specs().items()

@@ -31,7 +31,7 @@ def check_folder(storage: Storage, table: Table, run_id: str, options: WriterOpt
     """See that a folder without progress may be written to. Raises ForeignTableError."""
     own = {EARLIER_FOLDER, EARLIER_STAGING}  # what an earlier release leaves that crashes before its first commit
     where = f"{storage.uri}/{table.name}"
-    spec = options.partition
+    spec = options.spec
     entries = [entry for entry in storage.list(table.name) if entry.name not in own and entry.name[0] != "."]
     strange = [
         entry.name for entry in entries if not (entry.is_folder and entry.name.startswith(f"{spec.columns[0]}="))

@@ -125,7 +125,7 @@ class ParquetWriter(TableWriter):
         self._parents: dict[str, tuple[str, ...]] = {}
         self._gone: set[str] = set()  # tables whose progress tells of rows, without a folder
         self._objects = HeldObjects(storage, adopt=options.adopt)
-        self._marks = hive.PartitionMarks(storage, options.partition, lambda: crash_hook("parquet.finished"))
+        self._marks = hive.PartitionMarks(storage, options.spec, lambda: crash_hook("parquet.finished"))
 
     def check(self) -> None:
         super().check()
@@ -168,7 +168,7 @@ class ParquetWriter(TableWriter):
         return {known.slice: known.progress for known in self._objects.all(table) if known.progress}
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
-        return (path for path, _ in hive.files_below(self.storage, table, self.options.partition.path(slot)))
+        return (path for path, _ in hive.files_below(self.storage, table, self.options.spec.path(slot)))
 
     def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
         self._check_there(table)
@@ -319,7 +319,7 @@ class ParquetWriter(TableWriter):
 
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
-        yield list(hive.parts(self.storage, table.name, self.options.partition))
+        yield list(hive.parts(self.storage, table.name, self.options.spec))
 
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Those of the paths' folders' files that are there."""
