@@ -257,7 +257,7 @@ class ChangedCountTest(ShardsCase):
                 daemon.step()
         edge = self.counts()[-1][0]
         run(self.shard(0, 1), 120)
-        self.assertGreater(self.counts()[-1][0], 120 + edge)  # the new count holds only later
+        self.assertGreaterEqual(self.counts()[-1][0], 120 + edge)  # the new count holds only later
         self.assertEqual(self.positions(), {"0-of-2": 120, "1-of-2": 120})
         self.assertTrue(oracle.verify(shop(self.output), None, ORIGIN + 120).ok)
 
