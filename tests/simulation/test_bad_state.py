@@ -178,5 +178,5 @@ class BadStateTest(DaemonCase):
 
     def test_so_is_a_table_with_the_time_that_it_stood_at(self):
         error = self.under_a_daemon("delta", "orders")
-        self.assertRegex(error.problem, r"of orders is gone; it was at 2026-01-01T\S+Z when this process")
+        self.assertRegex(error.problem, r"of orders is gone; it was at 2026-01-01T\S+Z when this")
         self.assertIn("somebody removed the table", error.hint)
