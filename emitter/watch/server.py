@@ -32,6 +32,7 @@ from emitter.watch.metrics import CONTENT_TYPE, Metrics
 from emitter.watch.statuspage import page_files, status_document
 
 CONNECTIONS_MAX = 64
+ACCEPTS_MAX = 16  # in one go, before any of those that are too many is closed again
 CONNECTION_SECONDS_MAX = 10.0  # one request each: who takes longer to ask, or to read the answer, is cut off
 HEADER_BYTES_MAX = 16 * 1024
 STOP_SECONDS_MAX = 1.0
@@ -117,7 +118,7 @@ class Server:
             server_header=False,
             headers=list(HEADERS.items()),
             limit_concurrency=CONNECTIONS_MAX,
-            backlog=CONNECTIONS_MAX,
+            backlog=ACCEPTS_MAX,
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             timeout_keep_alive=1,
             timeout_graceful_shutdown=1,
