@@ -42,6 +42,7 @@ def main() -> None:
     folder = arguments.folder or Path(
         tempfile.mkdtemp(prefix="emitter-bench-", dir=memory if memory.exists() else None)
     )
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         for name in arguments.formats.split(","):
             batches = max(2, round(BATCHES[name] * arguments.share))
