@@ -92,11 +92,14 @@ def stand_by(
     while is no reason to end: nothing is due here.
     """
     observer.standing_by(daemon.slice)
-    while not clock.wait(stop, LOOK_SECONDS):
+    looked_seconds = clock.monotonic_seconds()
+    while not clock.wait(stop, TICK_SECONDS_MAX):  # a watchdog may be quicker than the next look
         between_looks()
-        with suppress(StorageError):
-            if daemon.take():
-                return True
+        if clock.monotonic_seconds() - looked_seconds >= LOOK_SECONDS:
+            looked_seconds = clock.monotonic_seconds()
+            with suppress(StorageError):
+                if daemon.take():
+                    return True
     return False
 
 

@@ -58,6 +58,11 @@ class StandByTest(unittest.TestCase):
         self.assertTrue(self.stand_by(Wanted(False, StorageError("read", "x", "no answer"), True)))
         self.assertEqual((self.told, self.clock.monotonic_seconds()), ([Slice(1, 2)], 3 * LOOK_SECONDS))
 
+    def test_it_gives_signs_of_life_more_often_than_it_looks(self) -> None:
+        signs: list[float] = []
+        self.stand_by(Wanted(False, True), lambda: signs.append(self.clock.monotonic_seconds()))
+        self.assertEqual(signs[:LOOK_SECONDS], [1.0, 2.0, 3.0, 4.0, 5.0])
+
     def test_it_ends_when_it_is_told_to(self) -> None:
         self.assertFalse(self.stand_by(Wanted(False, False, False), self.stop.set))
 
