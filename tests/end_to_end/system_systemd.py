@@ -308,8 +308,9 @@ class RemoteTest(SystemdCase):
         self.more_batches()
         hold = self.hold_a_commit()
         self.until("the watchdog", lambda: "Watchdog timeout" in self.journal())
-        self.until("a restart", lambda: len(self.logged("start")) == 2)
+        self.until("a restart", lambda: self.logged("standby"))
         hold.release()  # the commit of a process that is dead lands late
+        self.until("the lease of the dead one to end", lambda: len(self.logged("start")) == 2)
         self.more_batches()
         self.assertEqual((self.show("ActiveState"), self.show("NRestarts")), ("active", "1"))
         self.assertIn("in _try_step", self.journal())  # where it stood
