@@ -303,7 +303,7 @@ class RemoteTest(SystemdCase):
         self.assertNotIn(secret, seen + processes + self.run_("journalctl", "--quiet", "--output=json"))
 
     def test_a_commit_that_hangs_trips_the_watchdog_and_is_made_again(self) -> None:
-        self.drop_in("WatchdogSec=4\nRestartSec=1")
+        self.drop_in("WatchdogSec=20\nRestartSec=1")  # more than an opening takes, which follows on the standby
         self.start()
         self.more_batches()
         hold = self.hold_a_commit()
