@@ -31,6 +31,7 @@ __all__ = [
     "ClockConfig",
     "EmitterConfig",
     "LogConfig",
+    "MaintenanceConfig",
     "OutputConfig",
     "Reload",
     "S3Config",
@@ -167,6 +168,67 @@ class OutputConfig:
     ] = 30.0
 
 
+def _keep_faults(keep_seconds: int, read_seconds_max: int) -> Iterable[tuple[Any, str, str]]:
+    if keep_seconds < read_seconds_max:
+        allowed = f"at least maintenance.read_seconds_max, {read_seconds_max}"
+        yield keep_seconds, allowed, "a reader who takes as long as that would find files gone"
+
+
+def _orphan_faults(orphan_seconds: int, keep_seconds: int) -> Iterable[tuple[Any, str, str]]:
+    if orphan_seconds < keep_seconds:
+        allowed = f"at least maintenance.keep_seconds, {keep_seconds}"
+        yield orphan_seconds, allowed, "what no version names yet may be about to be committed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaintenanceConfig:
+    """How the tables are kept from ageing while the daemon runs, and by `emitter maintain`."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (
+        Check(("keep_seconds", "read_seconds_max"), _keep_faults),
+        Check(("orphan_seconds", "keep_seconds"), _orphan_faults),
+    )
+
+    enabled: Annotated[
+        bool, yes_or_no, Field(description="Whether `run` looks after its tables, in a process beside it.")
+    ] = True
+    interval_seconds: Annotated[
+        int, whole(5, 86_400), Field(description="How often, in real time, a round of it begins.")
+    ] = 300
+    interval_batches: Annotated[
+        int, whole(1, 1_000_000), Field(description="After so many batches a round begins before its time.")
+    ] = 200
+    small_files_min: Annotated[
+        int, whole(2, 10_000), Field(description="So many small files of one partition are put together.")
+    ] = 50
+    read_seconds_max: Annotated[
+        int,
+        whole(1, 31_536_000),
+        Field(description="How long one query of yours may take, and still find every file that it began with."),
+    ] = 3_600
+    keep_seconds: Annotated[
+        int,
+        whole(1, 31_536_000),
+        Field(description="How long what a newer version has replaced can still be read."),
+    ] = 3_600
+    versions_max: Annotated[
+        int,
+        whole(1, 10_000),
+        Field(description="So many versions an Iceberg table lists at most: each makes every commit a little longer."),
+    ] = 100
+    orphan_seconds: Annotated[
+        int,
+        whole(60, 31_536_000),
+        Field(description="How old a file must be, that no version ever named, before it is removed."),
+    ] = 86_400
+    round_seconds_max: Annotated[
+        int, whole(10, 86_400), Field(description="After so long a round is ended, and counted as failed.")
+    ] = 1_800
+    memory_mib_max: Annotated[
+        int, whole(128, 1_048_576), Field(description="A round that takes more memory is ended, and counted as failed.")
+    ] = 1_024
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:
     """Where /metrics, /livez and /readyz answer."""
@@ -236,6 +298,7 @@ class EmitterConfig:
         Literal["month", "day", "hour"], Field(description="How finely tables are partitioned by event time.")
     ] = "day"
     output: OutputConfig
+    maintenance: MaintenanceConfig = field(default_factory=MaintenanceConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     log: LogConfig = field(default_factory=LogConfig)
     ecommerce: EcommerceOptions = field(default_factory=EcommerceOptions)

@@ -148,6 +148,14 @@ class TableCommit:
         return sum(file.size_bytes for file in self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """What a reader of a table's newest version goes through."""
+
+    files: int
+    bytes: int
+
+
 CommitOutcome = Literal["ok", "conflict", "unknown", "deduplicated", "error"]
 LANDED: frozenset[CommitOutcome] = frozenset({"ok", "deduplicated"})
 """After these the rows are in the table: put there by this attempt, or by an earlier one whose reply was lost."""
@@ -181,3 +189,21 @@ class StepReport:
     ends_batch: bool = True  # False where a batch was cut by the row limit, or a table only caught up
     lag_seconds: float = 0.0  # simulated seconds between what is due and what is done
     debt_rows: float = 0.0  # rows expected in that time
+
+
+@dataclass(frozen=True, slots=True)
+class ChoreReport:
+    """How one piece of upkeep ended: files that readers find no more, or that are gone, and those made instead; how
+    often others came first; and what went wrong, if anything did.
+    """
+
+    task: str
+    table: str
+    partition: str = ""  # folder of the one that was looked after; "": the whole table
+    seconds: float = 0.0
+    files_removed: int = 0
+    files_written: int = 0
+    bytes_removed: int = 0
+    bytes_written: int = 0
+    conflicts: int = 0
+    problem: str = ""

@@ -18,6 +18,7 @@ from emitter.run.pipeline import Stager
 from emitter.watch.observer import Observer
 from emitter.writers import create_writer
 from emitter.writers.base import CrashHook, TableWriter, WriterOptions
+from emitter.writers.upkeep import UpkeepPolicy
 
 
 def configured_generator(config: EmitterConfig, origin_slot: int | None = None) -> GeneratorBase:
@@ -38,6 +39,18 @@ def configured_writer(config: EmitterConfig, crash_hook: CrashHook | None = None
         output.compression, output.file_rows_target, PartitionSpec.of(config.partition), output.adopt
     )
     return create_writer(output.format, output.uri, output.s3, output.catalog, options, crash_hook=crash_hook)
+
+
+def configured_policy(config: EmitterConfig) -> UpkeepPolicy:
+    """What upkeep goes by in a configuration."""
+    kept = config.maintenance
+    return UpkeepPolicy(
+        small_files_min=kept.small_files_min,
+        file_rows_target=config.output.file_rows_target,
+        keep_seconds=kept.keep_seconds,
+        versions_max=kept.versions_max,
+        orphan_seconds=kept.orphan_seconds,
+    )
 
 
 def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> tuple[GeneratorBase, Journal | None]:

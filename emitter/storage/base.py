@@ -7,22 +7,34 @@ something is absent.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from emitter.errors import CommitConflictError
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a folder holds: a file with its size, or a folder (size 0)."""
+    """What a folder holds: a file with its size and when it was written last (unix time; infinite where nobody knows),
+    or a folder (size 0).
+    """
 
     name: str
     is_folder: bool
     size_bytes: int
+    written_wall_seconds: float = field(default=math.inf, compare=False)
+
+
+class StoredFile(NamedTuple):
+    """A file with its path; the rest as of an `Entry`."""
+
+    path: str
+    size_bytes: int
+    written_wall_seconds: float
 
 
 class Storage(ABC):
@@ -93,9 +105,9 @@ class Storage(ABC):
     def list(self, folder: str, after: str = "") -> list[Entry]:
         """What a folder holds, by name, of that only what comes after a name. Empty for a folder that is not there."""
 
-    def walk(self, folder: str, first: str = "") -> Iterator[tuple[str, int]]:
-        """Every file below a folder, with its size in bytes; none where the folder is not there. `first`: a path below
-        it, and nothing comes that sorts before it.
+    def walk(self, folder: str, first: str = "") -> Iterator[StoredFile]:
+        """Every file below a folder; none where the folder is not there. `first`: a path below it, and nothing comes
+        that sorts before it.
         """
         head, _, rest = first.partition("/")
         for entry in self.list(folder):
@@ -105,7 +117,7 @@ class Storage(ABC):
             if entry.is_folder:
                 yield from self.walk(path, rest if entry.name == head else "")
             else:
-                yield path, entry.size_bytes
+                yield StoredFile(path, entry.size_bytes, entry.written_wall_seconds)
 
     @abstractmethod
     def remove(self, path: str) -> None:

@@ -360,8 +360,10 @@ def _local_path(uri: str) -> Path:
 
 def _entry(found: os.DirEntry[str]) -> Entry | None:
     try:
-        is_folder = found.is_dir()
-        return Entry(found.name, is_folder, 0 if is_folder else found.stat().st_size)
+        if found.is_dir():
+            return Entry(found.name, True, 0)
+        status = found.stat()
+        return Entry(found.name, False, status.st_size, status.st_mtime)
     except FileNotFoundError:  # removed since the folder was read
         return None
 

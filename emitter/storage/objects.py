@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
 from emitter.errors import CommitConflictError, StorageError, StorageNotFoundError, UsageError
-from emitter.storage.base import Entry, Storage, moved
+from emitter.storage.base import Entry, Storage, StoredFile, moved
 from emitter.storage.s3 import ATTEMPTS_MAX, S3Access
 from emitter.storage.s3_errors import code_of, s3_failures
 
@@ -125,17 +125,20 @@ class ObjectStorage(Storage):
         for page in self._pages(folder, Delimiter="/", **begin):
             folders = (found["Prefix"].removeprefix(prefix).rstrip("/") for found in page.get("CommonPrefixes", ()))
             entries += (Entry(name, True, 0) for name in folders)
-            files = ((found["Key"].removeprefix(prefix), found["Size"]) for found in page.get("Contents", ()))
-            entries += (Entry(name, False, size) for name, size in files if name)  # "": a folder that a tool has marked
+            files = ((found["Key"].removeprefix(prefix), found) for found in page.get("Contents", ()))
+            entries += (  # "": a folder that a tool has marked
+                Entry(name, False, found["Size"], found["LastModified"].timestamp()) for name, found in files if name
+            )
         return sorted((entry for entry in entries if entry.name > after), key=lambda entry: entry.name)
 
-    def walk(self, folder: str, first: str = "") -> Iterator[tuple[str, int]]:
+    def walk(self, folder: str, first: str = "") -> Iterator[StoredFile]:
         """A thousand files a request, whatever folders they lie in."""
         prefix = self._prefix_of("")
         for page in self._pages(folder, **({"StartAfter": f"{self._prefix_of(folder)}{first}"} if first else {})):
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):  # a folder that a tool has marked
-                    yield found["Key"].removeprefix(prefix), found["Size"]
+                    path, written = found["Key"].removeprefix(prefix), found["LastModified"]
+                    yield StoredFile(path, found["Size"], written.timestamp())
 
     def _prefix_of(self, folder: str) -> str:
         return "".join(f"{part}/" for part in (self.prefix, folder) if part)

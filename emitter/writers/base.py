@@ -22,12 +22,14 @@ from emitter.model import (
     Table,
     TableCommit,
     TableProgress,
+    TableSize,
     Window,
 )
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.base import Storage
 from emitter.writers.parts import Part
+from emitter.writers.upkeep import NoUpkeep, Upkeep, UpkeepPolicy
 
 CrashHook = Callable[[str], None]
 
@@ -285,6 +287,15 @@ class TableWriter(ABC):
         """All that a reader of the table finds, as of one moment; nothing where it is absent. What is registered twice
         is there twice. While the context lasts a part may still be read, unless others have rewritten it since.
         """
+
+    def upkeep(self, policy: UpkeepPolicy) -> Upkeep:
+        """What keeps the tables that are open from ageing. It uses this writer, and is used in no other thread."""
+        return NoUpkeep(policy)
+
+    def size(self, table: str) -> TableSize:
+        """What a reader of the table goes through as it stands; zeros where it is absent. Only reads."""
+        known = self.progress(table).values()
+        return TableSize(sum(each.files for each in known), sum(each.bytes for each in known))
 
 
 def moved_meanwhile(

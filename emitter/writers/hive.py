@@ -24,7 +24,7 @@ def parts(storage: Storage, table: str, spec: PartitionSpec) -> Iterator[Part]:
 
 def files_below(storage: Storage, folder: str, first: str = "") -> Iterator[tuple[str, int]]:
     """The Parquet files that a reader of a folder would read, each with its size in bytes; `first` as for `walk`."""
-    for path, size in storage.walk(folder, first):
+    for path, size, _ in storage.walk(folder, first):
         names = path.removeprefix(f"{folder}/").split("/")
         if path.endswith(".parquet") and not any(name[0] in "._" for name in names):
             yield path, size

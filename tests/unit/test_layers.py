@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 # goes from the ground up. A wing is entered by its doors: bases and names, never a certain domain, format or storage.
 LIGHT_GROUND = {"errors", "model", "clock", "partitioning", "showing"}
 GROUND = LIGHT_GROUND | {"randomness", "arrow"}
-STAGES = {"generators.base", "encoder", "writers.base"}
+STAGES = {"generators.base", "encoder", "writers.base", "writers.upkeep"}
 WATCHED = {"watch.observer", "watch.daycurve"}  # what a run tells, and whom; who listens is none of its business
 RUN = {"storage.base", *STAGES, *WATCHED, "run.*"}
 
@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generators.ecommerce*": {"settings.rules", "settings.declaring", "generators.base", "generators.chains"},
     "writers*": GROUND | {"settings.connections", "storage.base"},
     "writers": {"storage.*", "settings.declaring"},
-    "writers.*.*": {"writers.base", "writers.hive", "writers.parts", "writers.registering"},
+    "writers.*.*": {"writers.base", "writers.hive", "writers.parts", "writers.registering", "writers.upkeep"},
     "writers.delta.*": {"storage.local", "storage.objects"},
     "writers.ducklake.*": {"storage.local", "storage.objects", "storage.s3"},
     "encoder": GROUND | {"writers.base"},
@@ -51,12 +51,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.factory": {"settings.declaring", "generators", "generators.*.options"},
     "run.assembly": {"config", "generators", "writers"},
     "run.bounded": {"config"},
+    "upkeep*": GROUND | RUN | {"config"},
     "truth*": GROUND | RUN | {"writers.parts", "writers.shapes", "config"},
-    "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "truth.*"},
+    "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "upkeep.*", "truth.*"},
     "cli.main": {"__init__"},
     "__init__": GROUND | RUN | {"settings.connections", "writers", "truth.asking"},
     "__main__": {"cli.entry"},
-    "testing*": GROUND | RUN | {"storage.*", "writers.*", "config", "settings.*", "watch.*", "truth.*"},
+    "testing*": GROUND | RUN | {"storage.*", "writers.*", "config", "settings.*", "watch.*", "upkeep.*", "truth.*"},
 }
 
 # Libraries that only some modules may know.
@@ -65,10 +66,10 @@ OWNERS: dict[str, set[str]] = {
     "aiohttp": {"storage.s3_errors"},
     "botocore": {"storage.s3", "storage.s3_errors"},
     "duckdb": {"writers.ducklake.extensions", "writers.ducklake.*"},
-    "deltalake": {"writers.delta.writer", "writers.delta.tables"},
+    "deltalake": {"writers.delta.writer", "writers.delta.tables", "writers.delta.upkeep"},
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
-    "apscheduler": {"run.schedule"},
+    "apscheduler": {"run.schedule", "upkeep.schedule"},
     "starlette": {"watch.server"},
     "uvicorn": {"watch.server"},
     "prometheus_client": {"watch.metrics", "watch.server"},

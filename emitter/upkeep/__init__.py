@@ -1,0 +1,1 @@
+"""Upkeep beside the appends: what keeps tables as quick after weeks as on the first day."""
