@@ -44,9 +44,10 @@ class Round:
                 for chore in chores:
                     if self._stop.is_set():
                         return
-                    yield self._do(chore)
+                    yield self.do(chore)
 
-    def _do(self, chore: Chore) -> ChoreReport:
+    def do(self, chore: Chore) -> ChoreReport:
+        """One of them, and how it ended."""
         done, conflicts, problem, begin = Done(), 0, "", self._clock.monotonic_seconds()
         while True:
             try:

@@ -43,13 +43,12 @@ from tests.contract.beats import (
 from tests.support.reading import count_beside
 
 
-class WriterContract:
+class OutputCase:
     """Subclasses say where the output is; every writer is made as a new process would make it."""
 
     writer_class: type[TableWriter]
     storage: Storage
     catalog = CatalogConfig()
-    crash_points_step = 1  # where each takes long, one in so many is tried; all of them in long_kill_formats
 
     def setUp(self) -> None:
         self.new_output()
@@ -61,10 +60,6 @@ class WriterContract:
         self.root = Path(folder.name) / "out"
         self.storage = LocalStorage(self.root)
 
-    def foreign_table(self, table: Table) -> None:
-        """Make a table as another tool would: of these columns and our partitioning, without our identity."""
-        raise NotImplementedError
-
     def writer(self, hook: CrashHook = no_crash, **options: Any) -> Any:
         return self.writer_class(self.storage, replace(OPTIONS, **options), hook, catalog=self.catalog)
 
@@ -72,6 +67,16 @@ class WriterContract:
         writer = self.writer(hook, **options)
         writer.open(RUN, TABLE)
         return writer
+
+
+class WriterContract(OutputCase):
+    """What is said above."""
+
+    crash_points_step = 1  # where each takes long, one in so many is tried; all of them in long_kill_formats
+
+    def foreign_table(self, table: Table) -> None:
+        """Make a table as another tool would: of these columns and our partitioning, without our identity."""
+        raise NotImplementedError
 
     def test_a_new_output_has_no_progress_and_no_rows(self):
         writer = self.opened()
@@ -190,7 +195,7 @@ class WriterContract:
             for nth in (1, 2):
                 with self.subTest(point=point, nth=nth):
                     self.new_output()
-                    self._write_steps(steps, _crash_at(point, nth))
+                    self._write_steps(steps, crash_at(point, nth))
                     self._write_steps(steps, no_crash)
                     writer = self.opened()
                     self.assertEqual(found(writer, window(0, 200)), in_order(rows(window(0, 200))))
@@ -310,7 +315,7 @@ class WriterContract:
         return "_SUCCESS" in {entry.name for entry in entries}
 
 
-def _crash_at(point: str, nth: int) -> CrashHook:
+def crash_at(point: str, nth: int) -> CrashHook:
     passed = 0
 
     def hook(reached: str) -> None:
