@@ -191,10 +191,19 @@ class StepReport:
     debt_rows: float = 0.0  # rows expected in that time
 
 
+Task = Literal["compact", "checkpoint", "expire", "vacuum"]
+"""`compact` puts many small files into a few, `checkpoint` sums up a log, `expire` forgets old versions, `vacuum`
+removes the files that no version names any more.
+"""
+
+TASKS: tuple[Task, ...] = ("compact", "checkpoint", "expire", "vacuum")
+
+
 @dataclass(frozen=True, slots=True)
 class ChoreReport:
     """How one piece of upkeep ended: files that readers find no more, or that are gone, and those made instead; how
-    often others came first; and what went wrong, if anything did.
+    often others came first; and what went wrong, if anything did. `task` is a `Task`, or `finish_partitions`, which the
+    daemon does itself.
     """
 
     task: str
@@ -206,4 +215,23 @@ class ChoreReport:
     bytes_removed: int = 0
     bytes_written: int = 0
     conflicts: int = 0
+    problem: str = ""
+
+
+RoundOutcome = Literal["ok", "failed", "killed", "skipped"]
+"""`failed`: a chore did, or the round could not begin; `killed`: it took too long or too much memory, or its process
+ended by itself; `skipped`: another process looks after these tables.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """How a round of upkeep ended as a whole: how many chores it did, what is in each table now (where that is known),
+    and what went wrong with the round itself, if anything did.
+    """
+
+    outcome: RoundOutcome
+    seconds: float = 0.0
+    chores: int = 0
+    sizes: Mapping[str, TableSize] = field(default_factory=dict)
     problem: str = ""

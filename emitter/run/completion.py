@@ -10,6 +10,7 @@ import math
 
 from emitter.clock import Clock
 from emitter.errors import EmitterError
+from emitter.model import ChoreReport
 from emitter.run.journal import Journal
 from emitter.run.plan import complete_slot, table_ends, tables_that_came_back
 from emitter.watch.observer import Observer
@@ -44,12 +45,16 @@ class Completion:
             complete = self._complete_slot(journal)
             for table, end in table_ends(journal.epochs).items():
                 self._writer.finish_partitions([table], journal.origin_slot, min(complete, end))
-        except EmitterError:
-            self._observer.maintenance_failed("finish_partitions")
+        except EmitterError as error:
+            self._tell(begin, error.problem)
             raise
         self._finished_edge = self._writer.options.spec.start(complete)
         self._look_from_seconds = begin + LOOK_SECONDS if self._finished_edge < edge else -math.inf
-        self._observer.maintained("finish_partitions", self._clock.monotonic_seconds() - begin)
+        self._tell(begin)
+
+    def _tell(self, begin_seconds: float, problem: str = "") -> None:
+        seconds = self._clock.monotonic_seconds() - begin_seconds
+        self._observer.maintained(ChoreReport("finish_partitions", table="", seconds=seconds, problem=problem))
 
     def take_back(self, journal: Journal) -> None:
         """Before anything is written: earlier releases marked partitions of a table also where it was left out, and

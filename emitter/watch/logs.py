@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from emitter.clock import Clock, text_of
 from emitter.errors import EmitterError, redacted
-from emitter.model import CommitReport, Slice, StepReport, Window
+from emitter.model import ChoreReport, CommitReport, RoundReport, Slice, StepReport, Window
 from emitter.watch.observer import DaemonStatus, Observer
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -180,8 +180,33 @@ class LogLines(Observer):
         _log.log(level, "reload", applied=list(applied), refused=list(refused))
 
     @override
-    def maintained(self, task: str, seconds: float) -> None:
-        _log.debug("maintain", task=task, seconds=round(seconds, 6))
+    def maintained(self, report: ChoreReport) -> None:
+        is_news = (report.files_removed or report.files_written) and not self._is_watched
+        _log.log(
+            logging.WARNING if report.problem else logging.INFO if is_news else logging.DEBUG,
+            "maintain",
+            task=report.task,
+            table=report.table or None,
+            partition=report.partition or None,
+            files_removed=report.files_removed,
+            files_written=report.files_written,
+            bytes_removed=report.bytes_removed,
+            bytes_written=report.bytes_written,
+            conflicts=report.conflicts,
+            seconds=round(report.seconds, 6),
+            error=report.problem or None,
+        )
+
+    @override
+    def round_ended(self, report: RoundReport) -> None:
+        _log.log(
+            logging.WARNING if report.problem else logging.DEBUG,
+            "upkeep",
+            outcome=report.outcome,
+            chores=report.chores,
+            seconds=round(report.seconds, 6),
+            error=report.problem or None,
+        )
 
     @override
     def stopped(self, reason: str) -> None:

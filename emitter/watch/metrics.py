@@ -26,13 +26,13 @@ from prometheus_client.registry import Collector
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock
 from emitter.errors import EmitterError
-from emitter.model import LANDED, CommitOutcome, CommitReport, StepReport
+from emitter.model import LANDED, ChoreReport, CommitOutcome, CommitReport, RoundReport, StepReport
 from emitter.watch.observer import DaemonStatus, Observer
+from emitter.watch.upkeepmetrics import UpkeepMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _STAGES = ("generate", "encode", "store", "commit", "total")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_LONG_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 
 
 class Metrics(Observer):
@@ -81,25 +81,7 @@ class Metrics(Observer):
             ["table"],
             registry=registry,
         )
-        self._files = Gauge(
-            "emitter_table_data_files",
-            "Data files of this slice of the table after its last commit.",
-            ["table"],
-            registry=registry,
-        )
-        self._maintenance_seconds = Histogram(
-            "emitter_maintenance_duration_seconds",
-            "Time that a maintenance task took.",
-            ["task"],
-            buckets=_LONG_SECONDS,
-            registry=registry,
-        )
-        self._maintenance_failures = Counter(
-            "emitter_maintenance_failures",
-            "Maintenance tasks that failed.",
-            ["task"],
-            registry=registry,
-        )
+        self._upkeep = UpkeepMetrics(registry, clock)
         self._retries = Counter("emitter_retries", "Steps that failed and were tried again.", registry=registry)
         self._build = Gauge("emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry)
         ProcessCollector(registry=registry)
@@ -124,8 +106,7 @@ class Metrics(Observer):
     @override
     def started(self, status: DaemonStatus) -> None:
         self._build.labels(self._version, platform.python_version(), status.format).set(1)
-        self._maintenance_seconds.labels("finish_partitions")
-        self._maintenance_failures.labels("finish_partitions")
+        self._upkeep.started(status)
         for stage in _STAGES:
             self._batch_seconds.labels(stage)
         for table in status.tables:  # from 0 on, so that rate() sees the first event
@@ -140,12 +121,12 @@ class Metrics(Observer):
 
     @override
     def committed(self, report: CommitReport) -> None:
+        self._upkeep.committed(report)
         self._commits.labels(report.table, report.outcome).inc()
         if report.outcome in LANDED:
             self._commit_seconds.labels(report.table).observe(report.seconds)
             self._rows.labels(report.table).inc(report.rows)
             self._bytes.labels(report.table).inc(report.bytes)
-            self._files.labels(report.table).set(report.table_files)
             self._last_commit.labels(report.table).set(self._clock.wall_seconds())
 
     @override
@@ -154,12 +135,12 @@ class Metrics(Observer):
             self._batch_seconds.labels(stage).observe(seconds)
 
     @override
-    def maintained(self, task: str, seconds: float) -> None:
-        self._maintenance_seconds.labels(task).observe(seconds)
+    def maintained(self, report: ChoreReport) -> None:
+        self._upkeep.maintained(report)
 
     @override
-    def maintenance_failed(self, task: str) -> None:
-        self._maintenance_failures.labels(task).inc()
+    def round_ended(self, report: RoundReport) -> None:
+        self._upkeep.round_ended(report)
 
     @override
     def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emitter.errors import EmitterError
-from emitter.model import CommitReport, Slice, StepReport, TableProgress
+from emitter.model import ChoreReport, CommitReport, RoundReport, Slice, StepReport, TableProgress
 
 READY_SECONDS_MIN = 30.0
 READY_BATCHES = 3
@@ -93,11 +93,13 @@ class Observer:
     def reloaded(self, applied: tuple[str, ...], refused: tuple[str, ...]) -> None:
         """The configuration was read again: the keys that took effect, and those that need a restart."""
 
-    def maintained(self, task: str, seconds: float) -> None:
-        """A maintenance task, such as `finish_partitions`, ended after so many real seconds."""
+    def maintained(self, report: ChoreReport) -> None:
+        """A piece of upkeep ended, well or not. Where `finish_partitions` fails, the step that it belongs to fails with
+        it, and is tried again; any other is left to the next round.
+        """
 
-    def maintenance_failed(self, task: str) -> None:
-        """A maintenance task failed. The step that it belongs to fails with it, and is tried again."""
+    def round_ended(self, report: RoundReport) -> None:
+        """A round of upkeep ended; its chores have been told of."""
 
     def stopped(self, reason: str) -> None:
         """The daemon ends: `signal`, `batches`, `until`, or `error: ...`."""
@@ -159,13 +161,13 @@ class Observers(Observer):
         for observer in self._observers:
             observer.reloaded(applied, refused)
 
-    def maintained(self, task: str, seconds: float) -> None:
+    def maintained(self, report: ChoreReport) -> None:
         for observer in self._observers:
-            observer.maintained(task, seconds)
+            observer.maintained(report)
 
-    def maintenance_failed(self, task: str) -> None:
+    def round_ended(self, report: RoundReport) -> None:
         for observer in self._observers:
-            observer.maintenance_failed(task)
+            observer.round_ended(report)
 
     def stopped(self, reason: str) -> None:
         for observer in self._observers:

@@ -18,7 +18,7 @@ from typing import override
 
 from emitter.clock import Clock, duration_text, text_of
 from emitter.errors import EmitterError
-from emitter.model import CommitReport, Slice, StepReport
+from emitter.model import ChoreReport, CommitReport, Slice, StepReport
 from emitter.watch import logs
 from emitter.watch.observer import DaemonStatus, Observer
 
@@ -94,7 +94,7 @@ class Supervisor(Observer):
         self.alive()
 
     @override
-    def maintained(self, task: str, seconds: float) -> None:
+    def maintained(self, report: ChoreReport) -> None:
         self.alive()
 
     @override

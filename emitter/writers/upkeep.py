@@ -12,14 +12,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-Task = Literal["compact", "checkpoint", "expire", "vacuum"]
-"""`compact` puts many small files into a few, `checkpoint` sums up a log, `expire` forgets old versions, `vacuum`
-removes the files that no version names any more.
-"""
+from emitter.model import TASKS, Task
 
-TASKS: tuple[Task, ...] = ("compact", "checkpoint", "expire", "vacuum")
+__all__ = ["TASKS", "Chore", "Done", "NoUpkeep", "Task", "Upkeep", "UpkeepPolicy"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from emitter.errors import EmitterError, StorageError, StorageGaveUpError
-from emitter.model import CommitReport, Slice
+from emitter.model import ChoreReport, CommitReport, Slice
 from emitter.run.daemon import Daemon
 from emitter.run.opening import Settings
 from emitter.run.pipeline import LocalStager, StagedBatch
@@ -275,8 +275,8 @@ class MaintenanceTest(FaultsCase):
         class Count(Observer):
             failed = 0
 
-            def maintenance_failed(self, task: str) -> None:
-                self.failed += task == "finish_partitions"
+            def maintained(self, report: ChoreReport) -> None:
+                self.failed += report.task == "finish_partitions" and "_SUCCESS" in report.problem
 
         obstacle = self.output / "orders/year=2026/month=01/day=01/_SUCCESS"
         obstacle.mkdir(parents=True)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from emitter.model import RoundReport
 from emitter.testing import ManualClock
 from emitter.watch.metrics import Metrics
 from tests.unit.watch.scripted_daemon import STATUS, commit
 
 
 def full_page() -> str:
-    """The page of a daemon that has committed, in a group with a memory limit."""
+    """The page of a daemon that has committed and looked after its tables, in a group with a memory limit."""
     metrics = Metrics(version="1", clock=ManualClock(), memory_limit_bytes=2**30)
     metrics.watch(lambda: STATUS)
     metrics.watch_health(lambda: "")
     metrics.started(STATUS)
     metrics.committed(commit())
+    metrics.round_ended(RoundReport("ok"))
     return metrics.page().decode()
 
 

@@ -72,7 +72,7 @@ OWNERS: dict[str, set[str]] = {
     "apscheduler": {"run.schedule", "upkeep.schedule"},
     "starlette": {"watch.server"},
     "uvicorn": {"watch.server"},
-    "prometheus_client": {"watch.metrics", "watch.server"},
+    "prometheus_client": {"watch.metrics", "watch.upkeepmetrics", "watch.server"},
     "structlog": {"watch.logs"},
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},

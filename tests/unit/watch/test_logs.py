@@ -15,6 +15,7 @@ from unittest import mock
 import structlog
 
 from emitter.errors import StorageError
+from emitter.model import ChoreReport, RoundReport
 from emitter.testing import ManualClock
 from emitter.watch import logs
 from emitter.watch.logs import LogLines
@@ -56,7 +57,7 @@ class LogsTest(unittest.TestCase):
         watcher.committed(commit(outcome="unknown"))
         watcher.waiting_to_retry(StorageError("write", "x", "full"), 1, 9, 0.5)
         watcher.reloaded(("clock.speed",), ())
-        watcher.maintained("finish_partitions", 0.1)
+        watcher.maintained(ChoreReport("finish_partitions", "", seconds=0.1))
         watcher.stopped("signal")
         logs.log("info", "serve", url="http://127.0.0.1:1")
         found = [(line["action"], line["level"]) for line in self.lines()]
@@ -114,6 +115,39 @@ class LogsTest(unittest.TestCase):
     def test_a_good_commit_needs_no_line_of_its_own(self) -> None:
         LogLines().committed(commit())
         self.assertEqual(self.lines(), [])
+
+    def test_a_chore_is_news_where_it_changed_something_and_a_warning_where_it_failed(self) -> None:
+        watcher = LogLines()
+        watcher.maintained(ChoreReport("compact", "orders", "year=2026", 0.5, files_removed=60, files_written=1))
+        watcher.maintained(ChoreReport("vacuum", "orders"))
+        watcher.maintained(ChoreReport("vacuum", "orders", files_removed=3, problem="disk full"))
+        told = [(line["level"], line["task"], line.get("partition"), line.get("error")) for line in self.lines()]
+        self.assertEqual(
+            told,
+            [
+                ("info", "compact", "year=2026", None),
+                ("debug", "vacuum", None, None),
+                ("warning", "vacuum", None, "disk full"),
+            ],
+        )
+        self.assertEqual((self.lines()[0]["files_removed"], self.lines()[0]["files_written"]), (60, 1))
+
+    def test_beside_a_live_view_only_failures_of_upkeep_are_told(self) -> None:
+        logs.configure("info", "auto", self.clock, self.out)
+        watcher = LogLines(is_watched=True)
+        watcher.maintained(ChoreReport("compact", "orders", files_removed=60, files_written=1))
+        watcher.maintained(ChoreReport("compact", "orders", problem="disk full"))
+        self.assertEqual([line["level"] for line in self.lines()], ["warning"])
+
+    def test_a_round_is_told_of_where_it_ended_before_its_time(self) -> None:
+        watcher = LogLines()
+        watcher.round_ended(RoundReport("ok", chores=2))
+        watcher.round_ended(RoundReport("skipped"))
+        watcher.round_ended(RoundReport("killed", problem="it took more than 1024 MiB"))
+        told = [(line["level"], line["action"], line["outcome"]) for line in self.lines()]
+        self.assertEqual(
+            told, [("debug", "upkeep", "ok"), ("debug", "upkeep", "skipped"), ("warning", "upkeep", "killed")]
+        )
 
     def test_what_a_reload_could_not_apply_is_a_warning(self) -> None:
         LogLines().reloaded(("log.level",), ("seed",))

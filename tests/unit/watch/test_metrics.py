@@ -8,6 +8,7 @@ from dataclasses import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from emitter.errors import StorageError
+from emitter.model import ChoreReport
 from emitter.testing import ManualClock
 from emitter.watch.metrics import Metrics
 from tests.unit.watch.scripted_daemon import STATUS, TABLES, commit, step
@@ -28,7 +29,13 @@ NAMES = {
     "emitter_table_data_files": {"table"},
     "emitter_maintenance_duration_seconds_count": {"task"},
     "emitter_build_info": {"version", "python", "format"},
-    # What alerts need besides.
+    # What upkeep and alerts need besides.
+    "emitter_maintenance_conflicts_total": {"task"},
+    "emitter_maintenance_files_removed_total": {"task"},
+    "emitter_maintenance_files_written_total": {"task"},
+    "emitter_maintenance_bytes_removed_total": {"task"},
+    "emitter_maintenance_bytes_written_total": {"task"},
+    "emitter_maintenance_rounds_total": {"outcome"},
     "emitter_maintenance_failures_total": {"task"},
     "emitter_retries_total": set(),
     "emitter_ready": set(),
@@ -105,7 +112,7 @@ class MetricsTest(unittest.TestCase):
 
     def test_the_stages_of_a_step_and_maintenance_are_timed(self) -> None:
         self.metrics.stepped(step(), STATUS)
-        self.metrics.maintained("finish_partitions", 0.5)
+        self.metrics.maintained(ChoreReport("finish_partitions", "", seconds=0.5))
         samples = self.samples()
         self.assertEqual(samples["emitter_batch_duration_seconds_sum", ("generate",)], 0.001)
         self.assertEqual(samples["emitter_maintenance_duration_seconds_sum", ("finish_partitions",)], 0.5)
@@ -138,7 +145,7 @@ class MetricsTest(unittest.TestCase):
     def test_retries_and_failed_maintenance_are_counted_from_zero(self) -> None:
         before = self.samples()
         self.metrics.waiting_to_retry(StorageError("write", "x", "full"), 1, 9, 0.5)
-        self.metrics.maintenance_failed("finish_partitions")
+        self.metrics.maintained(ChoreReport("finish_partitions", "", problem="disk full"))
         after = self.samples()
         for name in (("emitter_retries_total", ()), ("emitter_maintenance_failures_total", ("finish_partitions",))):
             self.assertEqual((before[name], after[name]), (0.0, 1.0))

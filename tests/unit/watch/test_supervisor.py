@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from emitter.clock import text_of
 from emitter.errors import StorageError
+from emitter.model import ChoreReport
 from emitter.run.schedule import Enough, run_daemon
 from emitter.testing import ManualClock
 from emitter.watch.observer import Tally
@@ -105,7 +106,7 @@ class WatchdogTest(SupervisorCase):
             supervisor.alive,
             lambda: supervisor.generated("orders", 5),
             lambda: supervisor.committed(commit()),
-            lambda: supervisor.maintained("finish_partitions", 0.1),
+            lambda: supervisor.maintained(ChoreReport("finish_partitions", "", seconds=0.1)),
             lambda: supervisor.stepped(step(), STATUS),
         ]
         for sign in signs:
