@@ -119,6 +119,12 @@ class Storage(ABC):
             else:
                 yield StoredFile(path, entry.size_bytes, entry.written_wall_seconds)
 
+    def leftovers(self, folder: str, *, below: bool = True) -> Iterator[StoredFile]:  # noqa: ARG002
+        """What writes of ours that a kill cut short have left in a folder ("": the output's own), and below it, under
+        names that nothing looks for. Nothing where a write leaves nothing.
+        """
+        return iter(())
+
     @abstractmethod
     def remove(self, path: str) -> None:
         """Remove a file; nothing happens where there is none. Not durable by itself."""

@@ -2,8 +2,8 @@
 
 Every object is written under a hidden name of its own, synced, and then renamed (or given a new name, where it must not
 replace another), so that no reader ever sees a part of one. A crash in between leaves a file like
-`.0-of-1.json.4711-...tmp`: nothing looks for it; the writer's recovery drops those of its slice, and the rare
-rest is only some bytes.
+`.0-of-1.json.4711-...tmp`: nothing looks for it; the writer's recovery drops those of its slice, and upkeep the rest
+(`leftovers`).
 
 A file's name is durable once its folder was synced, and the folder's own name once its parent was. The
 storage remembers which folders' names it knows to be durable, and syncs the parents of all others.
@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import itertools
 import os
+import re
 import struct
 import sys
 import threading
@@ -29,10 +30,11 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from emitter.errors import SliceLockedError, StorageError, StorageNotFoundError, UsageError
-from emitter.storage.base import Entry, Storage, moved
+from emitter.storage.base import Entry, Storage, StoredFile, moved
 from emitter.storage.new_names import give_new_name
 
 _FLOCK = "hhqqi4x"  # struct flock: kind, from where on, first byte, how many, whose
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+-\d+\.tmp(\.new)?")  # what `_write_temporary` and `_try_new_name` make
 _DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
 
 _numbers = itertools.count()  # of temporary names, one series per process
@@ -156,6 +158,19 @@ class LocalStorage(Storage):
                 raise
             entries = self._entries(folder, after)  # somebody made the folder just after it was not there
         return sorted(entries, key=lambda entry: entry.name)
+
+    def leftovers(self, folder: str, *, below: bool = True) -> Iterator[StoredFile]:
+        """Goes through names alone, and into no folder that is a link: what it leads to may be anybody's."""
+        top, found = self._path(folder), list[StoredFile]()
+        with _failures("list", top):
+            for parent, folders, names in os.walk(top, onerror=_unless_gone):
+                for path in (os.path.join(parent, name) for name in names if _TEMPORARY.fullmatch(name)):
+                    with suppress(FileNotFoundError):
+                        status = os.lstat(path)
+                        found.append(StoredFile(os.path.relpath(path, self.root), status.st_size, status.st_mtime))
+                if not below:
+                    folders.clear()
+        return iter(found)
 
     def remove(self, path: str) -> None:
         target = self._path(path)
@@ -334,6 +349,11 @@ def _failures(operation: str, path: str | Path, *, absent: str | None = None) ->
         raise (StorageNotFoundError if gone else StorageError)(operation, path, error) from error
     except OSError as error:
         raise StorageError(operation, path, error) from error
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _upwards(folder: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from emitter.storage.s3_errors import code_of, s3_failures
 
 OPERATION_SECONDS_MAX = 600  # of one call, with all its attempts
 _BLOCK_BYTES = 4 * 2**20  # fetched at a time; most files are smaller, and are fetched at once
+_PROBES, _PROBE = "_emitter", "check-"  # the folder and the names of objects that were only made to try things
 _REFUSED = frozenset({"PreconditionFailed", "412"})
 _BUSY = "ConditionalRequestConflict"  # two conditional writes met, and neither was judged
 
@@ -77,7 +78,7 @@ class ObjectStorage(Storage):
         """The path of an object to try things with."""
         from emitter.randomness import unique_name
 
-        path = f"_emitter/check-{unique_name()}"
+        path = f"{_PROBES}/{_PROBE}{unique_name()}"
         try:
             yield path
         finally:
@@ -139,6 +140,11 @@ class ObjectStorage(Storage):
                 if not found["Key"].endswith("/"):  # a folder that a tool has marked
                     path, written = found["Key"].removeprefix(prefix), found["LastModified"]
                     yield StoredFile(path, found["Size"], written.timestamp())
+
+    def leftovers(self, folder: str, *, below: bool = True) -> Iterator[StoredFile]:  # noqa: ARG002 (all lie in one)
+        for entry in self.list(folder) if folder == _PROBES else ():
+            if entry.name.startswith(_PROBE):
+                yield StoredFile(f"{folder}/{entry.name}", entry.size_bytes, entry.written_wall_seconds)
 
     def _prefix_of(self, folder: str) -> str:
         return "".join(f"{part}/" for part in (self.prefix, folder) if part)

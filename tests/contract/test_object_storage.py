@@ -107,6 +107,18 @@ class ObjectStorageTest(StorageContract, S3Case):
         self.storage.check_versions()
         self.assertEqual(self.server.objects(self.bucket), {})
 
+    def test_what_a_check_leaves_that_is_killed_is_found(self):
+        with patch.object(self.storage, "remove"):  # it comes no further
+            self.storage.check()
+            self.storage.check_versions()
+        self.storage.write("_emitter/anchor.json", b"1")
+        names = [entry.name for entry in self.storage.list("_emitter") if entry.name != "anchor.json"]
+        self.assertEqual(len(names), 2)
+        self.assertEqual(
+            [file.path for file in self.storage.leftovers("_emitter")], [f"_emitter/{name}" for name in names]
+        )
+        self.assertEqual(list(self.storage.leftovers("orders")), [])
+
     def test_a_storage_that_ignores_conditions_is_refused(self):
         self.bucket = self.server.new_bucket(honours_conditions=False)
         storage = self.new_storage()
