@@ -88,7 +88,9 @@ from emitter.writers.parquet.progress import (
     earlier_staging_of,
     staging_of,
 )
+from emitter.writers.parquet.upkeep import ParquetUpkeep
 from emitter.writers.parts import Part
+from emitter.writers.upkeep import UpkeepPolicy
 
 _AT_ONCE_MAX = 8
 
@@ -320,6 +322,9 @@ class ParquetWriter(TableWriter):
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         yield list(hive.parts(self.storage, table.name, self.options.spec))
+
+    def upkeep(self, policy: UpkeepPolicy) -> ParquetUpkeep:
+        return ParquetUpkeep(policy, self.storage, self._objects, self._clock, self._crash)
 
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Those of the paths' folders' files that are there."""
