@@ -110,7 +110,7 @@ class Storage(ABC):
         that sorts before it.
         """
         head, _, rest = first.partition("/")
-        for entry in self.list(folder):
+        for entry in self.list(folder, after=head[:-1]):
             path = f"{folder}/{entry.name}"
             if entry.name < head:
                 continue

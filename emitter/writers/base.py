@@ -67,6 +67,11 @@ def file_name(slice: Slice, window: Window, part: int, digest: str) -> str:
     return f"{_compact(window.first)}-{_compact(window.end)}-{slice.index}of{slice.count}-{part}-{digest}.parquet"
 
 
+def first_name(slot: int) -> str:
+    """What no data file's name sorts before that was made for a window from a slot on."""
+    return _compact(slot)
+
+
 def _compact(slot: int) -> str:
     return time_of(slot).strftime(_TIME)
 
@@ -220,7 +225,9 @@ class TableWriter(ABC):
 
     @abstractmethod
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
-        """The data files that readers find in the partitions from the one of a slot on. Only reads."""
+        """The data files that readers find in the partitions from the one of a slot on; those made for windows before
+        it may be left out. Only reads.
+        """
 
     def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
         """See that nothing of a slice is in the table beyond the progress that `recover` has just given: what its

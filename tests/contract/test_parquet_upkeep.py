@@ -53,6 +53,12 @@ class ParquetUpkeepContract(UpkeepContract):
         self.assertEqual(self.tended(), [])
         self.assertEqual(self.paths(), before)
 
+    def test_a_start_goes_through_no_file_from_before(self):
+        count = self.written(20)
+        for behind in (0, 1, 4):
+            paths = list(self.opened().paths_from(TABLE.name, window(0, (count - behind) * SECONDS).end))
+            self.assertEqual(len(paths), behind)
+
     def test_it_says_what_it_removed(self):
         count = self.written(3)
         staged = self.staged(count + 1)

@@ -73,6 +73,7 @@ from emitter.writers.base import (
     advanced,
     failed_report,
     file_name,
+    first_name,
     lock_path,
     moved_meanwhile,
     no_crash,
@@ -170,7 +171,8 @@ class ParquetWriter(TableWriter):
         return {known.slice: known.progress for known in self._objects.all(table) if known.progress}
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
-        return (path for path, _ in hive.files_below(self.storage, table, self.options.spec.path(slot)))
+        first = f"{self.options.spec.path(slot)}/{first_name(slot)}"  # a month holds many that came before
+        return (path for path, _ in hive.files_below(self.storage, table, first))
 
     def check_not_set_back(self, slice: Slice, table: str, progress: TableProgress | None, slot: int) -> None:
         self._check_there(table)
@@ -293,9 +295,8 @@ class ParquetWriter(TableWriter):
         assert known.intent is not None
         moves = known.intent.moves
         staged = self._names(path for path, _ in moves)
-        final = self._names(path for _, path in moves)
         for old, new in moves:
-            if old not in staged and new not in final:
+            if old not in staged and not self._is_there(new):
                 self._objects.check_unmoved(table, known, version)
                 raise DamagedStateError(
                     f"{new} belongs to an interrupted commit, and is neither there nor at {old}",
@@ -325,6 +326,14 @@ class ParquetWriter(TableWriter):
 
     def upkeep(self, policy: UpkeepPolicy) -> ParquetUpkeep:
         return ParquetUpkeep(policy, self.storage, self._objects, self._clock, self._crash)
+
+    def _is_there(self, path: str) -> bool:
+        """Asks for the one: a partition may hold many thousands."""
+        try:
+            self.storage.size(path)
+        except StorageNotFoundError:
+            return False
+        return True
 
     def _names(self, paths: Iterable[str]) -> set[str]:
         """Those of the paths' folders' files that are there."""
