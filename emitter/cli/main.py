@@ -169,7 +169,7 @@ def generate(
 
     SIGTERM and SIGINT (Ctrl-C) finish the batch under way, if it does not take long; a second one ends at once.
     """
-    from emitter.cli import printing, progress
+    from emitter.cli import printing, progresslog
     from emitter.cli.signals import Signals
     from emitter.clock import SystemClock, text_of
     from emitter.run import bounded
@@ -183,7 +183,7 @@ def generate(
     begin = clock.monotonic_seconds()
     with (
         Signals(on_stop=stop.set, stop_seconds_max=_STOP_SECONDS_MAX) as signals,
-        progress.shown("generate", settings.log, clock) as on_progress,
+        progresslog.shown("generate", settings.log, clock) as on_progress,
     ):
         report = bounded.generate(
             settings,
@@ -193,7 +193,7 @@ def generate(
             clock=clock,
             on_progress=on_progress,
             stop=stop,
-            begin_worker=partial(progress.begin_worker, settings.log, clock),
+            begin_worker=partial(progresslog.begin_worker, settings.log, clock),
         )
     printing.print_generated(report, settings.table_names, clock.monotonic_seconds() - begin)
     if report.to_slot < end:
@@ -217,13 +217,13 @@ def verify(
     table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this table.")] = None,
 ) -> None:
     """Compare the tables with the truth. Exit code 1 if a row is lost, duplicated or altered."""
-    from emitter.cli import printing, progress
+    from emitter.cli import printing, progresslog
     from emitter.clock import SystemClock
     from emitter.truth import oracle
 
     settings = _load(config, set_, logging=True)
     first, end = _from_slot(from_), None if to is None else _slot("--to", to)
-    with progress.shown("verify", settings.log, SystemClock()) as on_progress:
+    with progresslog.shown("verify", settings.log, SystemClock()) as on_progress:
         verification = oracle.verify(settings, first, end, table, on_progress=on_progress)
     printing.print_verification(verification)
     if not verification.ok:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emitter.clock import text_of
+from emitter.truth.verdict import WRONG_ROWS
 
 if TYPE_CHECKING:
     from emitter import model
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from emitter.truth.inspection import TableStatus
     from emitter.truth.verdict import Verification
 
-EXAMPLES_MAX = 5
-SLICES_MAX = 20
-_WRONG = ("lost", "duplicated", "altered", "unexpected", "behind")
+EXAMPLES_SHOWN_MAX = 5
 
 
 class Paper(Console):
@@ -39,14 +38,12 @@ def print_estimate(estimate: Estimate) -> None:
 def print_generated(report: GenerateReport, tables: Iterable[str], seconds: float) -> None:
     """What `generate` wrote, by table in this order, and in all."""
     paper = Paper()
-    period = f"from {text_of(report.from_slot)} to {text_of(report.to_slot)}"
-    if report.from_slot >= report.to_slot and not report.left_to_others:
-        paper.print(f"Nothing to do: everything up to {text_of(report.to_slot)} is there.", soft_wrap=True)
-        return
-    rows = {table: report.rows.get(table, 0) for table in tables}
-    paper.print(_amounts(rows, report.bytes, report.files))
-    per_second = sum(rows.values()) / max(seconds, 0.001)
-    paper.print(f"Written {period}, {per_second:,.0f} rows a second.", soft_wrap=True)
+    if report.has_written:
+        rows = {table: report.rows.get(table, 0) for table in tables}
+        paper.print(_amounts(rows, report.bytes, report.files))
+        per_second = sum(rows.values()) / max(seconds, 0.001)
+        paper.print(f"{per_second:,.0f} rows a second.")
+    paper.print(report.sentence(), soft_wrap=True)
 
 
 def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mapping[str, int]) -> Table:
@@ -66,9 +63,9 @@ def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mappi
 def print_verification(verification: Verification) -> None:
     """What is there compared with what should be, how far it is complete, and the verdict in one line."""
     paper = Paper()
-    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in _WRONG))
+    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in WRONG_ROWS))
     for one in verification.tables:
-        counts = {kind: getattr(one, kind) for kind in _WRONG}
+        counts = {kind: getattr(one, kind) for kind in WRONG_ROWS}
         table.add_row(
             one.table,
             f"{one.rows_expected:,}",
@@ -77,36 +74,11 @@ def print_verification(verification: Verification) -> None:
         )
     paper.print(table)
     for one in verification.tables:
-        for example in one.examples[:EXAMPLES_MAX]:
+        for example in one.examples[:EXAMPLES_SHOWN_MAX]:
             paper.print(f"  {one.table}: {example}", soft_wrap=True)
-    for line in _completeness(verification):
+    for line in verification.completeness():
         paper.print(line, soft_wrap=True)
-    paper.print(_verdict(verification), soft_wrap=True)
-
-
-def _completeness(verification: Verification) -> Iterator[str]:
-    """Up to where no row is still to come; and which tables and slices are not at the end."""
-    yield f"Complete up to {text_of(verification.complete_slot)}."
-    behind = [(slot, one.table, slice) for one in verification.tables for slice, slot in one.slices.items()]
-    for slot, table, slice in sorted(behind)[:SLICES_MAX]:
-        yield f"  {table}: slice {slice} up to {text_of(slot)}"
-    if len(behind) > SLICES_MAX:
-        yield f"  and {len(behind) - SLICES_MAX} more that are further"
-
-
-def _verdict(verification: Verification) -> Text:
-    def total(kind: str) -> int:
-        return sum(getattr(one, kind) for one in verification.tables)
-
-    rows = total("rows_expected")
-    if verification.ok:
-        coming = total("under_way")
-        if not coming:
-            return Text(f"All {rows:,} rows are there, each once.", style="green")
-        return Text(f"All {rows:,} rows are there, each once; {coming:,} more are on their way.", style="green")
-    said = [f"{total(kind):,} {kind}" for kind in _WRONG if total(kind)]
-    said += [f"{total(f'{kind}_files'):,} {kind} files" for kind in ("broken", "misshapen") if total(f"{kind}_files")]
-    return Text(f"Of {rows + total('behind'):,} rows: {', '.join(said)}.", style="bold red")
+    paper.print(Text(verification.sentence(), style="green" if verification.ok else "bold red"), soft_wrap=True)
 
 
 def print_status(tables: Iterable[TableStatus]) -> None:

@@ -20,10 +20,10 @@ from emitter.run.factory import whole_tables
 from emitter.run.journal import Journal
 from emitter.run.lease import LOOK_SECONDS
 from emitter.run.opening import Settings
-from emitter.run.progress import progress_line
 from emitter.run.workers import WorkerStager
 from emitter.showing import Grid, Shown
 from emitter.watch.observer import DaemonStatus, Observer, Observers, Tally
+from emitter.watch.progressbar import OnProgress, progress_bar
 from emitter.writers.base import TableWriter
 
 WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit
@@ -31,9 +31,6 @@ _SAMPLE_ROWS = 100_000
 
 _MAKE_GENERATOR = 'make one: create_generator("ecommerce", start="2026-01-01", end="2026-01-02")'
 _MAKE_WRITER = 'make one: create_writer("parquet", "data/shop")'
-
-OnProgress = Callable[[int, int, int], None]
-"""Told after each step: simulated seconds done, of how many, and rows committed so far."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,12 +49,19 @@ class GenerateReport(Shown):
 
     def grid(self) -> Grid:
         rows = [(table, count, self.files[table], self.bytes[table]) for table, count in self.rows.items()]
-        if self.from_slot >= self.to_slot and not self.left_to_others:
-            period = f"Nothing to do: everything up to {text_of(self.to_slot)} is there."
-        else:
-            period = f"Written from {text_of(self.from_slot)} to {text_of(self.to_slot)}."
         left = [f"Left to others: {text}." for text in self.left_texts()]
-        return Grid(("table", "rows", "files", "bytes"), rows, (period, *left))
+        return Grid(("table", "rows", "files", "bytes"), rows, (self.sentence(), *left))
+
+    @property
+    def has_written(self) -> bool:
+        """Whether there was anything to do."""
+        return self.from_slot < self.to_slot or bool(self.left_to_others)
+
+    def sentence(self) -> str:
+        """From where to where it was."""
+        if self.has_written:
+            return f"Written from {text_of(self.from_slot)} to {text_of(self.to_slot)}."
+        return f"Nothing to do: everything up to {text_of(self.to_slot)} is there."
 
     def left_texts(self) -> list[str]:
         """What is left to others, a text for each slice."""
@@ -97,7 +101,7 @@ def generate(
         stager = WorkerStager(
             partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs, begin_worker
         )
-    tally = _Tally(on_progress)
+    tally = _ToldTally(on_progress)
     daemon = configured_daemon(
         config,
         clock=clock,
@@ -166,8 +170,8 @@ def write_dataset(
     writer = writer.placing(generator.partition)
     clock = clock or SystemClock()
     wanted = False if progress is None and on_progress else progress  # who is told is shown nothing unasked
-    with progress_line("write_dataset", wanted, clock) as line:
-        tally = _Tally(on_progress, line)
+    with progress_bar("write_dataset", wanted, clock) as bar:
+        tally = _ToldTally(on_progress, bar)
         end = period.window.end
         with Daemon(generator, writer, settings, clock=clock, observer=tally, until_slot=end) as daemon:
             return _run(daemon, tally, daemon.status().reached_slot, end)
@@ -207,7 +211,7 @@ def _begin_of(
 
 
 def _run(
-    daemon: Daemon, tally: _Tally, first_slot: int, to_slot: int, stop: threading.Event | None = None
+    daemon: Daemon, tally: _ToldTally, first_slot: int, to_slot: int, stop: threading.Event | None = None
 ) -> GenerateReport:
     tally.first, tally.total_seconds = first_slot, max(0, to_slot - first_slot)
 
@@ -224,8 +228,8 @@ def _run(
     return GenerateReport(first_slot, max(first_slot, to_slot), tally.rows, tally.files, tally.bytes, left)
 
 
-class _Tally(Tally):
-    """Tells of its progress too."""
+class _ToldTally(Tally):
+    """Tells after each step how far it is, too."""
 
     def __init__(self, *told: OnProgress | None) -> None:
         super().__init__()

@@ -16,10 +16,10 @@ from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Inputs
 from emitter.run.factory import input_options, with_journal
 from emitter.run.journal import Journal
-from emitter.run.progress import progress_line
 from emitter.showing import Grid, Shown
 from emitter.truth import oracle
 from emitter.truth.verdict import Verification
+from emitter.watch.progressbar import progress_bar
 from emitter.writers.base import TableWriter
 
 _SOURCES = "give a generator and its writer, an EmitterConfig, or the path of a configuration"
@@ -144,9 +144,9 @@ def verify(
     True
     """
     first, end_slot = _slot("start", start), _slot("end", end)
-    with progress_line("verify", progress, SystemClock()) as told:
+    with progress_bar("verify", progress, SystemClock()) as on_progress:
         if not isinstance(source, GeneratorBase):
-            return oracle.verify(_configuration(source, writer), first, end_slot, table, on_progress=told)
+            return oracle.verify(_configuration(source, writer), first, end_slot, table, on_progress=on_progress)
         with closing(_checked(writer).placing(source.partition)) as own:
             journal = _journal(own)
             if journal is None:
@@ -155,7 +155,7 @@ def verify(
                     hint="check the folder of the writer, or write first: write_dataset(generator, writer)",
                 )
             generator = with_journal(source, journal)
-            return oracle.verify_tables(generator, own, journal, first, end_slot, table, on_progress=told)
+            return oracle.verify_tables(generator, own, journal, first, end_slot, table, on_progress=on_progress)
 
 
 def _configuration(source: object, writer: object) -> EmitterConfig:

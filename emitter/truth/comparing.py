@@ -10,7 +10,7 @@ from emitter.clock import SLOT_END, text_of
 from emitter.generators.base import GeneratorBase
 from emitter.model import Slice, Table, Window
 from emitter.truth.reading import Contents, Found
-from emitter.truth.rows import HOUR_SECONDS, Segment, Tally, cut, new_hours, tally_by_hour, true_rows
+from emitter.truth.rows import HOUR_SECONDS, ControlTotals, Segment, add_by_hour, cut, new_hours, true_rows
 from emitter.truth.rowwise import compare
 from emitter.truth.verdict import TableVerification
 
@@ -33,7 +33,7 @@ class Comparison:
     def look_at_rows_of_any_time(self, window: Window, whole: Window | None) -> None:
         """Count the rows that lie in no certain partition; `whole` is where the run has any."""
         for name, contents in self._contents.items():
-            found = contents.tally(None, window, whole)
+            found = contents.totals(None, window, whole)
             self._note(name, found, "rows of other times than the run's, or than their partition says")
             self._any_time[name] = found
 
@@ -45,13 +45,13 @@ class Comparison:
         expected = {name: new_hours() for name in self._contents}
         for names, parts in _same_segments({name: cut(each, window) for name, each in self._required.items()}):
             for name, rows in true_rows(self._generator, parts, names):
-                tally_by_hour(self._generator.table(name), rows, expected[name])
+                add_by_hour(self._generator.table(name), rows, expected[name])
         for name, contents in self._contents.items():
-            found = contents.tally(partition, window, span)
+            found = contents.totals(partition, window, span)
             self._note(name, found, f"rows of other times in the partition from {text_of(span.first)}")
-            for hour, tally in self._any_time[name].hours.items():
+            for hour, totals in self._any_time[name].hours.items():
                 if window.first - HOUR_SECONDS < hour < window.end:
-                    found.hours[hour].add(tally.rows, tally.digest)
+                    found.hours[hour].add(totals.rows, totals.digest)
             self._judge(name, partition, window, expected[name], found.hours)
 
     def _judge(
@@ -59,39 +59,39 @@ class Comparison:
         name: str,
         partition: tuple[int, ...],
         window: Window,
-        expected: Mapping[int, Tally],
-        found: Mapping[int, Tally],
+        expected: Mapping[int, ControlTotals],
+        found: Mapping[int, ControlTotals],
     ) -> None:
         result, table = self._results[name], self._generator.table(name)
         later = cut(self._later.get(name, ()), window)
         coming = self._coming(table, later)
-        result.rows_expected += sum(tally.rows for tally in expected.values())
-        result.rows_found += sum(tally.rows for tally in found.values())
+        result.rows_expected += sum(totals.rows for totals in expected.values())
+        result.rows_found += sum(totals.rows for totals in found.values())
         for hour in sorted(expected.keys() | found.keys() | coming.keys()):
-            wanted, there = expected.get(hour, Tally()), found.get(hour, Tally())
-            everything = Tally(wanted.rows, wanted.digest)
-            for tally, _ in coming.get(hour, {}).values():
-                everything.add(tally.rows, tally.digest)
+            wanted, there = expected.get(hour, ControlTotals()), found.get(hour, ControlTotals())
+            everything = ControlTotals(wanted.rows, wanted.digest)
+            for totals, _ in coming.get(hour, {}).values():
+                everything.add(totals.rows, totals.digest)
             if there.same_rows(everything):
                 continue
             if there.same_rows(wanted):
-                for slice, (tally, first_slot) in coming[hour].items():
-                    result.to_come(slice, tally.rows, first_slot)
+                for slice, (totals, first_slot) in coming[hour].items():
+                    result.to_come(slice, totals.rows, first_slot)
                 continue
             span = Window(max(hour, window.first), min(hour + HOUR_SECONDS, window.end))
             parts, rows = cut(self._required[name], span), self._contents[name].rows(partition, span)
             compare(self._generator, table, span, parts, cut(later, span), rows, result)
 
-    def _coming(self, table: Table, later: Iterable[Segment]) -> dict[int, dict[Slice, tuple[Tally, int]]]:
+    def _coming(self, table: Table, later: Iterable[Segment]) -> dict[int, dict[Slice, tuple[ControlTotals, int]]]:
         """By hour and slice, what is not yet required, and the slot of its first row."""
-        found: defaultdict[int, dict[Slice, tuple[Tally, int]]] = defaultdict(dict)
+        found: defaultdict[int, dict[Slice, tuple[ControlTotals, int]]] = defaultdict(dict)
         for part in later:
             for _, rows in true_rows(self._generator, [part], [table.name]):
                 hours, first_slot = new_hours(), int(arrow.slots(rows.column("event_time")).min(initial=SLOT_END))
-                tally_by_hour(table, rows, hours)  # `true_rows` gives no more than an hour at a time
-                for hour, tally in hours.items():
-                    known, slot = found[hour].setdefault(part.slice, (Tally(), first_slot))
-                    known.add(tally.rows, tally.digest)
+                add_by_hour(table, rows, hours)  # `true_rows` gives no more than an hour at a time
+                for hour, totals in hours.items():
+                    known, slot = found[hour].setdefault(part.slice, (ControlTotals(), first_slot))
+                    known.add(totals.rows, totals.digest)
                     found[hour][part.slice] = known, min(slot, first_slot)
         return found
 
@@ -102,7 +102,7 @@ class Comparison:
             for partition in contents.partitions():
                 if partition not in inside:
                     found = contents.count(partition)
-                    found.misplaced_rows += found.hours.pop(0, Tally()).rows
+                    found.misplaced_rows += found.hours.pop(0, ControlTotals()).rows
                     self._note(name, found, "rows of a file outside the partitions of the run")
 
     def _note(self, name: str, found: Found, misplaced: str) -> None:

@@ -7,7 +7,7 @@ memory; only an hour that differs is looked at row by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
@@ -25,19 +25,17 @@ from emitter.run.plan import furthest_slots, remaining, stands, table_ends
 from emitter.truth.comparing import Comparison
 from emitter.truth.reading import Contents
 from emitter.truth.rows import (
+    ControlTotals,
     Segment,
-    Tally,
+    add_by_hour,
     new_hours,
     segments,
-    tally_by_hour,
     true_rows,
 )
-from emitter.truth.verdict import Standing, TableVerification, Verification
+from emitter.truth.verdict import TableVerification, Verification, Watermarks
 from emitter.watch.observer import ready_seconds
+from emitter.watch.progressbar import OnProgress
 from emitter.writers.base import TableWriter, parse_file_name
-
-OnProgress = Callable[[int, int], None]
-"""Told as it goes on: seconds of the period done, of how many."""
 
 
 def expect(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def expect_rows(
     for name in table_ends(generator.epochs):
         table, hours = generator.table(name), new_hours()
         for _, rows in true_rows(generator, segments(generator.epochs, name, window, None), [name]):
-            tally_by_hour(table, rows, hours, with_sums=True)
+            add_by_hour(table, rows, hours, with_sums=True)
         tables[name] = _truth_json(table, hours)
     return {"run_id": run_id, "from": text_of(window.first), "to": text_of(window.end), "tables": tables}
 
@@ -147,17 +145,21 @@ def verify_tables(
         )
         for part in _partitions(generator.partition, window):
             if on_progress:
-                on_progress(part.first - window.first, window.seconds)
+                on_progress(part.first - window.first, window.seconds, _rows_compared(results.values()))
             comparison.look_at(part)
         if not is_bounded:
             journal.refresh()  # what a daemon has begun meanwhile is sealed
             comparison.look_outside(_whole(generator.partition, journal, window))
-    standing = Standing(furthest, slots, batches, held, apart_seconds)
+    watermarks = Watermarks(furthest, slots, batches, held, apart_seconds)
     for result in results.values():
-        result.settle(standing)
+        result.settle(watermarks)
     if on_progress:
-        on_progress(window.seconds, window.seconds)
+        on_progress(window.seconds, window.seconds, _rows_compared(results.values()))
     return Verification([results[name] for name in chosen])
+
+
+def _rows_compared(results: Iterable[TableVerification]) -> int:
+    return sum(result.rows_expected for result in results)
 
 
 def _held(writer: TableWriter, journal: Journal) -> frozenset[Slice]:
@@ -203,22 +205,22 @@ def _window(first: int, to_slot: int) -> Window:
     return Window(first, to_slot)
 
 
-def _truth_json(table: Table, hours: Mapping[int, Tally]) -> dict[str, Any]:
-    whole = Tally()
-    for tally in hours.values():
-        whole.add(tally.rows, tally.digest, tally.sums)
+def _truth_json(table: Table, hours: Mapping[int, ControlTotals]) -> dict[str, Any]:
+    whole = ControlTotals()
+    for totals in hours.values():
+        whole.add(totals.rows, totals.digest, totals.sums)
     return {
-        **_tally_json(table, whole),
-        "hours": {text_of(start): _tally_json(table, hours[start]) for start in sorted(hours)},
+        **_totals_json(table, whole),
+        "hours": {text_of(start): _totals_json(table, hours[start]) for start in sorted(hours)},
     }
 
 
-def _tally_json(table: Table, tally: Tally) -> dict[str, Any]:
+def _totals_json(table: Table, totals: ControlTotals) -> dict[str, Any]:
     money = {column.name for column in table.columns if column.type == "money"}
     sums = {
         name: f"{'-' if value < 0 else ''}{abs(int(value)) // 100}.{abs(int(value)) % 100:02d}"
         if name in money
         else value
-        for name, value in sorted(tally.sums.items())
+        for name, value in sorted(totals.sums.items())
     }
-    return {"rows": tally.rows, "digest": f"{tally.digest:016x}", "sums": sums}
+    return {"rows": totals.rows, "digest": f"{totals.digest:016x}", "sums": sums}

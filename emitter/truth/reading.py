@@ -24,7 +24,7 @@ import pyarrow as pa
 from emitter import arrow
 from emitter.errors import DamagedStateError, StorageError, StorageNotFoundError
 from emitter.model import Table, Window
-from emitter.truth.rows import Tally, new_hours, tally_by_hour
+from emitter.truth.rows import ControlTotals, add_by_hour, new_hours
 from emitter.writers.base import TableWriter
 from emitter.writers.parts import SMALL_BYTES_MAX, DataFile, Part, missing
 from emitter.writers.shapes import Shapes
@@ -37,7 +37,7 @@ _LOOKS_MAX = 5  # at a partition that others rewrite meanwhile
 class Found:
     """What some parts hold: their rows by hour, and what is wrong with them."""
 
-    hours: defaultdict[int, Tally] = field(default_factory=new_hours)
+    hours: defaultdict[int, ControlTotals] = field(default_factory=new_hours)
     misplaced_rows: int = 0  # of other times than their partition's
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # rows of a file, and why they do not fit
     broken: list[DamagedStateError] = field(default_factory=list)
@@ -45,8 +45,8 @@ class Found:
     gone: list[str] = field(default_factory=list)  # files that were not there
 
     def add(self, other: Found) -> None:
-        for hour, tally in other.hours.items():
-            self.hours[hour].add(tally.rows, tally.digest)
+        for hour, totals in other.hours.items():
+            self.hours[hour].add(totals.rows, totals.digest)
         self.misplaced_rows += other.misplaced_rows
         self.unreadable += other.unreadable
         self.broken += other.broken
@@ -81,13 +81,13 @@ class Contents:
         """Those of all parts."""
         return (part.name for parts in self._parts.values() for part in parts)
 
-    def tally(self, partition: tuple[int, ...] | None, window: Window, span: Window | None) -> Found:
+    def totals(self, partition: tuple[int, ...] | None, window: Window, span: Window | None) -> Found:
         """What the parts of a partition, or those that hold rows of any time (None), hold in a window. Rows outside
         `span` are misplaced.
         """
         for _ in range(_LOOKS_MAX):
             found = Found()
-            for group in self._read(partition, lambda parts: self._tally(parts, window, span)):
+            for group in self._read(partition, lambda parts: self._totals(parts, window, span)):
                 found.add(group)
             if not found.gone:
                 return found
@@ -154,13 +154,13 @@ class Contents:
             for future in under_way:
                 future.cancel()
 
-    def _tally(self, parts: Sequence[Part], window: Window, span: Window | None) -> Found:
+    def _totals(self, parts: Sequence[Part], window: Window, span: Window | None) -> Found:
         found = Found()
         for rows in self._inside_form(parts, found):
             slots = arrow.slots(rows.column("event_time"))
             if span is not None:
                 found.misplaced_rows += int(((slots < span.first) | (slots >= span.end)).sum())
-            tally_by_hour(self._table, _within(rows, slots, window), found.hours)
+            add_by_hour(self._table, _within(rows, slots, window), found.hours)
         return found
 
     def _rows(self, parts: Sequence[Part], window: Window) -> list[pa.RecordBatch]:

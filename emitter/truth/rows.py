@@ -22,7 +22,7 @@ _WORD = 1 << 64
 
 
 @dataclass(slots=True)
-class Tally:
+class ControlTotals:
     """How many rows, the sum of their words modulo 2**64, and the sums of their amounts."""
 
     rows: int = 0
@@ -35,7 +35,7 @@ class Tally:
         for name, value in (sums or {}).items():
             self.sums[name] = self.sums.get(name, 0) + value
 
-    def same_rows(self, other: Tally) -> bool:
+    def same_rows(self, other: ControlTotals) -> bool:
         return (self.rows, self.digest) == (other.rows, other.digest)
 
 
@@ -97,8 +97,10 @@ def true_rows(
                 yield frame.table, frame.rows
 
 
-def tally_by_hour(table: Table, rows: pa.RecordBatch, hours: dict[int, Tally], *, with_sums: bool = False) -> None:
-    """Add rows to the tallies of their hours, which are keyed by the hour's first slot."""
+def add_by_hour(
+    table: Table, rows: pa.RecordBatch, hours: dict[int, ControlTotals], *, with_sums: bool = False
+) -> None:
+    """Add rows to the totals of their hours, which are keyed by the hour's first slot."""
     words, slots = row_words(table, rows), arrow.slots(rows.column("event_time"))
     starts = slots // HOUR_SECONDS * HOUR_SECONDS
     for start in np.unique(starts):
@@ -107,9 +109,9 @@ def tally_by_hour(table: Table, rows: pa.RecordBatch, hours: dict[int, Tally], *
         hours[int(start)].add(int(inside.sum()), int(words[inside].sum(dtype=np.uint64)), sums)
 
 
-def new_hours() -> defaultdict[int, Tally]:
-    """Tallies by hour, empty."""
-    return defaultdict(Tally)
+def new_hours() -> defaultdict[int, ControlTotals]:
+    """Totals by hour, empty."""
+    return defaultdict(ControlTotals)
 
 
 def _sums(table: Table, rows: pa.RecordBatch) -> dict[str, int | float]:

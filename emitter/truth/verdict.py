@@ -10,10 +10,10 @@ from emitter.model import Slice
 from emitter.showing import Grid, Shown
 
 EXAMPLES_MAX = 10
-_KINDS = (
-    *("rows_expected", "rows_found", "lost", "duplicated", "altered", "unexpected", "behind", "under_way"),
-    *("broken_files", "misshapen_files"),
-)
+SLICES_SHOWN_MAX = 20
+WRONG_ROWS = ("lost", "duplicated", "altered", "unexpected", "behind")
+_WRONG_FILES = ("broken_files", "misshapen_files")
+_KINDS = ("rows_expected", "rows_found", *WRONG_ROWS, "under_way", *_WRONG_FILES)
 
 
 @dataclass(slots=True)
@@ -67,23 +67,23 @@ class TableVerification:
         known, slot = self._missing.get(slice, (0, first_slot))
         self._missing[slice] = known + rows, min(slot, first_slot)
 
-    def settle(self, standing: Standing) -> None:
+    def settle(self, watermarks: Watermarks) -> None:
         """Decide what becomes of the rows that are still to come."""
         self.complete_slot = min([self.to_slot, *(slot for _, slot in self._missing.values())])
         self.slices = {str(slice): slot for slice, (_, slot) in self._missing.items()}
         for slice, (rows, slot) in self._missing.items():
-            if standing.explains(slice, slot):
+            if watermarks.explains(slice, slot):
                 self.under_way += rows
                 continue
             self.behind += rows
             self.example(
                 f"behind: {rows:,} rows of slice {slice} are not there, from {text_of(slot)} on, where others are at"
-                f" {text_of(standing.furthest_slot)}"
+                f" {text_of(watermarks.furthest_slot)}"
             )
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Watermarks:
     """How far a run is, by slice, and what may be missing before that.
 
     A batch commits its tables one after the other, and the shards of a run commit without a meeting. So of a slice rows
@@ -127,9 +127,29 @@ class Verification(Shown):
         """Up to where no row is still to come, in any table and slice."""
         return min((table.complete_slot for table in self.tables), default=0)
 
+    def completeness(self) -> list[str]:
+        """Lines that say up to where no row is still to come; and which tables and slices are not at the end."""
+        behind = sorted((slot, each.table, slice) for each in self.tables for slice, slot in each.slices.items())
+        lines = [f"  {table}: slice {slice} up to {text_of(slot)}" for slot, table, slice in behind[:SLICES_SHOWN_MAX]]
+        if len(behind) > SLICES_SHOWN_MAX:
+            lines.append(f"  and {len(behind) - SLICES_SHOWN_MAX} more that are further")
+        return [f"Complete up to {text_of(self.complete_slot)}.", *lines]
+
+    def sentence(self) -> str:
+        """The verdict."""
+        rows, coming = self._total("rows_expected"), self._total("under_way")
+        if self.ok:
+            more = f"; {coming:,} more are on their way" if coming else ""
+            return f"All {rows:,} rows are there, each once{more}."
+        wrong = {kind.replace("_", " "): self._total(kind) for kind in (*WRONG_ROWS, *_WRONG_FILES)}
+        said = ", ".join(f"{count:,} {kind}" for kind, count in wrong.items() if count)
+        return f"Of {rows + self._total('behind'):,} rows: {said}."
+
     def grid(self) -> Grid:
         rows = [(table.table, *(getattr(table, kind) for kind in _KINDS)) for table in self.tables]
         examples = [f"{table.table}: {example}" for table in self.tables for example in table.examples]
-        up_to = f"complete up to {text_of(self.complete_slot)}"
-        verdict = f"ok: every row is there, once; {up_to}" if self.ok else f"not ok; {up_to}"
-        return Grid(("table", *(kind.replace("_", " ") for kind in _KINDS)), rows, (*examples, verdict))
+        below = (*examples, *self.completeness(), self.sentence())
+        return Grid(("table", *(kind.replace("_", " ") for kind in _KINDS)), rows, below)
+
+    def _total(self, kind: str) -> int:
+        return sum(getattr(table, kind) for table in self.tables)

@@ -245,9 +245,11 @@ class VerifyTest(DaemonCase):
             oracle.verify(self.shop, table="refunds")
 
     def test_it_tells_how_far_it_is(self):
-        told: list[tuple[int, int]] = []
-        oracle.verify(self.shop, on_progress=lambda done, total: told.append((done, total)))
-        self.assertEqual(told, [(0, UNTIL), (180, UNTIL), (UNTIL, UNTIL)])
+        told: list[tuple[int, ...]] = []
+        verification = oracle.verify(self.shop, on_progress=lambda *each: told.append(each))
+        self.assertEqual([each[:2] for each in told], [(0, UNTIL), (180, UNTIL), (UNTIL, UNTIL)])
+        self.assertEqual(told, sorted(told))
+        self.assertEqual(told[-1][2], sum(table.rows_expected for table in verification.tables))
 
     def test_without_a_journal_there_is_nothing_to_compare(self):
         with self.assertRaises(MissingJournalError):

@@ -28,10 +28,10 @@ def rows_in(
     with _contents(writer, table) as contents:
         for span in _spans(writer, asked):
             partition = writer.options.spec.values(span.first)
-            looked.add(contents.tally(partition, span, span))
+            looked.add(contents.totals(partition, span, span))
             rows += contents.rows(partition, span)
         if asked.seconds:
-            looked.add(contents.tally(None, _whole(writer, asked), None))
+            looked.add(contents.totals(None, _whole(writer, asked), None))
     _check(looked, broken)
     assert sum(batch.num_rows for batch in rows) == _count(looked)
     return rows
@@ -45,8 +45,8 @@ def count_beside(writer: TableWriter, table: Table, asked: Window) -> int:
         for partition in contents.partitions():
             if partition not in inside:
                 looked.add(contents.count(partition))
-        looked.add(contents.tally(None, _EVER, None))
-        there = _count(contents.tally(None, _whole(writer, asked), None)) if asked.seconds else 0
+        looked.add(contents.totals(None, _EVER, None))
+        there = _count(contents.totals(None, _whole(writer, asked), None)) if asked.seconds else 0
     _check(looked, None)
     return _count(looked) - there
 

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 LIGHT_GROUND = {"errors", "model", "clock", "partitioning", "showing"}
 GROUND = LIGHT_GROUND | {"randomness", "arrow"}
 STAGES = {"generators.base", "encoder", "writers.base", "writers.upkeep"}
-WATCHED = {"watch.observer", "watch.daycurve"}  # what a run tells, and whom; who listens is none of its business
+WATCHED = {"watch.observer", "watch.daycurve", "watch.progressbar"}  # what a run tells; who listens is not its business
 RUN = {"storage.base", *STAGES, *WATCHED, "run.*"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -84,7 +84,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},
-    "rich": {"cli.liveview", "cli.progress", "cli.printing", "cli.preview", "cli.main"},
+    "rich": {"cli.liveview", "cli.printing", "cli.preview", "cli.main"},
     "typer": {"cli.main", "cli.ending"},
 }
 

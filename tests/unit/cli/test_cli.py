@@ -512,11 +512,6 @@ class ProcessTest(unittest.TestCase):
         self.assertEqual(drawn.count("batch   "), 2)
         self.assertNotIn("\x1b[?25l", drawn)
 
-    def test_at_a_terminal_generate_draws_a_bar(self) -> None:
-        drawn = self.at_a_terminal("generate", "-c", self.config, "--to", END, "--jobs", "1")
-        self.assertIn("generate", drawn)
-        self.assertIn("100%", drawn)
-
     def test_a_stray_configuration_of_a_library_is_named_and_a_folder_that_is_gone_too(self) -> None:
         """In a process of its own, as pyiceberg reads its file when it is loaded."""
         program = (

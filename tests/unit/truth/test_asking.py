@@ -33,7 +33,7 @@ class AskingTest(DaemonCase):
         for shown in (repr(found), found._repr_html_(), repr(report)):
             self.assertIn("order_items", shown)
         self.assertRegex(repr(found), rf"orders +{report.rows['orders']} +{report.rows['orders']}( +0){{8}}\n")
-        self.assertIn("ok: every row is there, once", repr(found))
+        self.assertIn("rows are there, each once.", repr(found))
         self.assertIn("Written from", repr(report))
 
     def test_what_is_lost_is_told(self) -> None:

@@ -7,8 +7,8 @@ import io
 import unittest
 from typing import Any
 
-from emitter.run.progress import progress_line
 from emitter.testing import ManualClock
+from emitter.watch.progressbar import progress_bar
 
 
 class Screen(io.StringIO):
@@ -25,10 +25,10 @@ class Full(Screen):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-class ProgressLineTest(unittest.TestCase):
+class ProgressBarTest(unittest.TestCase):
     def shown(self, stream: Any, wanted: bool | None = None, seconds: float = 0.7) -> None:
         clock = ManualClock()
-        with progress_line("verify", wanted, clock, stream) as tell:
+        with progress_bar("verify", wanted, clock, stream) as tell:
             for done in range(5):
                 tell(done, 4, 1000 * done)
                 clock.advance(seconds)
@@ -36,10 +36,11 @@ class ProgressLineTest(unittest.TestCase):
     def test_it_is_written_over_and_wiped_in_the_end(self) -> None:
         screen = Screen()
         self.shown(screen)
-        first, *_, last, blank, end = screen.getvalue().removeprefix("\r").split("\r")
+        self.assertTrue(screen.getvalue().endswith("\r"))  # what comes between is written over it, not behind it
+        first, *_, last, blank = [line for line in screen.getvalue().split("\r") if line]
         self.assertEqual(first, "verify: 50 %, 2,000 rows, about 1 s left")
         self.assertEqual(last.rstrip(), "verify: 100 %, 4,000 rows, about 0 s left")
-        self.assertEqual((blank.strip(), end), ("", ""))
+        self.assertEqual(blank.strip(), "")
         self.assertGreaterEqual(len(blank), len(last.rstrip()))
 
     def test_what_is_short_or_not_watched_or_not_wanted_shows_nothing(self) -> None:
