@@ -39,7 +39,12 @@ def run(
     """
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
-    metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
+    metrics = Metrics(
+        version=version,
+        clock=clock,
+        memory_limit_bytes=memory_limit_bytes(),
+        upkeep_seconds=config.maintenance.interval_seconds if config.maintenance.enabled else None,
+    )
     health, board = Health(clock), Board(clock)
     metrics.watch_health(health.why_not_ready)
     supervisor = Supervisor(os.environ, clock)

@@ -65,6 +65,11 @@ class MetricsTest(unittest.TestCase):
             for sample in family.samples
         }
 
+    def test_how_often_upkeep_is_due_is_told_where_it_is_on(self) -> None:
+        self.assertNotIn(("emitter_maintenance_interval_seconds", ()), self.samples())
+        page = Metrics(version="1", clock=self.clock, upkeep_seconds=300).page()
+        self.assertIn(b"emitter_maintenance_interval_seconds 300.0", page)
+
     def test_every_name_is_there_with_its_labels_after_one_commit(self) -> None:
         self.metrics.committed(commit())
         families = text_string_to_metric_families(self.metrics.page().decode())
