@@ -34,7 +34,7 @@ from emitter.writers.upkeep import NoUpkeep, Upkeep, UpkeepPolicy
 CrashHook = Callable[[str], None]
 
 _TIME = "%Y%m%dT%H%M%SZ"
-_FILE_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-(\d+)of(\d+)-\d+-[0-9a-f]{16}\.parquet")
+_FILE_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-(\d+)of(\d+)-(m?)\d+-[0-9a-f]{16}\.parquet")
 
 
 def no_crash(point: str) -> None:
@@ -62,9 +62,12 @@ class WriterOptions:
         return self.partition or PartitionSpec()
 
 
-def file_name(slice: Slice, window: Window, part: int, digest: str) -> str:
-    """A data file's name: it tells the window, the slice, the how-manyth file it is, and its content."""
-    return f"{_compact(window.first)}-{_compact(window.end)}-{slice.index}of{slice.count}-{part}-{digest}.parquet"
+def file_name(slice: Slice, window: Window, part: int, digest: str, *, is_merged: bool = False) -> str:
+    """A data file's name: it tells the window, the slice, the how-manyth file it is, and its content; and with an m
+    that it was put together from others.
+    """
+    which = f"{slice.index}of{slice.count}-{'m' * is_merged}{part}"
+    return f"{_compact(window.first)}-{_compact(window.end)}-{which}-{digest}.parquet"
 
 
 def first_name(slot: int) -> str:
@@ -79,6 +82,12 @@ def _compact(slot: int) -> str:
 def is_file_name(path: str) -> bool:
     """Whether a data file has a name that `file_name` gives."""
     return _FILE_NAME.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def is_merged_name(path: str) -> bool:
+    """Whether a data file has a name that `file_name` gives to what was put together from others."""
+    name = _FILE_NAME.fullmatch(path.rpartition("/")[2])
+    return name is not None and name[5] == "m"
 
 
 def parse_file_name(path: str) -> tuple[Slice, Window] | None:

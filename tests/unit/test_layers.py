@@ -47,9 +47,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "writers.upkeep",
         "writers.leftovers",
     },
-    "writers.delta.*": {"storage.local", "storage.objects"},
+    "writers.delta.*": {"storage.local", "storage.objects", "writers.merges"},
     "writers.ducklake.*": {"storage.local", "storage.objects", "storage.s3"},
     "encoder": GROUND | {"writers.base"},
+    # Only upkeep makes files of what is written already.
+    "merging": GROUND | {"storage.base", "encoder", "writers.base", "writers.parts", "writers.shapes"},
+    "writers.delta.upkeep": {"merging"},
     # The configuration knows domains and formats by name.
     "config": LIGHT_GROUND | {"settings.*", "generators", "generators.*.options", "writers"},
     "watch*": GROUND | {"generators.base"},

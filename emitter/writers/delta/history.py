@@ -6,7 +6,8 @@ was looked at last, newest first. One that is ours ends the search: it tells whi
 writer had looked at all up to that one. Usually that is one small object to read.
 
 A RESTORE is harmless where none of our commits is newer than what it brought back, for instance where it undoes another
-RESTORE. All else that others do (compaction, deletion, vacuum, a checkpoint) is theirs to answer for.
+RESTORE, or a compaction, ours too: that moves no progress, and every row is in both versions. All else that others do
+(deletion, vacuum, a checkpoint) is theirs to answer for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from emitter.errors import DamagedStateError
 
+_OF_FILES = (b'{"add":', b'{"remove":')  # a compaction has thousands of such lines, and nothing in them matters here
 _COMMITS_MAX = 10_000  # looked at; more come from others only after a long time
 
 
@@ -38,7 +40,8 @@ def decode(data: bytes, path: str, names: str) -> LoggedCommit:
     DamagedStateError.
     """
     try:
-        actions: list[dict[str, Any]] = [json.loads(line) for line in data.splitlines() if line.strip()]
+        lines = (line for line in data.splitlines() if line.strip() and not line.startswith(_OF_FILES))
+        actions: list[dict[str, Any]] = [json.loads(line) for line in lines]
         info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
         ours = any(action["txn"]["appId"].startswith(names) for action in actions if "txn" in action)
         restored = None

@@ -7,40 +7,51 @@ the text alone.
 
 from __future__ import annotations
 
-import itertools
+import errno
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable, Field, Schema
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
-from emitter.errors import CommitConflictError, ForeignTableError, StorageError, UsageError
+from emitter.errors import CommitConflictError, CommitUnknownError, ForeignTableError, StorageError, UsageError
 from emitter.model import Table
 from emitter.partitioning import PartitionSpec
 from emitter.storage.base import Storage
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.writers import hive
+from emitter.writers.delta.log import LOG, DeltaLog
 from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable
+from emitter.writers.upkeep import UpkeepPolicy
 
-LOG = "_delta_log"
 RUN_ID = "emitter.run_id"
 CHECKPOINT_COMMITS = 20
+"""Every commit reads what came after the checkpoint, twice: with 100 in between, the default, it takes three times as
+long.
+"""
+
+
+def retention(keep_seconds: int) -> dict[str, str]:
+    """The properties by which what was replaced stays readable for so long.
+
+    A local disk lists the whole log three times in a commit, which 1,000 entries make some 3 ms longer. A reader that
+    follows the table by its log, or goes back in time, may be away for as long as this. So may one that reads an old
+    version: vacuum leaves its files alone, and checkpoints go on telling of them.
+    """
+    interval = f"interval {keep_seconds} seconds"
+    return {"delta.logRetentionDuration": interval, "delta.deletedFileRetentionDuration": interval}
+
+
 PROPERTIES = {
-    # Every commit reads what came after the checkpoint: with 100 in between, the default, it takes three times as long.
     "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-    # A local disk lists the whole log three times in a commit: 20,000 entries cost 150 ms. A reader that follows the
-    # table by its log may be away for as long as this.
-    "delta.logRetentionDuration": "interval 1 days",
     "delta.enableExpiredLogCleanup": "true",
-    # What vacuum leaves alone: files of readers that are slow, and ours between staging and commit.
-    "delta.deletedFileRetentionDuration": "interval 7 days",
+    **retention(UpkeepPolicy().keep_seconds),
 }
 _HARMFUL = (
     re.compile(r"delta\.columnMapping\.mode=(?!none$)"),  # files are read by other column names than ours
@@ -48,7 +59,9 @@ _HARMFUL = (
     re.compile(r"delta\.constraints\."),  # what registers files must test their rows itself
     re.compile(r"delta\.(invariants|generationExpression|identity\..*)="),
 )
-NO_RIGHTS = "lacked the necessary privileges"
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_UNKNOWN_FEATURES = "Unsupported table features"  # said as if it were a conflict
+_NO_RIGHTS = "lacked the necessary privileges"
 """What the library says of 401 and 403."""
 _RIGHTS = "allow these credentials to list the bucket, and to read and write objects below output.uri"
 _TYPES = {
@@ -73,6 +86,7 @@ class DeltaTables:
     def __init__(self, storage: Storage) -> None:
         """Raises UsageError for an output that the library would take for another place."""
         self._storage = storage
+        self.log = DeltaLog(storage)
         self._access = storage.access if isinstance(storage, ObjectStorage) else None
         self._base = str(storage.root) if isinstance(storage, LocalStorage) else storage.uri
         if set("%\\") & set(self._base):
@@ -135,24 +149,7 @@ class DeltaTables:
         except (DeltaError, OSError) as error:
             if self.load(table.name) is None:
                 raise storage_error("create", self.where(table.name), error) from error
-        self.sync_log(table.name, after_version=-1)
-
-    def sync_log(self, table: str, after_version: int) -> None:
-        """Make durable what was committed after a version. On a local disk the library leaves that to the system, which
-        may keep a name without its bytes when the power fails: then nobody can read the table any more.
-        """
-        if not isinstance(self._storage, LocalStorage):
-            return
-        folder = self._storage.root / table / LOG
-        try:
-            for version in itertools.count(after_version + 1):
-                if not _synced(folder / f"{version:020d}.json"):
-                    break
-                if _synced(folder / f"{version:020d}.checkpoint.parquet"):
-                    _synced(folder / "_last_checkpoint")
-        except OSError as error:
-            raise StorageError("sync the log of", self.where(table), error) from error
-        self._storage.sync_folders({f"{table}/{LOG}"})
+        self.log.sync_entries(table.name, after_version=-1)
 
     def described(self, table: str, handle: DeltaTable) -> FoundTable:
         """Raises ForeignTableError for a table that must not be written to."""
@@ -234,10 +231,47 @@ def reading(where: str) -> Iterator[None]:
         raise storage_error("read", where, error) from error
 
 
+@contextmanager
+def committing(where: str) -> Iterator[None]:
+    """The library's errors while it commits to a table, in our terms."""
+    try:
+        yield
+    except CommitFailedError as error:
+        if _UNKNOWN_FEATURES in str(error):
+            raise ForeignTableError(
+                f"{where} cannot be written to: {reason(error)}",
+                hint="drop these features of the table, or choose another output.uri",
+            ) from error
+        raise CommitConflictError(
+            f"another commit came before ours to {where}: {reason(error)}",
+            hint="read the progress, and try again",
+        ) from error
+    except (DeltaError, OSError) as error:
+        if system_code(error) in _CANNOT_WRITE or _NO_RIGHTS in str(error):
+            raise storage_error("commit to", where, error) from error
+        raise CommitUnknownError(
+            f"nobody knows whether a commit to {where} landed: {reason(error)}",
+            hint="read the progress: start again, and it goes on from there",
+        ) from error
+
+
+@contextmanager
+def changing(operation: str, where: str) -> Iterator[None]:
+    """The library's errors while it changes what belongs to no version: the next look tells what has come of it."""
+    try:
+        yield
+    except CommitFailedError as error:
+        raise CommitConflictError(
+            f"somebody else came first, in the attempt to {operation} {where}: {reason(error)}", hint="plan it anew"
+        ) from error
+    except (DeltaError, OSError) as error:
+        raise storage_error(operation, where, error) from error
+
+
 def storage_error(operation: str, where: str, error: Exception) -> StorageError:
     """An error of the library as ours, with the hint that goes with what the system said."""
     code = system_code(error)
-    hint = _RIGHTS if NO_RIGHTS in str(error) else ""
+    hint = _RIGHTS if _NO_RIGHTS in str(error) else ""
     return StorageError(operation, where, OSError(code, os.strerror(code)) if code else reason(error), hint=hint)
 
 
@@ -251,19 +285,6 @@ def reason(error: Exception) -> str:
     """The library's text on one line, without its colours, the pages that a server sent, and traces of its calls."""
     plain = re.sub(r"\x1b\[\d+m|↳|(?s:(<\?xml|\n +0: ).*)", "", str(error))
     return " ".join(plain.split()) or type(error).__name__
-
-
-def _synced(path: Path) -> bool:
-    """Whether there is such a file; its bytes are durable then."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _comment(text: str | None) -> dict[str, Any] | None:

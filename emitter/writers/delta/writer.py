@@ -22,50 +22,47 @@ not write or has no room. It may also have landed and only the checkpoint after 
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
-from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, Transaction
 
 from emitter.errors import (
-    CommitConflictError,
-    CommitUnknownError,
     ForeignTableError,
     RolledBackError,
     StorageError,
     StorageNotFoundError,
 )
-from emitter.model import Slice, StagedFile, Table, TableCommit, TableProgress
+from emitter.model import Slice, StagedFile, Table, TableCommit, TableProgress, TableSize
 from emitter.writers.base import advanced
 from emitter.writers.delta import history as delta_history
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.history import LoggedCommit
+from emitter.writers.delta.log import LOG
 from emitter.writers.delta.progress import DeltaProgress, names_of
 from emitter.writers.delta.statistics import statistics_text
 from emitter.writers.delta.tables import DeltaTables, partition_values
 from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
+from emitter.writers.upkeep import Upkeep, UpkeepPolicy
 
 _REBASES_MAX = 15  # by the library, where others commit to the same table
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-
-_UNKNOWN_FEATURES = "Unsupported table features"  # said as if it were a conflict
 
 
 @dataclass(frozen=True, slots=True)
 class _Handle:
-    """The library's view of a table, and the log entry that made its version, if that was read: a table that somebody
-    has made anew has another one there, or none.
+    """The library's view of a table; the checkpoint that it goes on from, or a newer one that it has not noticed; and
+    the log entry that made its version, if that was read: a table that somebody has made anew has another one there,
+    or none.
     """
 
     table: DeltaTable
     credentials_version: int
+    checkpoint_version: int
     entry: bytes | None = None
 
 
@@ -76,7 +73,7 @@ class DeltaWriter(RegisteringWriter):
     unreadable = (r'[^!-~]|["#<=>?`{}]', "pl.scan_delta")
     progress_place = "transaction identifiers of its log"
     crash_points = ("delta.staged", "delta.created", "delta.checked", "delta.committed")
-    own_folders = frozenset({delta_tables.LOG})
+    own_folders = frozenset({LOG})
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -130,13 +127,18 @@ class DeltaWriter(RegisteringWriter):
         """
         with self._guards.setdefault(table, threading.Lock()):
             known, version = self._handles.pop(table, None), self._delta.credentials_version()
-            if known and known.credentials_version == version and self._is_newest(table, known):
-                handle: DeltaTable | None = known.table
-            else:
-                handle = self._delta.load(table)
-            yield handle
-            if handle is not None:  # and nothing was wrong with it
-                self._handles[table] = _Handle(handle, version, self._entry(table, handle.version()))
+            if known and (known.credentials_version != version or not self._is_newest(table, known)):
+                known = None
+            known = known or self._load(table)
+            yield known.table if known else None
+            if known:  # and nothing was wrong with it
+                self._handles[table] = replace(known, entry=self._entry(table, known.table.version()))
+
+    def _load(self, table: str) -> _Handle | None:
+        credentials_version = self._delta.credentials_version()
+        checkpoint_version = self._delta.log.checkpoint_version(table)  # first: a newer one is taken up as well
+        handle = self._delta.load(table)
+        return _Handle(handle, credentials_version, checkpoint_version) if handle else None
 
     def _is_newest(self, table: str, known: _Handle) -> bool:
         version = known.table.version()
@@ -154,7 +156,9 @@ class DeltaWriter(RegisteringWriter):
         (commit,) = commits
         with self._guards.setdefault(commit.table, threading.Lock()):
             handle = self._newest(commit.table)
-            after = self._compare_and_set(handle.table, slice, commit)
+            after = self._compare_and_set(handle, slice, commit)
+            if self._is_checkpoint_due(handle):
+                handle = replace(handle, checkpoint_version=self._delta.log.checkpoint_version(commit.table))
             self._handles[commit.table] = handle  # only one that nothing was wrong with
             self._totals[commit.table, slice] = after
         self._crash("delta.committed")
@@ -162,22 +166,28 @@ class DeltaWriter(RegisteringWriter):
 
     def _newest(self, table: str) -> _Handle:
         """A handle at the newest version, which nobody else has."""
-        known, version = self._handles.pop(table, None), self._delta.credentials_version()
-        if known is not None and known.credentials_version == version:
-            with delta_tables.reading(self._delta.where(table)):
-                known.table.update_incremental()
-            return known
-        handle = self._delta.load(table)
-        if handle is None:
+        known = self._handles.pop(table, None)
+        if known and known.credentials_version == self._delta.credentials_version():
+            # A handle goes on for ever from a checkpoint, and reads all that came since in every commit, unless it is
+            # there when a newer one is made.
+            is_due = self._is_checkpoint_due(known)
+            if not is_due or self._delta.log.checkpoint_version(table) <= known.checkpoint_version:
+                with delta_tables.reading(self._delta.where(table)):
+                    known.table.update_incremental()
+                return known
+        loaded = self._load(table)
+        if loaded is None:
             raise self._gone(table)
-        return _Handle(handle, version)
+        return loaded
 
-    def _compare_and_set(self, handle: DeltaTable, slice: Slice, commit: TableCommit) -> TableProgress:
-        run_id, where = self._own_run_id(), self._delta.where(commit.table)
-        found = self._delta.described(commit.table, handle)
-        if found.run_id is None:
-            raise self._replaced(commit.table)
-        self._check_found(run_id, self._opened(commit.table), found)
+    def _is_checkpoint_due(self, handle: _Handle) -> bool:
+        """Whether nobody, for all that is known, has summed up the log for long: upkeep does, where there is any."""
+        return handle.table.version() + 1 - handle.checkpoint_version >= delta_tables.CHECKPOINT_COMMITS
+
+    def _compare_and_set(self, known: _Handle, slice: Slice, commit: TableCommit) -> TableProgress:
+        handle = known.table
+        where = self._delta.where(commit.table)
+        _, run_id = self._ours(commit.table, handle)
         self._look_for_rollback(commit.table, handle, run_id)
         with delta_tables.reading(where):
             progress = self._progress(commit.table, handle, run_id)
@@ -188,13 +198,15 @@ class DeltaWriter(RegisteringWriter):
             after = advanced(before, commit)
             moves = progress.moves(slice, before, after)
         self._crash("delta.checked")
-        self._commit(handle, commit, moves)
-        self._delta.sync_log(commit.table, after_version=handle.version())
+        self._commit(handle, commit, moves, is_checkpoint_due=self._is_checkpoint_due(known))
+        self._delta.log.sync_entries(commit.table, after_version=handle.version())
         return after
 
-    def _commit(self, handle: DeltaTable, commit: TableCommit, moves: Mapping[str, int]) -> None:
+    def _commit(
+        self, handle: DeltaTable, commit: TableCommit, moves: Mapping[str, int], *, is_checkpoint_due: bool
+    ) -> None:
         where, now_milliseconds = self._delta.where(commit.table), int(self._clock.wall_seconds() * 1000)
-        try:
+        with delta_tables.committing(where):
             handle.create_write_transaction(
                 [_add_action(file, now_milliseconds) for file in commit.files],
                 "append",
@@ -205,28 +217,14 @@ class DeltaWriter(RegisteringWriter):
                     max_commit_retries=_REBASES_MAX,
                     app_transactions=[Transaction(name, number) for name, number in moves.items()],
                 ),
-                # To look for entries to clean up is to list the whole log: not at every commit, as it would be.
+                # The library makes one at every so manyth version alone. To look for entries to clean up is to list the
+                # whole log, so it is only done there, too.
                 post_commithook_properties=PostCommitHookProperties(
-                    cleanup_expired_logs=handle.version() % delta_tables.CHECKPOINT_COMMITS == 0
+                    create_checkpoint=is_checkpoint_due,
+                    cleanup_expired_logs=is_checkpoint_due
+                    and (handle.version() + 2) % delta_tables.CHECKPOINT_COMMITS == 0,
                 ),
             )
-        except CommitFailedError as error:
-            if _UNKNOWN_FEATURES in str(error):
-                raise ForeignTableError(
-                    f"{where} cannot be written to: {delta_tables.reason(error)}",
-                    hint="drop these features of the table, or choose another output.uri",
-                ) from error
-            raise CommitConflictError(
-                f"another commit came before ours to {where}: {delta_tables.reason(error)}",
-                hint="read the progress, and try again",
-            ) from error
-        except (DeltaError, OSError) as error:
-            if delta_tables.system_code(error) in _CANNOT_WRITE or delta_tables.NO_RIGHTS in str(error):
-                raise delta_tables.storage_error("commit to", where, error) from error
-            raise CommitUnknownError(
-                f"nobody knows whether a commit to {where} landed: {delta_tables.reason(error)}",
-                hint="read the progress: start again, and it goes on from there",
-            ) from error
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
         with self._looked(table) as handle:
@@ -236,6 +234,17 @@ class DeltaWriter(RegisteringWriter):
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         handle = self._delta.load(table.name)
         yield [] if handle is None else self._delta.parts(table.name, handle, self.options.spec)
+
+    def upkeep(self, policy: UpkeepPolicy) -> Upkeep:
+        from emitter.writers.delta.upkeep import DeltaUpkeep  # the encoder stands above the writers
+
+        options, clock, crash = self.options, self._clock, self._crash
+        return DeltaUpkeep(policy, self.storage, self._delta, options, clock, crash, self._ours)
+
+    def size(self, table: str) -> TableSize:
+        with self._looked(table) as handle:
+            files = self._delta.parts(table, handle, self.options.spec) if handle else []
+        return TableSize(len(files), sum(file.size_bytes or 0 for file in files))
 
     def _progress(self, table: str, handle: DeltaTable, run_id: str) -> DeltaProgress:
         return DeltaProgress(run_id, table, handle.transaction_version)
@@ -256,6 +265,14 @@ class DeltaWriter(RegisteringWriter):
                 hint=f"restore version {version - 1}, or move the table away and start again: it is made anew",
             )
         self._looked_at[table] = newest
+
+    def _ours(self, table: str, handle: DeltaTable) -> tuple[Table, str]:
+        """The table as it is declared, and the run. Raises StateError where what is there is not this run's."""
+        declared, run_id, found = self._opened(table), self._own_run_id(), self._delta.described(table, handle)
+        if found.run_id is None:
+            raise self._replaced(table)
+        self._check_found(run_id, declared, found)
+        return declared, run_id
 
     def _own_run_id(self) -> str:
         assert self._run_id is not None, "RegisteringWriter asks for no table that is not open"

@@ -1,0 +1,65 @@
+"""Many small files of a table as few large ones, with the same rows: what upkeep makes, by the encoder that made them.
+
+So a merged file is in all as those that are appended: types, nulls, field ids, encodings and statistics. It holds the
+rows in the order of the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from emitter import arrow
+from emitter.encoder import Encoder
+from emitter.errors import DamagedStateError
+from emitter.model import EncodedFile, Frame, Table
+from emitter.storage.base import Storage
+from emitter.writers.base import WriterOptions
+from emitter.writers.parts import DataFile, Part
+from emitter.writers.shapes import Shapes
+
+
+def merged(
+    storage: Storage, table: Table, options: WriterOptions, file_rows_target: int, parts: Sequence[Part]
+) -> Iterator[EncodedFile]:
+    """The rows of some files of ours, all of one partition, as files of `file_rows_target` rows. One of them is in
+    memory at a time, and one that is read.
+
+    Raises DamagedStateError where a file is not as it is registered, and then nothing should be done with what has
+    come; StorageNotFoundError where it is gone.
+    """
+    encoder = Encoder([table], replace(options, file_rows_target=file_rows_target))
+    shapes = Shapes(table, options.spec.columns)
+    rows = 0
+    for part in parts:
+        with DataFile(storage, part.name) as file:
+            faults = shapes.faults(file, part)
+            if faults:
+                raise _damaged(part.name, faults[0])
+            for batch in file.batches(table):
+                for chunk in encoder.add(Frame(table.name, _inside(part.name, table, batch))):
+                    rows += chunk.rows
+                    yield encoder.encode(chunk)
+    rests = encoder.finish()
+    folders = {chunk.partition for chunk in rests}
+    rows += sum(chunk.rows for chunk in rests)
+    if len(folders) > 1 or rows != sum(part.rows or 0 for part in parts):
+        raise _damaged(parts[0].name, "it, or one beside it, holds rows of another partition")
+    for chunk in rests:
+        yield encoder.encode(chunk)
+
+
+def _inside(path: str, table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
+    try:
+        return arrow.to_inside_form(table, batch)
+    except pa.ArrowException as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: str, fault: str) -> DamagedStateError:
+    return DamagedStateError(
+        f"{path} cannot be put together with others: {fault}",
+        hint="run emitter verify to see what is wrong with the table; upkeep leaves these files as they are",
+    )

@@ -1,0 +1,116 @@
+"""The log of a Delta table as a folder: its checkpoints, how much has come since the last one, and what is expired.
+
+    orders/_delta_log/00000000000000000042.json                  what made version 42
+    orders/_delta_log/00000000000000000039.checkpoint.parquet    all that counts as of version 39, in one file
+    orders/_delta_log/_last_checkpoint                           which checkpoint is the newest
+
+The library writes all of this and cleans it up. On a local disk it leaves to the system when that becomes durable.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+
+from emitter.errors import StorageError, StorageNotFoundError
+from emitter.storage.base import Entry, Storage
+from emitter.storage.local import LocalStorage
+
+LOG = "_delta_log"
+_LAST = "_last_checkpoint"
+_VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet|checkpoint\.parquet)")
+
+
+class DeltaLog:
+    """The logs of an output's tables."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def checkpoint_version(self, table: str) -> int:
+        """The version of the newest checkpoint by the table's own word; -1 where it has none, or does not say."""
+        try:
+            return int(json.loads(self._storage.read(f"{table}/{LOG}/{_LAST}"))["version"])
+        except StorageNotFoundError:
+            return -1
+        except (ValueError, KeyError, TypeError):
+            return -1  # readers look into the folder then
+
+    def since_checkpoint(self, table: str) -> list[Entry]:
+        """The commits that every reader reads on top of the newest checkpoint."""
+        version = self.checkpoint_version(table)
+        after = "" if version < 0 else f"{version:020d}.json"
+        return [entry for entry in self._storage.list(f"{table}/{LOG}", after) if entry.name.endswith(".json")]
+
+    def expired(self, table: str, before_wall_seconds: float) -> list[Entry]:
+        """What a clean-up will remove: all before the checkpoint that the oldest version still needs which was made
+        at or after a time.
+        """
+        entries = {
+            entry: (int(found[1]), found[2])
+            for entry in self._storage.list(f"{table}/{LOG}")
+            if (found := _VERSIONED.fullmatch(entry.name))
+        }
+        newest = max((version for version, _ in entries.values()), default=0)
+        kept = min(
+            (
+                version
+                for entry, (version, kind) in entries.items()
+                if kind == "json" and entry.written_wall_seconds >= before_wall_seconds
+            ),
+            default=newest,
+        )
+        first = max((version for version, kind in entries.values() if kind != "json" and version <= kept), default=0)
+        return [
+            entry
+            for entry, (version, _) in entries.items()
+            if version < first and entry.written_wall_seconds < before_wall_seconds
+        ]
+
+    def sync_entries(self, table: str, after_version: int) -> None:
+        """Make durable what was committed after a version. On a local disk the library leaves that to the system, which
+        may keep a name without its bytes when the power fails: then nobody can read the table any more. Raises
+        StorageError.
+        """
+        if not isinstance(self._storage, LocalStorage):
+            return
+        folder = self._storage.root / table / LOG
+        try:
+            for version in itertools.count(after_version + 1):
+                if not _synced(folder / f"{version:020d}.json"):
+                    break
+                if _synced(folder / f"{version:020d}.checkpoint.parquet"):
+                    _synced(folder / _LAST)
+        except OSError as error:
+            raise StorageError("sync the log of", f"{self._storage.uri}/{table}", error) from error
+        self._storage.sync_folders({f"{table}/{LOG}"})
+
+    def sync_checkpoints(self, table: str) -> None:
+        """Make durable what replaces entries, before they are removed. Raises StorageError."""
+        if not isinstance(self._storage, LocalStorage):
+            return
+        folder = self._storage.root / table / LOG
+        names = (entry.name for entry in self._storage.list(f"{table}/{LOG}"))
+        checkpoints = sorted(name for name in names if ".checkpoint." in name)
+        try:
+            for name in (*checkpoints[-1:], _LAST):
+                _synced(folder / name)
+        except OSError as error:
+            raise StorageError("sync the checkpoints of", f"{self._storage.uri}/{table}", error) from error
+        self._storage.sync_folders({f"{table}/{LOG}"})
+
+
+def _synced(path: Path) -> bool:
+    """Whether there is such a file; its bytes are durable then."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,348 @@
+"""What keeps Delta tables as quick and as small as they were: docs/decisions/0025 tells what ages them.
+
+    compact      our small files, a partition and a slice at a time, as a few larger ones
+    checkpoint   the log in one file, once some commits have come since the last one
+    expire       log entries older than `keep_seconds`; before that the table is told that this is how long it keeps
+    vacuum       data files that no version names which is kept
+
+A compaction is a commit with the new files and without the old ones, both marked as no change of data, so that whoever
+follows the table's changes passes it by. It moves no progress. The library would let such a commit pass beside another
+one that takes the same files away, and every row would be there twice. So it may be committed only as the very next
+version after the one in which the old files were seen: where an append comes first, it is looked at and tried again,
+some times. What was merged by then is used again. Appends need not wait for it: they pass it as they pass each other.
+
+Files are durable before they are committed, and a checkpoint before what it replaces is removed. Whatever a kill
+leaves is a file that no version names, or work that is found undone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake.transaction import AddAction, RemoveAction
+
+from emitter.clock import Clock
+from emitter.errors import CommitConflictError, StorageError, StorageNotFoundError
+from emitter.merging import merged
+from emitter.model import Slice, StagedFile, Table
+from emitter.storage.base import Storage, StoredFile
+from emitter.writers import merges
+from emitter.writers.base import CrashHook, WriterOptions, file_name, is_merged_name, parse_file_name
+from emitter.writers.delta import tables as delta_tables
+from emitter.writers.delta.log import LOG
+from emitter.writers.delta.progress import DeltaProgress
+from emitter.writers.delta.statistics import statistics_text
+from emitter.writers.delta.tables import DeltaTables
+from emitter.writers.leftovers import Leftovers
+from emitter.writers.merges import Merge
+from emitter.writers.parts import Part, missing
+from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
+
+Declared = Callable[[str, DeltaTable], tuple[Table, str]]
+"""The table of a name as this run declares it, and the run. Raises StateError where what is there is another's."""
+
+_ATTEMPTS_MAX = 20  # to commit a compaction between two appends
+_WAIT_SECONDS = 0.01
+_CHECKPOINT_COMMITS = delta_tables.CHECKPOINT_COMMITS // 2  # so that who appends makes none
+_CHECKPOINT_BYTES = 50_000  # of commits since the last one: one of a compaction is long, and is read again and again
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+class DeltaUpkeep(Upkeep):
+    """See the module. Every step looks at the table anew."""
+
+    tasks = ("compact", "checkpoint", "expire", "vacuum")
+    crash_points: ClassVar[tuple[str, ...]] = (
+        "delta.merged",  # the new files are there, and no version names them
+        "delta.compacted",
+        "delta.summed-up",  # a checkpoint is there, perhaps not durable
+        "delta.retained",  # the table says how long it keeps what, and nothing is removed yet
+        "delta.vacuumed",  # of a single file
+    )
+
+    def __init__(
+        self,
+        policy: UpkeepPolicy,
+        storage: Storage,
+        tables: DeltaTables,
+        options: WriterOptions,
+        clock: Clock,
+        crash_hook: CrashHook,
+        declared: Declared,
+    ) -> None:
+        super().__init__(policy)
+        self._storage, self._delta, self._options = storage, tables, options
+        self._clock, self._crash, self._declared = clock, crash_hook, declared
+        self._leftovers = Leftovers(storage, policy.orphan_seconds, clock)
+        self._never = threading.Event()
+
+    def plan(self, task: Task, table: str) -> Sequence[Chore]:
+        handle = self._load(table)
+        if handle is None:
+            return ()
+        match task:
+            case "compact":
+                return [self._chore(table, merge) for merge in self._merges(table, handle)]
+            case "checkpoint":
+                return self._plan_checkpoint(table)
+            case "expire":
+                return self._plan_expiry(table, handle)
+            case "vacuum":
+                files = [*self._unnamed(table, handle), *self._leftovers.find(table)]
+                return [Chore("vacuum", table, "", len(files), _bytes(files))] if files else ()
+
+    def apply(self, chore: Chore) -> Done:
+        handle = self._load(chore.table)
+        if handle is None:
+            return Done()
+        match chore.task:
+            case "compact":
+                return self._compact(chore, handle)
+            case "checkpoint":
+                return self._sum_up(chore.table, handle)
+            case "expire":
+                return self._expire(chore.table, handle)
+            case "vacuum":
+                return self._vacuum(chore.table, handle)
+
+    def _load(self, table: str) -> DeltaTable | None:
+        """The table as it stands, if it is there and ours to write to. Raises StateError."""
+        handle = self._delta.load(table)
+        if handle is not None:
+            self._declared(table, handle)
+        return handle
+
+    def _slots(self, table: str, handle: DeltaTable) -> dict[Slice, int]:
+        _, run_id = self._declared(table, handle)
+        with delta_tables.reading(self._delta.where(table)):
+            progress = DeltaProgress(run_id, table, handle.transaction_version).all()
+        return {slice: known.slot for slice, known in progress.items()}
+
+    # Compaction.
+
+    def _merges(self, table: str, handle: DeltaTable) -> list[Merge]:
+        spec = self._options.spec
+        parts = self._delta.parts(table, handle, spec)
+        small = (
+            merges.small_file(part.name, _folder(table, part.name), part.rows, part.size_bytes or 0) for part in parts
+        )
+        files = [file for file in small if file]
+        if len(files) < 2:
+            return []
+        return merges.choose(files, self._slots(table, handle), spec, self.policy)
+
+    def _chore(self, table: str, merge: Merge) -> Chore:
+        after = merge.files_after(self.policy.file_rows_target)
+        return Chore("compact", table, merge.partition, len(merge.files), merge.size_bytes, after)
+
+    def _compact(self, chore: Chore, handle: DeltaTable) -> Done:
+        """One of the merges that the partition asks for by now, of those like the chore's if there are any."""
+        asked = [merge for merge in self._merges(chore.table, handle) if merge.partition == chore.partition]
+        if not asked:
+            return Done()
+        merge = min(asked, key=lambda each: abs(len(each.files) - chore.files))
+        try:
+            declared, _ = self._declared(chore.table, handle)
+            made = list(self._merge(declared, merge))
+        except StorageNotFoundError as error:
+            self._check_still_there(chore.table, merge, error)
+            raise
+        self._crash("delta.merged")
+        self._commit(chore.table, merge, made)
+        self._crash("delta.compacted")
+        self._delta.log.sync_entries(chore.table, after_version=handle.version())
+        return Done(len(merge.files), len(made), merge.size_bytes, sum(file.size_bytes for file in made))
+
+    def _merge(self, table: Table, merge: Merge) -> Iterator[StagedFile]:
+        """The merged files, stored and durable; nobody knows of them yet."""
+        parts = [Part(file.path, None, file.size_bytes, file.rows) for file in merge.files]
+        options, target = self._options, self.policy.file_rows_target
+        for file in merged(self._storage, table, options, target, parts):
+            digest = hashlib.sha256(file.data).hexdigest()[:16]
+            name = file_name(merge.slice, merge.window, file.part, digest, is_merged=True)
+            path = f"{table.name}/{file.partition}/{name}"
+            self._storage.put_if_absent(path, file.data)
+            yield StagedFile(table.name, path, path, file.rows, file.data.size, file.partition, file.metadata)
+
+    def _check_still_there(self, table: str, merge: Merge, error: StorageNotFoundError) -> None:
+        """A file is gone: somebody has compacted and vacuumed meanwhile, or the table is broken."""
+        handle = self._load(table)
+        named = set(self._paths(table, handle)) if handle else set()
+        for file in merge.files:
+            if file.path not in named:
+                raise _overtaken(self._delta.where(table)) from error
+        raise missing(str(error.path)) from error
+
+    def _paths(self, table: str, handle: DeltaTable) -> list[str]:
+        return [part.name for part in self._delta.parts(table, handle, self._options.spec)]
+
+    def _commit(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
+        """Put the new files in the old ones' place, if all of these are still in theirs."""
+        where = self._delta.where(table)
+        old, new = {file.path for file in merge.files}, {file.final_path for file in made}
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
+            handle = self._load(table)
+            if handle is None:
+                raise _overtaken(where)
+            named = set(self._paths(table, handle))
+            if new <= named and not old & named:
+                return  # an attempt has landed whose reply was lost
+            if not old <= named or new & named:
+                raise _overtaken(where)
+            self._check_stored(made)
+            try:
+                self._attempt(table, handle, merge, made)
+            except CommitConflictError:
+                if attempt == _ATTEMPTS_MAX:
+                    raise
+                self._clock.wait(self._never, _WAIT_SECONDS * attempt)
+            else:
+                return
+
+    def _attempt(self, table: str, handle: DeltaTable, merge: Merge, made: Sequence[StagedFile]) -> None:
+        now_milliseconds = int(self._clock.wall_seconds() * 1000)
+        values: dict[str, str | None] = {**delta_tables.partition_values(merge.partition)}
+        adds: list[Any] = [
+            AddAction(
+                file.final_path.removeprefix(f"{table}/"),
+                file.size_bytes,
+                values,
+                now_milliseconds,
+                False,
+                statistics_text(file.rows, file.metadata),
+            )
+            for file in made
+        ]
+        removes = [
+            RemoveAction(file.path.removeprefix(f"{table}/"), False, now_milliseconds, file.size_bytes, values)
+            for file in merge.files
+        ]
+        with delta_tables.committing(self._delta.where(table)):
+            handle.create_write_transaction(
+                adds + removes,
+                "append",
+                handle.schema(),
+                handle.metadata().partition_columns,
+                commit_properties=CommitProperties(
+                    custom_metadata={
+                        "readVersion": handle.version(),
+                        "isBlindAppend": False,
+                        "operationParameters": {"emitter": "compact"},
+                    },
+                    max_commit_retries=0,  # see the module
+                ),
+                post_commithook_properties=_NO_HOOKS,
+            )
+
+    def _check_stored(self, made: Sequence[StagedFile]) -> None:
+        for file in made:
+            if self._storage.size(file.final_path) != file.size_bytes:
+                raise StorageError("commit", file.final_path, "the merged file is cut short")
+
+    # The log.
+
+    def _plan_checkpoint(self, table: str) -> Sequence[Chore]:
+        entries = self._delta.log.since_checkpoint(table)
+        size_bytes = sum(entry.size_bytes for entry in entries)
+        if len(entries) < _CHECKPOINT_COMMITS and size_bytes < _CHECKPOINT_BYTES:
+            return ()
+        return [Chore("checkpoint", table, "", len(entries), size_bytes, 1)]
+
+    def _sum_up(self, table: str, handle: DeltaTable) -> Done:
+        if not self._plan_checkpoint(table):
+            return Done()
+        with delta_tables.changing("checkpoint", self._delta.where(table)):
+            handle.create_checkpoint()
+        self._crash("delta.summed-up")
+        self._delta.log.sync_checkpoints(table)
+        name = f"{handle.version():020d}.checkpoint.parquet"
+        entries = self._storage.list(f"{table}/{LOG}", name[:-1])
+        size_bytes = sum(entry.size_bytes for entry in entries if entry.name == name)
+        return Done(files_written=1, bytes_written=size_bytes)
+
+    def _plan_expiry(self, table: str, handle: DeltaTable) -> Sequence[Chore]:
+        expired = self._expired(table)
+        if not expired and not self._missing_properties(handle):
+            return ()
+        return [Chore("expire", table, "", len(expired), sum(expired.values()))]
+
+    def _expired(self, table: str) -> dict[str, int]:
+        before = self._clock.wall_seconds() - self.policy.keep_seconds
+        return {entry.name: entry.size_bytes for entry in self._delta.log.expired(table, before)}
+
+    def _missing_properties(self, handle: DeltaTable) -> dict[str, str]:
+        """Of those that say how long the table keeps what, the ones that say something else than they should."""
+        found = handle.metadata().configuration
+        wanted = delta_tables.retention(self.policy.keep_seconds)
+        return {name: value for name, value in wanted.items() if found.get(name) != value}
+
+    def _expire(self, table: str, handle: DeltaTable) -> Done:
+        where = self._delta.where(table)
+        if changed := self._missing_properties(handle):
+            with delta_tables.committing(where):
+                handle.alter.set_table_properties(changed, commit_properties=CommitProperties(max_commit_retries=0))
+            self._delta.log.sync_entries(table, after_version=handle.version())
+            handle = self._load(table) or handle
+        self._crash("delta.retained")
+        before = self._expired(table)
+        if not before:
+            return Done()
+        self._delta.log.sync_checkpoints(table)
+        with delta_tables.changing("clean up the log of", where):
+            handle.cleanup_metadata()
+        there = {entry.name for entry in self._storage.list(f"{table}/{LOG}")}
+        removed = [size for name, size in before.items() if name not in there]
+        return Done(files_removed=len(removed), bytes_removed=sum(removed))
+
+    # Data files.
+
+    def _unnamed(self, table: str, handle: DeltaTable) -> list[StoredFile]:
+        """The data files that no version names which is kept, and no commit will name.
+
+        The library tells what is not named, by the properties of the table. Of that, a file that was appended is
+        done with once its slice is complete beyond its window, and so is one that a version has named; any other may
+        be about to be committed for as long as `orphan_seconds`.
+        """
+        with delta_tables.reading(self._delta.where(table)):
+            unnamed = set(handle.vacuum(dry_run=True, full=True))
+            named_before = set(handle.vacuum(dry_run=True)) if unnamed else set[str]()
+        if not unnamed:
+            return []
+        slots = self._slots(table, handle)
+        found = [file for file in self._storage.walk(table) if file.path.removeprefix(f"{table}/") in unnamed]
+        old = set(self._leftovers.old(found))
+        return [
+            file
+            for file in found
+            if file in old or file.path.removeprefix(f"{table}/") in named_before or _is_done_with(file.path, slots)
+        ]
+
+    def _vacuum(self, table: str, handle: DeltaTable) -> Done:
+        files = [*self._unnamed(table, handle), *self._leftovers.find(table)]
+        return self._leftovers.remove(files, lambda: self._crash("delta.vacuumed"))
+
+
+def _is_done_with(path: str, slots: Mapping[Slice, int]) -> bool:
+    """Whether a file is one that was staged for a window up to which its slice is complete: then it was committed, or
+    another one was in its place.
+    """
+    made = parse_file_name(path)
+    return made is not None and not is_merged_name(path) and made[1].end <= slots.get(made[0], made[1].first)
+
+
+def _folder(table: str, path: str) -> str:
+    return path.removeprefix(f"{table}/").rpartition("/")[0]
+
+
+def _bytes(files: Iterable[StoredFile]) -> int:
+    return sum(file.size_bytes for file in files)
+
+
+def _overtaken(where: str) -> CommitConflictError:
+    return CommitConflictError(
+        f"somebody else has rewritten files of {where} that were to be put together", hint="plan it anew"
+    )
