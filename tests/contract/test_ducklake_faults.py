@@ -26,6 +26,7 @@ from emitter.storage.s3 import S3Access
 from emitter.writers.base import CrashHook
 from emitter.writers.ducklake import catalog
 from emitter.writers.ducklake import connection as ducklake_connection
+from emitter.writers.ducklake import files as lake_files
 from emitter.writers.ducklake.connection import CATALOG
 from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import OPTIONS, ORIGIN, RUN, TABLE, WHOLE, files, found, in_order, rows, window, write
@@ -201,7 +202,7 @@ class FaultCase:
             self.reader().execute("CHECKPOINT shop")
             with self.opened()._lake.session("look") as cursor:
                 (known,) = catalog.tables(cursor, "_emitter", ["progress_0_of_1"]).values()
-                self.assertFalse(catalog.files(cursor, known.table_id, ""))
+                self.assertFalse(lake_files.files(cursor, known.table_id, ""))
                 # As it was in lakes that earlier releases made; the next writer makes up for it.
                 cursor.execute(f"DELETE FROM {CATALOG}.ducklake_metadata WHERE key = 'auto_compact'")
             commit(self.opened(), asked, asked.first)

@@ -92,74 +92,8 @@ def table(cursor: duckdb.DuckDBPyConnection, schema: str, name: str) -> LakeTabl
     return LakeTable(found.table_id, found.comment, described, partition, tuple(column[-1] for column in columns))
 
 
-@dataclass(frozen=True, slots=True)
-class LakeFile:
-    """A registration of a data file: its full path, its partition, if it lies in one of the table's present
-    partitioning, whether rows that it holds were deleted, its size and rows, and whether readers find its columns by
-    their field ids: those of files that others registered go by name.
-    """
-
-    path: str
-    partition: tuple[int, ...] | None
-    has_deletes: bool
-    size_bytes: int
-    rows: int
-    goes_by_ids: bool
-
-
-def files(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> list[LakeFile]:
-    """A table's files, each as often as it is registered, by path."""
-    found = cursor.execute(
-        "SELECT if(f.path_is_relative, if(t.path_is_relative, if(s.path_is_relative, ?, '') || s.path, '') || t.path,"
-        " '') || f.path AS full_path, f.data_file_id, bool_or(d.data_file_id IS NOT NULL),"
-        " list(v.partition_value ORDER BY v.partition_key_index) FILTER (i.partition_id IS NOT NULL),"
-        " f.file_size_bytes, f.record_count, f.mapping_id IS NULL"
-        f" FROM {CATALOG}.ducklake_data_file f JOIN {CATALOG}.ducklake_table t ON t.table_id = f.table_id"
-        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
-        f" LEFT JOIN {CATALOG}.ducklake_delete_file d ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL"
-        f" LEFT JOIN {CATALOG}.ducklake_file_partition_value v ON v.data_file_id = f.data_file_id"
-        f" LEFT JOIN {CATALOG}.ducklake_partition_info i ON i.partition_id = f.partition_id"
-        " AND i.table_id = f.table_id AND i.end_snapshot IS NULL"
-        " WHERE f.table_id = ? AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL ORDER BY ALL",
-        [data_path, table_id],
-    ).fetchall()
-    inlined = _files_with_inlined_deletes(cursor, table_id)
-    return [
-        LakeFile(
-            path,
-            tuple(map(int, values)) if values and None not in values else None,
-            has_deletes or number in inlined,
-            size,
-            rows,
-            goes_by_ids,
-        )
-        for path, number, has_deletes, values, size, rows, goes_by_ids in found
-    ]
-
-
-def paths_from(cursor: duckdb.DuckDBPyConnection, table_id: int, first: str) -> list[str]:
-    """A table's files that were registered by their full paths, as ours are, from a partition's folder on."""
-    query = f"SELECT path FROM {CATALOG}.ducklake_data_file WHERE table_id = ? AND end_snapshot IS NULL AND path >= ?"
-    return [path for (path,) in cursor.execute(query, [table_id, first]).fetchall()]
-
-
-def _files_with_inlined_deletes(cursor: duckdb.DuckDBPyConnection, table_id: int) -> set[int]:
-    """Those whose few deleted rows the catalogue itself lists, in a table that is made with the first of them."""
-    try:
-        found = cursor.execute(f"SELECT DISTINCT file_id FROM {CATALOG}.ducklake_inlined_delete_{table_id}").fetchall()
-    except duckdb.CatalogException:  # what a list of the tables says may be long out of date: this asks for the one
-        return set()
-    return {number for (number,) in found}
-
-
-def inlined_names(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
-    """What DuckDB calls the files of a table's rows that are in the catalogue itself, if there are any."""
-    counts = f"SELECT count(*) FROM {CATALOG}.{{}} WHERE end_snapshot IS NULL"
-    names = _inlined_tables(cursor, table_id)
-    return [name for name in names if cursor.execute(counts.format(identifier(name))).fetchone() != (0,)]
-
-
-def _inlined_tables(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
+def inlined_tables(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
+    """The catalogue's own tables that hold those of a table's rows that are in no file."""
     query = f"SELECT table_name FROM {CATALOG}.ducklake_inlined_data_tables WHERE table_id = ? ORDER BY ALL"
     return [name for (name,) in cursor.execute(query, [table_id]).fetchall()]
 
@@ -272,8 +206,26 @@ def prune_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> None:
     """
     name = _progress_name(slice)
     for known in tables(cursor, PROGRESS_SCHEMA, [name]).values():
-        for inlined in _inlined_tables(cursor, known.table_id):
+        for inlined in inlined_tables(cursor, known.table_id):
             cursor.execute(f"DELETE FROM {CATALOG}.{identifier(inlined)} WHERE end_snapshot IS NOT NULL")
+
+
+def dead_rows(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> int:
+    """How many rows of a slice's progress were replaced and are still there."""
+    count = 0
+    for known in tables(cursor, PROGRESS_SCHEMA, [_progress_name(slice)]).values():
+        for inlined in inlined_tables(cursor, known.table_id):
+            query = f"SELECT count(*) FROM {CATALOG}.{identifier(inlined)} WHERE end_snapshot IS NOT NULL"
+            row = cursor.execute(query).fetchone()
+            count += row[0] if row else 0
+    return count
+
+
+def last_altered(cursor: duckdb.DuckDBPyConnection, table_id: int) -> int:
+    """The snapshot since which a table has the columns that it has."""
+    query = f"SELECT coalesce(max(begin_snapshot), 0) FROM {CATALOG}.ducklake_schema_versions WHERE table_id = ?"
+    row = cursor.execute(query, [table_id]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _progress_name(slice: Slice) -> str:

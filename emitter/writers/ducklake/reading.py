@@ -19,8 +19,10 @@ from emitter.errors import StorageError
 from emitter.model import Table
 from emitter.partitioning import PartitionSpec
 from emitter.writers.ducklake import catalog
-from emitter.writers.ducklake.catalog import LakeFile, LakeTable, identifier
+from emitter.writers.ducklake import files as lake_files
+from emitter.writers.ducklake.catalog import LakeTable, identifier
 from emitter.writers.ducklake.connection import Lake
+from emitter.writers.ducklake.files import LakeFile
 from emitter.writers.parts import BATCH_ROWS_MAX, Part
 
 _LOOKS_MAX = 12
@@ -57,7 +59,7 @@ class LakeReader:
 
     def _parts(self, cursor: duckdb.DuckDBPyConnection, table: Table, known: LakeTable) -> Iterator[Part]:
         by_path: defaultdict[str, list[LakeFile]] = defaultdict(list)
-        for file in catalog.files(cursor, known.table_id, self._lake.data_path):
+        for file in lake_files.files(cursor, known.table_id, self._lake.data_path):
             by_path[file.path].append(file)
         names = (name for name, _, _ in known.columns)
         ids = dict(zip(names, known.field_ids, strict=True))
@@ -77,7 +79,7 @@ class LakeReader:
                     file.rows,
                     ids if file.goes_by_ids else None,
                 )
-        for name in catalog.inlined_names(cursor, known.table_id):
+        for name in lake_files.inlined_names(cursor, known.table_id):
             yield Part(name, None, read=partial(self._query, cursor, table, known, name))
 
     def _query(

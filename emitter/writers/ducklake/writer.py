@@ -40,17 +40,20 @@ from emitter.errors import (
     Fault,
     RolledBackError,
 )
-from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress
+from emitter.model import Column, Slice, StagedFile, Table, TableCommit, TableProgress, TableSize
 from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.writers.base import advanced
 from emitter.writers.ducklake import catalog
+from emitter.writers.ducklake import files as lake_files
 from emitter.writers.ducklake.catalog import identifier
 from emitter.writers.ducklake.connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
 from emitter.writers.ducklake.extensions import quoted
 from emitter.writers.ducklake.reading import LakeReader
+from emitter.writers.ducklake.upkeep import DuckLakeUpkeep, Output
 from emitter.writers.parts import Part
 from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
+from emitter.writers.upkeep import Upkeep, UpkeepPolicy
 
 _DEFAULT_NAMESPACE = "main"
 _WAIT_SECONDS = 0.05
@@ -320,10 +323,32 @@ class DuckLakeWriter(RegisteringWriter):
         first = f"{self._root}/{table}/{self.options.spec.path(slot)}"
         with self._lake.session("look into") as cursor:
             known = catalog.tables(cursor, self._schema, [table]).get(table) if cursor else None
-            return iter(catalog.paths_from(cursor, known.table_id, first) if cursor and known else ())
+            return iter(lake_files.paths_from(cursor, known.table_id, first) if cursor and known else ())
 
     def contents(self, table: Table) -> AbstractContextManager[Sequence[Part]]:
         return self._reader.contents(table)
+
+    def size(self, table: str) -> TableSize:
+        with self._lake.session("look into") as cursor:
+            known = catalog.tables(cursor, self._schema, [table]).get(table) if cursor else None
+            return lake_files.size(cursor, known.table_id) if cursor and known else TableSize(0, 0)
+
+    def upkeep(self, policy: UpkeepPolicy) -> Upkeep:
+        return DuckLakeUpkeep(
+            policy,
+            Output(
+                self._lake,
+                self.storage,
+                self._root,
+                self._schema,
+                self.options,
+                self._tables,
+                self.progress,
+                self.is_held,
+                self._clock,
+                self._crash,
+            ),
+        )
 
     def _key(self, table: str) -> str:
         """What the progress is kept under: a lake may hold several namespaces."""
