@@ -73,7 +73,7 @@ class LiveView:
             _table_of_tables(picture),
             Text(),
             _table_of_steps(picture, min(max(room, 1), STEPS_MAX)),
-            Text(),
+            _upkeep(picture),
             _notice(picture) or Text("Ctrl-C finishes the batch under way and stops.", style="dim"),
         )
 
@@ -107,6 +107,18 @@ def _notice(picture: Picture) -> Text:
         reason = picture.ended
         return Text(_ENDS.get(reason, "Stopped by an error."), style="" if reason in _ENDS else "red")
     return Text(shortened(picture.retrying, NOTICE_LENGTH_MAX), style="yellow")
+
+
+def _upkeep(picture: Picture) -> Text:
+    """A line; empty before the first round."""
+    last = picture.upkeep.last_round
+    if last is None:
+        return Text()
+    ago = duration_text(picture.monotonic_seconds - last.monotonic_seconds)
+    said = f"{last.chores} chores, {size_text(last.freed_bytes)} freed" if last.chores else "nothing to do"
+    words = {"ok": said, "skipped": "left to another process"}.get(last.outcome, last.outcome)
+    style = "dim" if last.outcome in ("ok", "skipped") else "yellow"
+    return Text(f"Upkeep {ago} ago: {words}", style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _table_of_tables(picture: Picture) -> Table:

@@ -15,8 +15,9 @@ from typing import Literal, get_args, override
 
 from emitter.clock import Clock
 from emitter.errors import EmitterError, publishable
-from emitter.model import LANDED, CommitReport, StepReport, TableProgress, Window
+from emitter.model import LANDED, TASKS, ChoreReport, CommitReport, RoundReport, StepReport, TableProgress, Window
 from emitter.watch.observer import DaemonStatus, Observer
+from emitter.watch.upkeepboard import UpkeepBoard, UpkeepPicture
 
 RATE_SECONDS_MIN = 10  # a rate is a mean over so long, or over three batches
 RATE_BUCKETS_MAX = 600
@@ -26,8 +27,10 @@ TROUBLES_MAX = 10
 TROUBLE_LENGTH_MAX = 300
 _MINUTE_SECONDS = 60
 
-TroubleKind = Literal["conflict", "unknown", "deduplicated", "error", "retry", "stop"]
-"""How a commit ended if not at once and well; `retry`: an attempt failed; `stop`: the daemon gave up."""
+TroubleKind = Literal["conflict", "unknown", "deduplicated", "error", "retry", "upkeep", "stop"]
+"""How a commit ended if not at once and well; `retry`: an attempt failed; `upkeep`: a piece or a round of it did;
+`stop`: the daemon gave up.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Picture:
     steps: tuple[StepLine, ...]  # the newest first
     troubles: tuple[Trouble, ...]  # of the last hour, the newest first
     trouble_counts: dict[TroubleKind, int]  # of the last hour, to the minute
+    upkeep: UpkeepPicture
     retrying: str  # empty while the last attempt went well
     ended: str  # as in `Observer.stopped`; empty while it runs
 
@@ -133,6 +137,7 @@ class Board(Observer):
         self._steps: deque[StepLine] = deque(maxlen=STEPS_MAX)
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES_MAX)
         self._trouble_counts = Recent(_MINUTE_SECONDS, TROUBLE_SECONDS // _MINUTE_SECONDS)
+        self._upkeep = UpkeepBoard(clock)
         self._retrying = ""
         self._ended = ""
 
@@ -174,6 +179,20 @@ class Board(Observer):
             )
 
     @override
+    def maintained(self, report: ChoreReport) -> None:
+        with self._lock:
+            self._upkeep.maintained(report)
+            if report.problem and report.task in TASKS:  # else it is told as a step that failed
+                self._note("upkeep", report.table, f"{report.task}: {report.problem}")
+
+    @override
+    def round_ended(self, report: RoundReport) -> None:
+        with self._lock:
+            self._upkeep.round_ended(report)
+            if report.problem:
+                self._note("upkeep", "", report.problem)
+
+    @override
     def stopped(self, reason: str) -> None:
         with self._lock:
             self._ended = reason
@@ -208,6 +227,7 @@ class Board(Observer):
                 steps=tuple(self._steps),
                 troubles=tuple(one for one in self._troubles if one.seconds > now - TROUBLE_SECONDS),
                 trouble_counts={kind: counts[kind] for kind in get_args(TroubleKind)},
+                upkeep=self._upkeep.picture(),
                 retrying=self._retrying,
                 ended=self._ended,
             )

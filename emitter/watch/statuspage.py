@@ -11,9 +11,11 @@ from emitter.model import TableProgress
 from emitter.watch.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trouble, shortened
 from emitter.watch.health import Health
 from emitter.watch.observer import DaemonStatus
+from emitter.watch.upkeepboard import RoundLine, TaskLine, TendedTable, UpkeepPicture
 
 _TEXT_LENGTH_MAX = TROUBLE_LENGTH_MAX
 _AHEAD_MAX = 5
+_TENDED_MAX = 16  # tables; a domain has fewer
 _FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -47,6 +49,7 @@ def status_document(picture: Picture, health: Health, *, version: str) -> dict[s
         **_of_rows(picture),
         "last_step": _of_step(picture.steps[0]) if picture.steps else None,
         "tables": [_of_table(line) for line in picture.tables],
+        "upkeep": _of_upkeep(picture.upkeep),
         "faults": {
             "counts": dict(picture.trouble_counts),
             "recent": [_of_trouble(trouble) for trouble in picture.troubles],
@@ -128,6 +131,49 @@ def _of_table(line: TableLine) -> dict[str, Any]:
         "lag_seconds": line.lag_seconds,
         "commit_time": _wall_text(last.wall_seconds) if last else None,
         "commit_seconds": round(last.seconds, 4) if last else None,
+    }
+
+
+def _of_upkeep(upkeep: UpkeepPicture) -> dict[str, Any]:
+    succeeded = upkeep.last_success_wall_seconds
+    return {
+        "last_round": _of_round(upkeep.last_round) if upkeep.last_round else None,
+        "last_success_time": None if succeeded is None else _wall_text(succeeded),
+        "tables": [_of_tended(table) for table in upkeep.tables[:_TENDED_MAX]],
+    }
+
+
+def _of_round(line: RoundLine) -> dict[str, Any]:
+    return {
+        "time": _wall_text(line.wall_seconds),
+        "outcome": line.outcome,
+        "seconds": round(line.seconds, 2),
+        "chores": line.chores,
+        "freed_bytes": line.freed_bytes,
+        "conflicts": line.conflicts,
+        "failures": line.failures,
+        "problem": _text(line.problem),
+    }
+
+
+def _of_tended(table: TendedTable) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "files": table.size.files if table.size else None,
+        "bytes": table.size.bytes if table.size else None,
+        "freed_bytes": table.freed_bytes,
+        "done_time": None if table.done_wall_seconds is None else _wall_text(table.done_wall_seconds),
+        "tasks": [_of_task(task, line) for task, line in table.tasks.items()],
+    }
+
+
+def _of_task(task: str, line: TaskLine) -> dict[str, Any]:
+    return {
+        "task": task,
+        "files_removed": line.files_removed,
+        "files_written": line.files_written,
+        "conflicts": line.conflicts,
+        "failures": line.failures,
     }
 
 

@@ -11,7 +11,21 @@ const KINDS = { // [of one, of all]
   deduplicated: ["A commit had landed already: not done twice", "commits that had landed"],
   error: ["A commit failed", "failed commits"],
   retry: ["An attempt failed", "failed attempts"],
+  upkeep: ["Upkeep failed: the next round tries again", "failures of upkeep"],
   stop: ["The daemon gave up", "ends"],
+};
+
+const OUTCOMES = {
+  ok: "went well",
+  failed: "failed in part; the next one tries again",
+  killed: "was ended: it took too long or too much memory",
+  skipped: "was left to another process, which looks after these tables",
+};
+const TASKS = { // done to [files removed, files written]
+  compact: (removed, written) => `${whole(removed)} small files put into ${whole(written)}`,
+  checkpoint: () => "log summed up",
+  expire: (removed) => (removed ? `old versions forgotten, ${whole(removed)} files removed` : "old versions forgotten"),
+  vacuum: (removed) => `${whole(removed)} unused files removed`,
 };
 
 const byId = (id) => document.getElementById(id);
@@ -166,13 +180,10 @@ function showDay(status) {
 }
 
 function showTables(status) {
-  const body = document.querySelector("#tables tbody");
   const titles = [...document.querySelectorAll("#tables thead th")].map((title) => title.textContent);
-  while (body.rows.length > status.tables.length) body.deleteRow(-1);
-  status.tables.forEach((table, place) => {
-    const row = body.rows[place] ?? newRow(body, titles);
+  fill(document.querySelector("#tables tbody"), titles, status.tables.map((table) => {
     const age = table.commit_time === null ? null : Math.max(0, seconds(status.wall_time) - seconds(table.commit_time));
-    [
+    return [
       table.name,
       rateText(table.rows_per_second),
       table.target_rows_per_second === null ? "max" : rateText(table.target_rows_per_second),
@@ -182,7 +193,16 @@ function showTables(status) {
       age === null ? "–" : `${durationText(age)} ago`,
       table.commit_seconds === null ? "–" : tookText(table.commit_seconds),
       table.commit_to_time === null ? "–" : momentText(table.commit_to_time, status.simulated_time),
-    ].forEach((text, column) => show(row.cells[column], text));
+    ];
+  }));
+}
+
+// The texts of each row of a table.
+function fill(body, titles, lines) {
+  while (body.rows.length > lines.length) body.deleteRow(-1);
+  lines.forEach((texts, place) => {
+    const row = body.rows[place] ?? newRow(body, titles);
+    texts.forEach((text, column) => show(row.cells[column], text));
   });
 }
 
@@ -197,6 +217,38 @@ function newRow(body, titles) {
     row.append(cell);
   });
   return row;
+}
+
+function doneText({ task, files_removed, files_written, conflicts, failures }) {
+  const asides = [failures && `${whole(failures)} failed`, conflicts && `${whole(conflicts)} ${conflicts === 1 ? "conflict" : "conflicts"}`].filter(Boolean);
+  const idle = failures && !files_removed && !files_written;
+  const text = idle ? task : TASKS[task](files_removed, files_written);
+  return asides.length ? `${text} (${asides.join(", ")})` : text;
+}
+
+function showUpkeep(status) {
+  const { last_round: round, tables } = status.upkeep;
+  byId("upkeep").hidden = !round;
+  if (!round) return;
+  const ago = (time) => `${durationText(Math.max(0, seconds(status.wall_time) - seconds(time)))} ago`;
+  const what = round.outcome === "skipped" ? "" : round.chores
+    ? `: ${whole(round.chores)} ${round.chores === 1 ? "piece" : "pieces"} of work in ${tookText(round.seconds)}` +
+      (round.freed_bytes ? `, ${sizeText(round.freed_bytes)} freed` : "")
+    : ": nothing was to be done";
+  show("upkeep-text", `The last round, ${ago(round.time)}, ${OUTCOMES[round.outcome]}${what}.` +
+    (round.problem ? ` ${round.problem}.` : ""));
+  byId("upkeep-text").className = round.outcome === "ok" || round.outcome === "skipped" ? "" : "is-bad";
+  const [table, note] = [document.querySelector("#upkeep table"), document.querySelector("#upkeep .note")];
+  table.hidden = note.hidden = !tables.length;
+  const titles = [...table.querySelectorAll("thead th")].map((title) => title.textContent);
+  fill(table.tBodies[0], titles, tables.map((one) => [
+    one.name,
+    one.files === null ? "–" : whole(one.files),
+    one.bytes === null ? "–" : sizeText(one.bytes),
+    one.freed_bytes ? sizeText(one.freed_bytes) : "–",
+    one.done_time === null ? "–" : ago(one.done_time),
+    one.tasks.map(doneText).join(" · ") || "–",
+  ]));
 }
 
 function showFaults(status) {
@@ -227,11 +279,13 @@ function showStatus(status) {
   showHead(status);
   const isAtWork = status.run_id !== null;
   for (const id of ["numbers", "day", "tables", "faults"]) byId(id).hidden = !isAtWork;
+  if (!isAtWork) byId("upkeep").hidden = true;
   if (!isAtWork) return;
   showNumbers(status);
   showAhead(status);
   showDay(status);
   showTables(status);
+  showUpkeep(status);
   showFaults(status);
 }
 

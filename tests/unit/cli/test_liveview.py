@@ -12,7 +12,7 @@ from rich.console import Console
 
 from emitter.cli.liveview import LiveView
 from emitter.errors import StorageError
-from emitter.model import TableProgress
+from emitter.model import ChoreReport, RoundReport, TableProgress
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
 from tests.unit.watch.scripted_daemon import STATUS, commit, step
@@ -76,6 +76,21 @@ class LiveViewTest(unittest.TestCase):
                       "\n".join(picture(self.view)))  # fmt: skip
         self.board.stepped(step(), STATUS)
         self.assertNotIn("Attempt", "\n".join(picture(self.view)))
+
+    def test_the_last_round_of_upkeep_has_a_line(self) -> None:
+        self.assertNotIn("Upkeep", "\n".join(picture(self.view)))
+        height = len(picture(self.view))
+        self.board.maintained(ChoreReport("vacuum", "orders", files_removed=9, bytes_removed=30_000))
+        for report, words in (
+            (RoundReport("ok", chores=1), "Upkeep 5 s ago: 1 chores, 30.0 kB freed"),
+            (RoundReport("ok"), "Upkeep 5 s ago: nothing to do"),
+            (RoundReport("killed", problem="too long"), "Upkeep 5 s ago: killed"),
+            (RoundReport("skipped"), "Upkeep 5 s ago: left to another process"),
+        ):
+            self.board.round_ended(report)
+            self.clock.advance(5.0)
+            shown = picture(self.view)
+            self.assertEqual((words in shown, len(shown)), (True, height))
 
     def test_the_newest_step_is_on_top(self) -> None:
         self.board.stepped(step(1000, 1010), STATUS)

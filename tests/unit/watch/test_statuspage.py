@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from emitter.errors import StorageError
+from emitter.model import TASKS, ChoreReport, RoundReport, TableSize
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
 from emitter.watch.health import Health
@@ -93,6 +94,36 @@ class StatusDocumentTest(unittest.TestCase):
         self.assertEqual((len(found), found[0]["from_time"], found[0]["in_seconds"]), (5, "2020-01-01T00:18:20Z", 50.0))
         self.assertTrue(found[0]["changes"].startswith("a: 1, before 2; bbb"))
 
+    def test_it_tells_of_upkeep(self) -> None:
+        self.begin()
+        self.assertEqual(self.document()["upkeep"], {"last_round": None, "last_success_time": None, "tables": []})
+        self.board.maintained(ChoreReport("compact", "orders", "year=2026", 2.0, 50, 1, 9_000, 8_000, conflicts=1))
+        self.board.maintained(ChoreReport("vacuum", "orders", "", 2.0, 50, 0, 7_000))
+        self.board.maintained(ChoreReport("vacuum", "customers", problem="no space"))
+        self.board.round_ended(RoundReport("failed", 4.5, 3, {"orders": TableSize(7, 8_000)}))
+        found = self.document()
+        self.assertEqual(
+            found["upkeep"]["last_round"],
+            {
+                "time": "2026-01-01T00:00:00Z",
+                "outcome": "failed",
+                "seconds": 4.5,
+                "chores": 3,
+                "freed_bytes": 7_000,
+                "conflicts": 1,
+                "failures": 1,
+                "problem": "",
+            },
+        )
+        customers, orders = found["upkeep"]["tables"]
+        self.assertEqual(
+            (customers["name"], customers["files"], customers["tasks"][0]["failures"]), ("customers", None, 1)
+        )
+        self.assertEqual((orders["files"], orders["bytes"], orders["freed_bytes"]), (7, 8_000, 7_000))
+        self.assertEqual(orders["done_time"], "2026-01-01T00:00:00Z")
+        self.assertEqual([task["task"] for task in orders["tasks"]], ["compact", "vacuum"])
+        self.assertEqual((found["faults"]["counts"]["upkeep"], found["upkeep"]["last_success_time"]), (1, None))
+
     def test_at_speed_max_nothing_is_asked_for(self) -> None:
         self.begin(replace(STATUS, speed=None))
         found = self.document()
@@ -106,6 +137,11 @@ class StatusDocumentTest(unittest.TestCase):
         for number in range(1000):
             self.board.waiting_to_retry(StorageError("write", f"{number}/{'x' * 5000}", "no space"), 1, 9, 1.0)
             self.health.waiting_to_retry(StorageError("write", "x" * 5000, "no space"), 1, 9, 1.0)
+        for table in (f"{name}{'x' * 60}" for name in tables):
+            for task in TASKS:
+                self.board.maintained(ChoreReport(task, table, "", 1e5, 10**9, 10**9, 10**15, 10**15, 9, "x" * 5000))
+        sizes = {f"table_{number}": TableSize(10**9, 10**15) for number in range(1000)}
+        self.board.round_ended(RoundReport("failed", 1e5, 10**6, sizes, "x" * 5000))
         self.clock.advance(1e6)
         self.board.waiting_to_retry(StorageError("write", "x" * 5000, "no space"), 1, 9, 1.0)
         self.document()
