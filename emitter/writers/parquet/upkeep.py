@@ -1,7 +1,7 @@
 """What a Parquet output may lose: files that were staged for a commit that can never come.
 
 There is no compaction: no reader of a folder sees two changes as one, so it would find rows twice or not at all
-(docs/decisions/0022).
+(docs/decisions/0028).
 
 A staged file is named by the intent of its commit, by nothing, or is still to be. It can never be named any more
 
