@@ -115,7 +115,8 @@ def _upkeep(picture: Picture) -> Text:
     if last is None:
         return Text()
     ago = duration_text(picture.monotonic_seconds - last.monotonic_seconds)
-    said = f"{last.chores} chores, {size_text(last.freed_bytes)} freed" if last.chores else "nothing to do"
+    chores = "1 chore" if last.chores == 1 else f"{last.chores:,} chores"
+    said = f"{chores}, {size_text(last.freed_bytes)} freed" if last.chores else "nothing to do"
     words = {"ok": said, "skipped": "left to another process"}.get(last.outcome, last.outcome)
     style = "dim" if last.outcome in ("ok", "skipped") else "yellow"
     return Text(f"Upkeep {ago} ago: {words}", style=style, no_wrap=True, overflow="ellipsis")

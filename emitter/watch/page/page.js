@@ -21,11 +21,11 @@ const OUTCOMES = {
   killed: "was ended: it took too long or too much memory",
   skipped: "was left to another process, which looks after these tables",
 };
-const TASKS = { // done to [files removed, files written]
-  compact: (removed, written) => `${whole(removed)} small files put into ${whole(written)}`,
+const TASKS = { // what came of it, from the files removed and written
+  compact: (removed, written) => `${count(removed, "small file")} put into ${whole(written)}`,
   checkpoint: () => "log summed up",
-  expire: (removed) => (removed ? `old versions forgotten, ${whole(removed)} files removed` : "old versions forgotten"),
-  vacuum: (removed) => `${whole(removed)} unused files removed`,
+  expire: (removed) => (removed ? `old versions forgotten, ${count(removed, "file")} removed` : "old versions forgotten"),
+  vacuum: (removed) => `${count(removed, "unused file")} removed`,
 };
 
 const byId = (id) => document.getElementById(id);
@@ -42,6 +42,7 @@ function show(target, text) {
 // Numbers and times
 
 const whole = (value) => Math.round(value).toLocaleString("en");
+const count = (number, of) => `${whole(number)} ${of}${number === 1 ? "" : "s"}`;
 const short = (value) => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 const seconds = (time) => Date.parse(time) / 1000;
 const clockOf = (time) => time.slice(11, 19);
@@ -220,7 +221,7 @@ function newRow(body, titles) {
 }
 
 function doneText({ task, files_removed, files_written, conflicts, failures }) {
-  const asides = [failures && `${whole(failures)} failed`, conflicts && `${whole(conflicts)} ${conflicts === 1 ? "conflict" : "conflicts"}`].filter(Boolean);
+  const asides = [failures && `${whole(failures)} failed`, conflicts && count(conflicts, "conflict")].filter(Boolean);
   const idle = failures && !files_removed && !files_written;
   const text = idle ? task : TASKS[task](files_removed, files_written);
   return asides.length ? `${text} (${asides.join(", ")})` : text;
@@ -232,7 +233,7 @@ function showUpkeep(status) {
   if (!round) return;
   const ago = (time) => `${durationText(Math.max(0, seconds(status.wall_time) - seconds(time)))} ago`;
   const what = round.outcome === "skipped" ? "" : round.chores
-    ? `: ${whole(round.chores)} ${round.chores === 1 ? "piece" : "pieces"} of work in ${tookText(round.seconds)}` +
+    ? `: ${count(round.chores, "chore")} in ${tookText(round.seconds)}` +
       (round.freed_bytes ? `, ${sizeText(round.freed_bytes)} freed` : "")
     : ": nothing was to be done";
   show("upkeep-text", `The last round, ${ago(round.time)}, ${OUTCOMES[round.outcome]}${what}.` +

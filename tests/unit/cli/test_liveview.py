@@ -82,7 +82,7 @@ class LiveViewTest(unittest.TestCase):
         height = len(picture(self.view))
         self.board.maintained(ChoreReport("vacuum", "orders", files_removed=9, bytes_removed=30_000))
         for report, words in (
-            (RoundReport("ok", chores=1), "Upkeep 5 s ago: 1 chores, 30.0 kB freed"),
+            (RoundReport("ok", chores=1), "Upkeep 5 s ago: 1 chore, 30.0 kB freed"),
             (RoundReport("ok"), "Upkeep 5 s ago: nothing to do"),
             (RoundReport("killed", problem="too long"), "Upkeep 5 s ago: killed"),
             (RoundReport("skipped"), "Upkeep 5 s ago: left to another process"),
