@@ -282,10 +282,11 @@ class DeltaUpkeep(Upkeep):
 
     def _expire(self, table: str, handle: DeltaTable) -> Done:
         where = self._delta.where(table)
+        version = handle.version()
         if changed := self._missing_properties(handle):
             with delta_tables.committing(where):
-                handle.alter.set_table_properties(changed, commit_properties=CommitProperties(max_commit_retries=0))
-            self._delta.log.sync_entries(table, after_version=handle.version())
+                handle.alter.set_table_properties(changed)
+            self._delta.log.sync_entries(table, after_version=version)
             handle = self._load(table) or handle
         self._crash("delta.retained")
         before = self._expired(table)
