@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import unittest
 from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
 
-from emitter.errors import DamagedStateError
-from emitter.model import Slice, TableProgress
-from tests.contract.beats import ORIGIN, TABLE, WHOLE
-from tests.contract.ducklake_outputs import OnPostgresAndS3, OnSqlite
+import pyarrow as pa
+
+from emitter.errors import CommitConflictError, DamagedStateError
+from emitter.model import Slice, TableCommit, TableProgress
+from emitter.writers.ducklake import upkeep
+from emitter.writers.parts import DataFile
+from emitter.writers.shapes import Shapes
+from emitter.writers.upkeep import Done, UpkeepPolicy
+from tests.contract.beats import ODD_ROWS, ORIGIN, TABLE, WHOLE, encoded, files, found, window, write
+from tests.contract.ducklake_outputs import OnPostgresAndS3, OnSqlite, commit, outcomes
+from tests.contract.test_ducklake_faults import at
 from tests.contract.upkeep_contract import AT_ONCE, POLICY, SECONDS, UpkeepContract
 from tests.support import ducklake_reader
 
@@ -81,20 +90,16 @@ class DuckLakeUpkeepCase(UpkeepContract):
             with self.assertRaises(DamagedStateError):
                 writer.check_not_set_back(WHOLE, TABLE.name, writer.recover(WHOLE, TABLE.name), slot)
 
-    def test_foreign_upkeep_of_merged_files_changes_nothing(self):
+    def test_foreign_upkeep_passes_over_what_ours_has_compacted(self):
         count = self.written(24)
         self.assert_went_well(self.tended())
-        count = self.written(6, first=count)
-        snapshots = self.numbers()
-        before = self.seen(snapshots)
-        with self.reader() as reader:
-            reader.execute("CALL ducklake_merge_adjacent_files('shop')").fetchall()
-        self.assertEqual(self.seen(snapshots), before)
-        self.assert_whole(count)
-        count = self.written(24, first=count)
-        self.assert_went_well(self.tended())
-        with self.reader() as reader:
-            reader.execute("CHECKPOINT shop")
+        count = self.written(12, first=count)
+        before = self.listed()
+        for _ in range(2):
+            with self.reader() as reader:
+                reader.execute("CALL ducklake_merge_adjacent_files('shop')").fetchall()
+                reader.execute("CHECKPOINT shop")
+        self.assertEqual(self.listed(), before)
         self.assert_went_well(self.tended(AT_ONCE))
         self.assert_whole(count)
 
@@ -102,9 +107,174 @@ class DuckLakeUpkeepCase(UpkeepContract):
 class OnSqliteTest(OnSqlite, DuckLakeUpkeepCase, unittest.TestCase):
     """And what does not hang on the place."""
 
+    def compacted(self, writer: Any, policy: UpkeepPolicy = POLICY) -> list[Done]:
+        upkeep = writer.upkeep(policy)
+        return [upkeep.apply(chore) for chore in upkeep.plan("compact", TABLE.name)]
+
+    def asked(self, query: str) -> list[tuple[Any, ...]]:
+        """A question to the catalogue's own tables."""
+        return ducklake_reader.query(self.catalog_uri, query)
+
+    def test_what_foreign_upkeep_has_compacted_is_compacted_further(self):
+        count = self.written(24)
+        snapshots = self.numbers()
+        before = self.seen(snapshots)
+        with self.reader() as reader:
+            reader.execute("CALL ducklake_merge_adjacent_files('shop')").fetchall()
+        self.assertEqual(self.seen(snapshots), before)
+        count = self.written(12, first=count)
+        snapshots = self.numbers()
+        before = self.seen(snapshots)
+        for _ in range(2):
+            self.assert_went_well(self.tended(replace(POLICY, small_files_min=2)))
+            self.assertEqual(self.seen(snapshots), before)
+            with self.reader() as reader:
+                reader.execute("CHECKPOINT shop")
+        self.assert_went_well(self.tended(AT_ONCE))
+        self.assert_whole(count)
+
+    def test_an_append_that_lands_while_a_file_is_made_voids_nothing(self):
+        count = self.written(12)
+        others = lambda: self.written(1, first=count)  # noqa: E731
+        done = self.compacted(self.opened(at("ducklake.merged", others)))
+        self.assertEqual([(each.files_removed, each.files_written) for each in done], [(11, 1)])
+        self.assert_whole(count + 1)
+
+    def test_an_append_that_meets_a_compaction_is_tried_again_and_no_more(self):
+        self.written(12)
+        writer = self.opened(at("ducklake.registered", lambda: self.assert_went_well(self.tended())))
+        reports = commit(writer, window(48, 52), ORIGIN + 48)
+        self.assertEqual(outcomes(reports), ["conflict", "ok"])
+        self.assert_whole(13)
+
+    def test_what_others_have_done_to_the_files_meanwhile_is_kept(self):
+        for act in (
+            f"DELETE FROM shop.{TABLE.name} WHERE beat_id % 40 = 0",
+            f"ALTER TABLE shop.{TABLE.name} ADD COLUMN remark VARCHAR",
+            f"DROP TABLE shop.{TABLE.name}",
+        ):
+            with self.subTest(act):
+                self.new_output()
+                self.written(12)
+                writer = self.opened(at("ducklake.merged", lambda act=act: self.reader().execute(act).fetchall()))
+                held = f"SELECT {', '.join(column.name for column in TABLE.columns)} FROM shop.{TABLE.name}"
+                with self.assertRaises(CommitConflictError):
+                    self.compacted(writer)
+                writer.close()
+                left = [name for (name,) in self.asked("SELECT path FROM ducklake_data_file") if "/merged-" in name]
+                self.assertEqual(left, [])
+                if "DROP" not in act:
+                    before = found(self.opened(), window(0, 48))
+                    self.assert_went_well(self.tended(AT_ONCE))
+                    self.assertEqual(found(self.opened(), window(0, 48)), before)
+                    self.assertEqual(self.reader().sql(held).to_arrow_table().num_rows, before.num_rows)
+
+    def test_what_another_upkeep_has_compacted_meanwhile_is_left(self):
+        count = self.written(12)
+        writer = self.opened(at("ducklake.merged", lambda: self.assert_went_well(self.tended())))
+        with self.assertRaises(CommitConflictError):
+            self.compacted(writer)
+        self.assertEqual(len([file for file in self.listed() if "/merged-" in file.path]), 1)
+        self.assert_went_well(self.tended(AT_ONCE))
+        self.assertEqual(len(list((self.root / TABLE.name).rglob("merged-*"))), 1)
+        self.assert_whole(count)
+
+    def test_a_reader_in_a_transaction_reads_on(self):
+        count = self.written(30)
+        reader = self.reader("(READ_ONLY)")
+        reader.execute("BEGIN")
+        query = f"SELECT count(*), sum(beat_id), sum(pulse) FROM shop.{TABLE.name}"
+        before = reader.sql(query).fetchone()
+        self.assert_went_well(self.tended())
+        self.written(1, first=count)
+        self.assert_went_well(self.tended())
+        self.assertEqual(reader.sql(query).fetchone(), before)
+
+    def test_odd_values_and_their_statistics_survive(self):
+        writer, slot = self.opened(), None
+        for number in range(6):  # the same rows again and again: as many are to be found
+            report = write(writer, window(number, number + 1), slot, encoded=encoded(ODD_ROWS))
+            slot = report.slot
+        before = found(writer, window(0, 60))
+        self.assertEqual([each.files_removed for each in self.compacted(writer)], [5])
+        after = found(writer, window(0, 60))
+        self.assertTrue(arrow_equal(after, before))
+        merged, single = sorted(self.listed(), key=lambda file: "/merged-" not in file.path)
+        for name, (least, most, nulls) in single.statistics.items():
+            self.assertEqual(merged.statistics[name], (least, most, nulls and nulls * 5), name)
+        shapes = Shapes(TABLE, self.opened().options.spec.columns)
+        with writer.contents(TABLE) as parts:
+            for part in parts:
+                with DataFile(self.storage, part.name) as file:
+                    self.assertEqual(shapes.faults(file, part), [])
+
+    def test_snapshots_go_by_the_policy_and_the_progress_stays_small(self):
+        count = self.written(10)
+        self.assertIn(("expire_older_than", "7 days"), self.asked("SELECT key, value FROM ducklake_metadata"))
+        before = self.asked("SELECT count(*), max(snapshot_id) FROM ducklake_snapshot")
+        self.assert_went_well(self.tended(replace(POLICY, small_files_min=1_000)))
+        self.assertEqual(self.asked("SELECT count(*), max(snapshot_id) FROM ducklake_snapshot"), before)
+        with patch.object(upkeep, "_SNAPSHOTS_MAX", 5):
+            self.assertEqual(len([chore for chore in self.planned(AT_ONCE) if chore.task == "expire"]), 3)
+            self.assert_went_well(self.tended(replace(AT_ONCE, small_files_min=1_000)))
+        self.assertEqual(self.asked("SELECT count(*), max(snapshot_id) FROM ducklake_snapshot"), [(1, before[0][1])])
+        ((name,),) = self.asked(
+            "SELECT i.table_name FROM ducklake_inlined_data_tables i JOIN ducklake_table t USING (table_id)"
+            " WHERE t.table_name = 'progress_0_of_1'"
+        )
+        self.assertEqual(self.asked(f"SELECT count(*) FROM {name}"), [(1,)])
+        self.assert_whole(count)
+
+    def test_dead_rows_of_the_progress_are_a_chore_of_their_own(self):
+        self.written(6)
+        with patch.object(upkeep, "_DEAD_ROWS_MIN", 6):
+            self.assertEqual([chore.task for chore in self.planned()], ["compact", "expire"])
+            self.assert_went_well(self.tended())
+            self.assertEqual(self.planned(), [])
+
+    def test_nothing_is_removed_that_is_not_ours(self):
+        count = self.written(12)
+        with self.reader() as reader:
+            reader.execute("CREATE SCHEMA shop.theirs")
+            reader.execute(f"CREATE TABLE shop.theirs.{TABLE.name} AS FROM shop.{TABLE.name}")
+            reader.execute(f"CREATE TABLE shop.more AS FROM shop.{TABLE.name}")
+        folder = self.root / TABLE.name / "year=2026" / "month=01" / "day=01"
+        for name in ("part-0.parquet", "ducklake-0.parquet", "notes.txt"):
+            (folder / name).write_bytes(b"theirs")
+        before = {path for path in self.root.rglob("*") if path.is_file()}
+        own = set(folder.glob("2026*.parquet"))
+        self.assert_went_well(self.tended(AT_ONCE))
+        self.assertEqual(before - set(self.root.rglob("*")) - own, set())
+        self.assertLess(len(set(folder.glob("2026*.parquet"))), len(own))
+        self.assertEqual(self.reader().sql(f"SELECT count(*) FROM shop.theirs.{TABLE.name}").fetchone(), (48,))
+        self.assert_whole(count)
+
+    def test_what_a_live_process_has_staged_is_kept_however_old(self):
+        count = self.written(12)
+        writer, asked = self.opened(), window(48, 52)
+        with writer.hold(WHOLE):
+            staged = tuple(writer.stage(WHOLE, asked, file) for file in files(asked))
+            self.assert_went_well(self.tended(AT_ONCE))
+            list(writer.commit(WHOLE, [TableCommit(TABLE.name, ORIGIN + 48, asked.end, staged)]))
+        self.assert_whole(count + 1)
+
+    def test_a_table_with_columns_of_others_is_left_alone(self):
+        self.written(12)
+        self.reader().execute(f"ALTER TABLE shop.{TABLE.name} ADD COLUMN remark VARCHAR")
+        self.assertEqual([chore for chore in self.planned(AT_ONCE) if chore.task == "compact"], [])
+
 
 class OnPostgresAndS3Test(OnPostgresAndS3, DuckLakeUpkeepCase, unittest.TestCase):
-    pass
+    def test_an_append_and_a_compaction_at_once_both_land(self):
+        self.written(12)
+        writer = self.opened(at("ducklake.registered", lambda: self.assert_went_well(self.tended())))
+        self.assertEqual(outcomes(commit(writer, window(48, 52), ORIGIN + 48)), ["ok"])
+        self.assert_whole(13)
+
+
+def arrow_equal(left: pa.Table, right: pa.Table) -> bool:
+    """Also where there are NaNs, which are not equal to themselves."""
+    return repr(left.to_pydict()) == repr(right.to_pydict())
 
 
 if __name__ == "__main__":

@@ -171,9 +171,22 @@ def keep_from_upkeep(cursor: duckdb.DuckDBPyConnection) -> None:
     """Have flushes, compactions and CHECKPOINT pass over the progress tables, which must be there: an option of the
     lake, for whoever calls them. Only a call that names one of the tables still takes it.
     """
-    options = f"SELECT count(*) FROM {LAKE}.options() WHERE option_name = 'auto_compact' AND scope_entry = ?"
-    if cursor.execute(options, [PROGRESS_SCHEMA]).fetchone() == (0,):
+    if not _has_compact_option(cursor, PROGRESS_SCHEMA):
         cursor.execute(f"CALL {LAKE}.set_option('auto_compact', 'false', schema => {quoted(PROGRESS_SCHEMA)})")
+
+
+def keep_to_own_upkeep(cursor: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
+    """The same for a table that emitter compacts, unless somebody has said something of it. DuckLake's own compaction
+    repeats the whole path of our files below its own folder; on S3 it fails of that, and ends the caller's database.
+    """
+    if not _has_compact_option(cursor, f"{schema}.{table}"):
+        where = f"schema => {quoted(schema)}, table_name => {quoted(table)}"
+        cursor.execute(f"CALL {LAKE}.set_option('auto_compact', 'false', {where})")
+
+
+def _has_compact_option(cursor: duckdb.DuckDBPyConnection, scope: str) -> bool:
+    options = f"SELECT count(*) FROM {LAKE}.options() WHERE option_name = 'auto_compact' AND scope_entry = ?"
+    return cursor.execute(options, [scope]).fetchone() != (0,)
 
 
 def move_progress(

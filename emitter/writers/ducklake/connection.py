@@ -244,6 +244,9 @@ class Lake:
         for name in ("ducklake", scanner, *(["httpfs"] if self._access else [])):
             load(connection, name, extra="ducklake", needed_for="output.format ducklake")
         settings: dict[str, object] = dict(_SETTINGS)
+        if self.place.sqlite_path:
+            # By several connections a transaction would see the catalogue at several moments.
+            settings["sqlite_disable_multithreaded_scans"] = True
         if self._access:
             settings |= {**_HTTP_SETTINGS, **self._access.duckdb_settings()}
         for name, value in settings.items():

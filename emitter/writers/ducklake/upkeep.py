@@ -86,6 +86,7 @@ class DuckLakeUpkeep(Upkeep):
         self._out = output
         self._lake = output.lake
         self._never = threading.Event()
+        self._kept: set[str] = set()  # tables that the upkeep of others is known to pass over
         self._leftovers = Leftovers(output.storage, policy.orphan_seconds, output.clock)
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
@@ -139,6 +140,7 @@ class DuckLakeUpkeep(Upkeep):
         group = next((each for each in planned if self._chore(chore.table, each).partition == chore.partition), None)
         if known is None or group is None:
             return Done()  # others have come first
+        self._keep(chore.table)
         options, table = self._out.options, self._out.tables[chore.table]
         merger = Merger(self._out.storage, self._out.root, table, known, options.compression)
         made = merger.merge(group, dict(zip(options.spec.columns, group[0].partition or (), strict=True)))
@@ -162,7 +164,25 @@ class DuckLakeUpkeep(Upkeep):
 
         self._insist(replace)
         self._out.crash("ducklake.compacted")
+        self._insist(self._sweep)
         return Done(len(group), 1, _bytes(group), made.data.size)
+
+    def _keep(self, table: str) -> None:
+        def keep() -> None:
+            with self._lake.session("set an option of") as cursor:
+                assert cursor is not None
+                catalog.keep_to_own_upkeep(cursor, self._out.schema, table)
+
+        if table not in self._kept:
+            self._insist(keep)
+        self._kept.add(table)
+
+    def _sweep(self) -> None:
+        with self._lake.session("sweep") as cursor:
+            assert cursor is not None
+            cursor.execute("BEGIN")
+            if replacing.sweep(cursor):
+                self._lake.commit(cursor, "sweep")
 
     def _insist(self, act: Callable[[], None]) -> None:
         """Do what is short, and lost only against an append that came in between."""
@@ -264,13 +284,14 @@ class DuckLakeUpkeep(Upkeep):
 
         def forget() -> None:
             with self._lake.session("vacuum") as cursor:
-                known = self._replaced(cursor, f"{self._out.root}/{table}/") if cursor else {}
+                if cursor is None:
+                    return
+                cursor.execute("BEGIN")
+                known = self._replaced(cursor, f"{self._out.root}/{table}/")
                 numbers = [number for path, number in known.items() if path in paths]
-                if cursor and numbers:
-                    cursor.execute(
-                        f"DELETE FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
-                        f" WHERE data_file_id IN ({', '.join(map(str, numbers))})"
-                    )
+                if numbers:
+                    replacing.forget(cursor, numbers)
+                    self._lake.commit(cursor, "vacuum")
 
         self._insist(forget)
         return done
