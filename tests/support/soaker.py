@@ -1,0 +1,139 @@
+"""A real daemon in real time, a batch a second, that is struck again and again while its upkeep goes on beside it.
+
+What is done follows from a seed. When exactly a blow falls hangs on the machine too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.support.places import Place
+from tests.support.proxy import Proxy
+
+REPOSITORY = Path(__file__).parents[2]
+CHANGES: dict[str, Any] = {
+    "clock__start": "now",
+    "clock__speed": 1,
+    "clock__batch_seconds": 1,
+    "ecommerce__orders_per_second": 20.0,
+    "output__retry_wait_seconds_max": 2,
+    "maintenance__interval_seconds": 10,
+    "maintenance__interval_batches": 15,
+    "maintenance__small_files_min": 10,
+    "maintenance__read_seconds_max": 20,
+    "maintenance__keep_seconds": 20,
+    "maintenance__orphan_seconds": 60,
+}
+GAVE_UP = 4
+STOP_SECONDS_MAX = 60.0
+
+
+class Soaker:
+    """One output. `outages`, by name, make something that it needs fail for so many seconds."""
+
+    def __init__(
+        self, place: Place, folder: Path, seed: int, outages: Mapping[str, Callable[[float], None]], **changes: Any
+    ) -> None:
+        self.place, self.blows = place, Counter[str]()
+        self.actions = Counter[str]()  # of the log, and of upkeep the tasks
+        self.lines: deque[str] = deque(maxlen=200)
+        self._random, self._outages = Random(f"{place.target} {seed}"), outages
+        self._config, self._environ = place.write_config(folder, **CHANGES, **changes)
+
+    def soak(self, until_seconds: float) -> None:
+        """Until that much on the monotonic clock; then the daemon is stopped as it should be."""
+        while True:
+            process = self._started()
+            left_seconds = until_seconds - time.monotonic()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(max(left_seconds, 0.1), 5 + 25 * self._random.random()))
+            if time.monotonic() >= until_seconds:
+                self._end(process, signal.SIGTERM, 0, GAVE_UP)
+                return
+            self._strike(process)
+
+    def call(self, verb: str, *more: str) -> subprocess.CompletedProcess[str]:
+        """Another verb on the same output."""
+        command = [sys.executable, "-m", "emitter", verb, "-c", str(self._config), *more]
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=self._environ, capture_output=True, text=True, check=False, timeout=600
+        )
+
+    def _started(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "emitter", "run", "--no-live", "--take-over", "-c", str(self._config)]
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self._read, args=[process], daemon=True).start()
+        return process
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.lines.append(line)
+            with suppress(ValueError, KeyError):
+                entry = json.loads(line)
+                self.actions[entry["action"]] += 1
+                if entry["action"] == "maintain":
+                    self.actions[f"maintain {entry['task']}"] += 1
+
+    def _strike(self, process: subprocess.Popen[str]) -> None:
+        blow = self._random.choice(["kill", "kill", "kill upkeep", "kill upkeep", "stop", *self._outages])
+        self.blows[blow] += 1
+        if blow == "kill":
+            self._end(process, signal.SIGKILL, -signal.SIGKILL, GAVE_UP)
+        elif blow == "stop":
+            self._end(process, signal.SIGTERM, 0, GAVE_UP)
+        elif blow == "kill upkeep":
+            for child in children(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            self._end(process, signal.SIGKILL if self._random.random() < 0.5 else signal.SIGTERM)
+        else:
+            self._outages[blow](1 + 5 * self._random.random())
+            self._end(process, signal.SIGTERM, 0, GAVE_UP)
+
+    def _end(self, process: subprocess.Popen[str], how: signal.Signals, *codes: int) -> None:
+        process.send_signal(how)
+        try:
+            code = process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"{how.name} did not end it: {''.join(self.lines)}") from None
+        allowed = codes or (0, -how, GAVE_UP)
+        if code not in allowed:
+            raise AssertionError(f"it ended with {code} after {how.name}: {''.join(self.lines)}")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+@contextmanager
+def outage_of(proxy: Proxy) -> Iterator[Callable[[float], None]]:
+    """Nobody gets through for a while."""
+
+    def down(seconds: float) -> None:
+        proxy.go_down()
+        time.sleep(seconds)
+        proxy.come_up()
+
+    with proxy:
+        yield down
