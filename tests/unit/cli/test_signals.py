@@ -13,7 +13,7 @@ from unittest import mock
 
 from emitter.cli.signals import Signals
 from emitter.run import bounded
-from tests.unit.cli.test_cli import END, PROJECT, config_file, invoke
+from tests.unit.cli.cli_case import END, PROJECT, config_file, invoke
 from tests.unit.watch.test_logs import restore_logging
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}

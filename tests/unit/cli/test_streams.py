@@ -18,7 +18,7 @@ from unittest import mock
 
 from emitter.cli import streams
 from emitter.cli.main import main
-from tests.unit.cli.test_cli import END, PROJECT, config_file, invoke
+from tests.unit.cli.cli_case import END, PROJECT, config_file, invoke
 from tests.unit.watch.test_logs import restore_logging
 
 Open = Callable[[], int | None]
