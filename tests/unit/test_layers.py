@@ -48,11 +48,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "writers.leftovers",
     },
     "writers.delta.*": {"storage.local", "storage.objects", "writers.merges"},
+    "writers.iceberg.*": {"writers.merges"},
     "writers.ducklake.*": {"storage.local", "storage.objects", "storage.s3"},
     "encoder": GROUND | {"writers.base"},
     # Only upkeep makes files of what is written already.
     "merging": GROUND | {"storage.base", "encoder", "writers.base", "writers.parts", "writers.shapes"},
     "writers.delta.upkeep": {"merging"},
+    "writers.iceberg.upkeep": {"merging"},
     # The configuration knows domains and formats by name.
     "config": LIGHT_GROUND | {"settings.*", "generators", "generators.*.options", "writers"},
     "watch*": GROUND | {"generators.base"},

@@ -42,7 +42,7 @@ from pyiceberg.types import (
 
 from emitter.clock import text_of
 from emitter.errors import DamagedStateError, RolledBackError
-from emitter.model import Slice, StagedFile, Table, TableProgress
+from emitter.model import Slice, StagedFile, Table, TableProgress, TableSize
 from emitter.partitioning import GRANULARITIES
 
 RUN_ID = "emitter.run-id"
@@ -91,12 +91,13 @@ def properties_of(schema: Schema, run_id: str) -> dict[str, str]:
     return {
         RUN_ID: run_id,
         "format-version": "2",
-        # Every commit writes a metadata file. The newest hundred stay, for readers that were given one by its name.
+        # Every commit writes a metadata file. The newest stay, for readers that were given one by its name.
         "write.metadata.delete-after-commit.enabled": "true",
-        "write.metadata.previous-versions-max": "100",
-        # Every commit adds a manifest, and reads the list of all: it takes longer with each, unless they merge.
+        "write.metadata.previous-versions-max": "20",
+        # Every commit adds a manifest, and reads the list of all: it takes longer with each, unless they merge. Upkeep
+        # does so; where there is none, a commit does for a hundred.
         "commit.manifest-merge.enabled": "true",
-        "commit.manifest.min-count-to-merge": "50",
+        "commit.manifest.min-count-to-merge": "100",
         "commit.manifest.target-size-bytes": str(256 * 1024),
         # What a tool that expires snapshots without further orders shall keep: all of them make commits slow.
         "history.expire.max-snapshot-age-ms": str(3_600_000),
@@ -105,6 +106,27 @@ def properties_of(schema: Schema, run_id: str) -> dict[str, str]:
         # For files of other tools that carry no field ids.
         "schema.name-mapping.default": create_mapping_from_schema(schema).model_dump_json(),
     }
+
+
+_EARLIER = {
+    "write.metadata.previous-versions-max": ("100", "20"),
+    "commit.manifest.min-count-to-merge": ("50", "100"),
+}
+"""What earlier releases gave a table, and what this one does."""
+
+
+def outdated(properties: Mapping[str, str]) -> dict[str, str]:
+    """What a table should say instead of what an earlier release made it say. To be set with a snapshot alone: see the
+    writer.
+    """
+    return {key: now for key, (before, now) in _EARLIER.items() if properties.get(key) == before}
+
+
+def size(metadata: TableMetadata) -> TableSize:
+    """As the current snapshot sums it up."""
+    snapshot = metadata.current_snapshot()
+    totals = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
+    return TableSize(int(totals.get("total-data-files", 0)), int(totals.get("total-files-size", 0)))
 
 
 def columns_of(schema: Schema) -> tuple[tuple[str, str, bool], ...]:

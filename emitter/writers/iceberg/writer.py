@@ -33,13 +33,15 @@ from pyiceberg.table import Table as Handle
 
 from emitter.clock import time_of
 from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
-from emitter.model import Slice, Table, TableCommit, TableProgress
+from emitter.model import Slice, Table, TableCommit, TableProgress, TableSize
 from emitter.writers.base import advanced, parse_file_name
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.catalog import IcebergCatalog
 from emitter.writers.iceberg.io import Place
+from emitter.writers.iceberg.upkeep import IcebergUpkeep
 from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
+from emitter.writers.upkeep import UpkeepPolicy
 
 
 class IcebergWriter(RegisteringWriter):
@@ -136,7 +138,7 @@ class IcebergWriter(RegisteringWriter):
                 for file in files:
                     append.append_data_file(file)
             record = iceberg_tables.Recorded(after, append.snapshot_id, handle.metadata.next_sequence_number())
-            transaction.set_properties(record.as_property(slice))
+            transaction.set_properties(record.as_property(slice) | iceberg_tables.outdated(handle.metadata.properties))
             self._crash("iceberg.appended")
             transaction.commit_transaction()
         self._crash("iceberg.committed")
@@ -150,6 +152,22 @@ class IcebergWriter(RegisteringWriter):
         assert self._run_id is not None
         self._check_found(self._run_id, table, self._found(table.name, handle))
         return handle
+
+    def upkeep(self, policy: UpkeepPolicy) -> IcebergUpkeep:
+        return IcebergUpkeep(
+            policy, self._place, self._catalog, self.options, self._clock, self._crash, self._declared_as
+        )
+
+    def _declared_as(self, name: str, handle: Handle) -> Table:
+        table = self._opened(name)
+        assert self._run_id is not None
+        self._check_found(self._run_id, table, self._found(name, handle))
+        iceberg_tables.recorded(name, handle.metadata)
+        return table
+
+    def size(self, table: str) -> TableSize:
+        handle = self._catalog.load(table)
+        return iceberg_tables.size(handle.metadata) if handle else TableSize(0, 0)
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
         handle = self._catalog.load(table)
