@@ -8,7 +8,7 @@ Everything wrong anywhere is told at once in one ConfigurationError. Secrets nev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -45,19 +45,6 @@ __all__ = [
 ]
 
 Restart = Literal["catch_up", "continue"]
-
-RELOADABLE = frozenset(
-    {
-        "clock.speed",
-        "clock.batch_seconds",
-        "clock.batch_rows_max",
-        "output.file_rows_target",
-        "output.compression",
-        "log.level",
-        "log.format",
-    }
-)
-"""What a running daemon takes over on SIGHUP: nothing here shapes the content."""
 
 
 def _read_start(value: Any) -> datetime | Literal["now"]:
@@ -225,7 +212,7 @@ class MaintenanceConfig:
         int, whole(10, 86_400), Field(description="After so long a round is ended, and counted as failed.")
     ] = 1_800
     memory_mib_max: Annotated[
-        int, whole(128, 1_048_576), Field(description="A round that takes more memory is ended, and counted as failed.")
+        int, whole(256, 1_048_576), Field(description="A round that takes more memory is ended, and counted as failed.")
     ] = 1_024
 
 
@@ -312,6 +299,17 @@ class EmitterConfig:
     def table_names(self) -> tuple[str, ...]:
         """The tables in use, in the domain's order: parents first."""
         return tuple(name for name, _ in domain_tables(self.domain) if self.tables is None or name in self.tables)
+
+
+RELOADABLE = frozenset(
+    {
+        *("clock.speed", "clock.batch_seconds", "clock.batch_rows_max"),
+        *("output.file_rows_target", "output.compression"),
+        *(f"maintenance.{each.name}" for each in fields(MaintenanceConfig)),
+        *("log.level", "log.format"),
+    }
+)
+"""What a running daemon takes over on SIGHUP: nothing here shapes the content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from emitter import __version__
-from emitter.cli import ending
-from emitter.errors import EmitterError, MissingExtraError, SliceLockedError, UsageError, conceal, shortage
+from emitter.cli import ending, secrets
+from emitter.errors import EmitterError, MissingExtraError, SliceLockedError, UsageError, shortage
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
 
 _STOP_SECONDS_MAX = 20.0  # less than the grace that whoever stops a process gives it
-_SECRET_VARIABLES = (
-    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"),
-    *(f"PYICEBERG_CATALOG__EMITTER__{name}" for name in ("TOKEN", "CREDENTIAL")),
-)
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")]
 Sets = Annotated[
@@ -86,7 +82,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the verb that the arguments name, and end the process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # memory holds secrets
-    conceal(*(value for name, value in os.environ.items() if name.startswith(_SECRET_VARIABLES)))
+    secrets.conceal_environment()
     try:
         app()
     except SystemExit as end:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from emitter.cli import streams
+from emitter.cli import secrets, streams
 from emitter.clock import Clock
 from emitter.config import LogConfig
 from emitter.watch import logs
@@ -29,6 +29,7 @@ def shown(verb: str, log: LogConfig, clock: Clock) -> Iterator[OnProgress]:
 def begin_worker(log: LogConfig, clock: Clock) -> None:
     """In a process that helps: what its libraries say is a line of the same log, which decides nothing here either."""
     streams.secure()
+    secrets.conceal_environment()
     logs.configure(log.level, log.format, clock)
 
 

@@ -6,20 +6,24 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
+from emitter.cli import progresslog
 from emitter.cli.liveview import LiveView, terminal
 from emitter.cli.signals import Signals
-from emitter.clock import SystemClock
+from emitter.clock import Clock, SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
 from emitter.run.assembly import configured_daemon, reload, start_warning
+from emitter.run.daemon import Daemon
 from emitter.run.schedule import Enough, StopReason, run_daemon, stand_by
+from emitter.upkeep.schedule import UpkeepSchedule
 from emitter.watch import logs
 from emitter.watch.board import Board
 from emitter.watch.cgroup import memory_limit_bytes
 from emitter.watch.health import Health
 from emitter.watch.metrics import Metrics
-from emitter.watch.observer import Observers, Tally
+from emitter.watch.observer import Observer, Observers, Tally
 from emitter.watch.server import Server, application
 from emitter.watch.supervisor import Supervisor
 
@@ -50,30 +54,26 @@ def run(
     supervisor = Supervisor(os.environ, clock)
     health.watch_life(supervisor.why_silent)
     tally = Tally()
-    observer = Observers(metrics, health, board, supervisor, tally)
+    upkeep = UpkeepSchedule(config, clock, partial(progresslog.begin_worker, config.log, clock))
+    observer = Observers(metrics, health, board, supervisor, tally, upkeep)
     daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
     stop, reload_asked = threading.Event(), threading.Event()
 
     def on_stop() -> None:
         supervisor.stopping()
         stop.set()
+        upkeep.end()
         daemon.request_stop()
 
     def between_steps() -> None:
         nonlocal config
         supervisor.alive()
-        if not reload_asked.is_set():
-            return
-        reload_asked.clear()
-        with supervisor.reloading():
-            try:
-                config, changes = reload(daemon, config, load())
-            except ConfigurationError as error:  # nothing was changed
-                logs.configure(config.log.level, config.log.format, clock)
-                logs.log("error", "reload", error=error.problem, hint="correct it and send SIGHUP again")
-                return
-            logs.configure(config.log.level, config.log.format, clock)
-            observer.reloaded(changes.safe, changes.refused)
+        upkeep.pass_on(observer)
+        if reload_asked.is_set():
+            reload_asked.clear()
+            with supervisor.reloading():
+                config = _reloaded(load, daemon, config, observer, clock)
+            upkeep.follow(config)
 
     with ExitStack() as stack:
         # First, as storage may take long, and a container's first process does not end by a signal without a handler.
@@ -91,7 +91,7 @@ def run(
         try:
             reason: StopReason = "signal"
             if is_ours or stand_by(daemon, clock=clock, stop=stop, observer=observer, between_looks=supervisor.alive):
-                with daemon:
+                with daemon, upkeep:
                     for watcher in (metrics, health, board):
                         watcher.watch(daemon.status)
                     reason = run_daemon(
@@ -101,3 +101,18 @@ def run(
         except EmitterError as error:
             observer.stopped(f"error: {error.problem}")
             raise
+
+
+def _reloaded(
+    load: Callable[[], EmitterConfig], daemon: Daemon, running: EmitterConfig, observer: Observer, clock: Clock
+) -> EmitterConfig:
+    """The configuration that runs from now on."""
+    try:
+        config, changes = reload(daemon, running, load())
+    except ConfigurationError as error:  # nothing was changed
+        logs.configure(running.log.level, running.log.format, clock)
+        logs.log("error", "reload", error=error.problem, hint="correct it and send SIGHUP again")
+        return running
+    logs.configure(config.log.level, config.log.format, clock)
+    observer.reloaded(changes.safe, changes.refused)
+    return config

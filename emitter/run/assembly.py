@@ -134,6 +134,7 @@ def reload(daemon: Daemon, running: EmitterConfig, wanted: EmitterConfig) -> tup
             running.clock, speed=speed, batch_seconds=clock.batch_seconds, batch_rows_max=clock.batch_rows_max
         ),
         output=replace(running.output, compression=output.compression, file_rows_target=output.file_rows_target),
+        maintenance=wanted.maintenance,
         log=wanted.log,
     )
     daemon.change(

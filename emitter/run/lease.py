@@ -1,9 +1,9 @@
-"""Who writes a slice, where storage has no locks: a lease that its holder renews.
+"""Who writes a slice, or looks after the tables, where storage has no locks: a lease that its holder renews.
 
     _emitter/leases/0-of-1.json      {"beat": 17, "holder": "<a name of its own>"}; no holder: let go of
 
-Whoever wants a slice that another holds looks whether the lease moves, by its own monotonic clock, as clocks of two
-machines agree on nothing. While it moves, and until it has stood still for `STILL_SECONDS`, the slice is left alone.
+Whoever wants what another holds looks whether the lease moves, by its own monotonic clock, as clocks of two machines
+agree on nothing. While it moves, and until it has stood still for `STILL_SECONDS`, the slice is left alone.
 
 The lease only keeps two processes from overtaking each other again and again. Which rows count is settled by the
 compare-and-set of every commit, as ever: a holder that was only slow, or two that take a slice at once, double nothing.
@@ -28,11 +28,14 @@ LOOK_SECONDS = 5  # how often who waits looks
 
 
 class Lease:
-    """The lease of one slice, for a process that wants it, holds it or has lost it."""
+    """The lease of one slice, or of another piece of work that has a name, for a process that wants it, holds it or has
+    lost it.
+    """
 
-    def __init__(self, storage: Storage, slice: Slice, clock: Clock) -> None:
-        self._storage, self._slice, self._clock = storage, slice, clock
-        self._path = f"{RUN_FOLDER}/leases/{slice}.json"
+    def __init__(self, storage: Storage, of: Slice | str, clock: Clock) -> None:
+        self._storage, self._clock = storage, clock
+        self._what = f"slice {of}" if isinstance(of, Slice) else of
+        self._path = f"{RUN_FOLDER}/leases/{of}.json"
         self._name, self._beats = "", 0
         self._beat_due_seconds = math.inf
         self._seen: bytes | None = None
@@ -53,7 +56,7 @@ class Lease:
         """Raises SliceLockedError once it was seen to move."""
         if self._has_moved:
             raise SliceLockedError(
-                f"slice {self._slice} of {self._storage.uri} is written by another process",
+                f"{self._what} of {self._storage.uri} is in the hands of another process",
                 hint="another emitter writes this slice: stop it first, or give this one another shard.index",
             )
 
@@ -70,7 +73,7 @@ class Lease:
         if data is not None:  # where it is gone, the whole output may be: that shows elsewhere
             if _holder(data) != self._name:
                 raise OvertakenError(
-                    f"another process has taken slice {self._slice} of {self._storage.uri}",
+                    f"another process has taken {self._what} of {self._storage.uri}",
                     hint="see that only one runs per slice; started again, this one waits until the other ends",
                 )
             self._write(self._name)

@@ -65,7 +65,7 @@ def run_daemon(
 
     `between_steps` is called in this thread before each step: the one moment when a reload is safe.
     """
-    with _Ticks() as ticks:
+    with Ticks() as ticks:
         batches = 0
         while not stop.is_set():
             between_steps()
@@ -103,7 +103,7 @@ def stand_by(
     return False
 
 
-class _Ticks:
+class Ticks:
     """Sets `wake` again and again."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class _Ticks:
         self._seconds = TICK_SECONDS_MAX
         self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
 
-    def __enter__(self) -> _Ticks:
+    def __enter__(self) -> Ticks:
         self._scheduler.add_job(
             self.wake.set,
             "interval",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 
 from emitter.clock import Clock, text_of
 from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Window
+from emitter.run.children import deaf_to, end_with_parent
 from emitter.run.pipeline import LocalStager, OnRows, Request, StagedBatch, Stager
 from emitter.writers.base import TableWriter
 
@@ -99,19 +97,9 @@ class WorkerStager(Stager):
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin, initargs=self._parts)
         assert self._inputs is not None
-        with _no_interrupt():
+        with deaf_to(signal.SIGINT):
             future = self._pool.submit(_stage, self._inputs, request)
         self._ahead.append((request, future))
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Processes that begin inside `with` never see a SIGINT: Ctrl-C goes to all of a terminal, and this one decides."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:
@@ -145,17 +133,9 @@ def _begin(
 ) -> None:
     if begin:
         begin()
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    end_with_parent()  # nobody would ever commit its files
     global _worker  # noqa: PLW0603 (a pool's initializer has no other way to hand something to its tasks)
     _worker = _Worker(make_generator, make_writer, clock)
-
-
-def _end_with_parent() -> None:
-    """End this process when the committing one is gone, however that died: nobody would ever commit its files."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _stage(inputs: tuple[int, tuple[Epoch, ...]], request: Request) -> StagedBatch:

@@ -1,0 +1,175 @@
+"""When the tables are looked after, and by whom: beside the daemon, in a thread that waits for a process that works.
+
+The thread is woken by the ticks of APScheduler, which hold no state. A round is due after so much real time, or after
+so many batches. Nothing here is ever waited for by a batch or a stop: what a round has to tell is put down, and the
+daemon's thread passes it on to the observers between two steps.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Self, override
+
+from emitter.clock import Clock
+from emitter.config import EmitterConfig
+from emitter.errors import EmitterError, SliceLockedError
+from emitter.model import ChoreReport, RoundReport, StepReport
+from emitter.run.assembly import configured_policy, configured_writer
+from emitter.run.lease import LOOK_SECONDS, STILL_SECONDS
+from emitter.run.schedule import Ticks
+from emitter.upkeep.child import Order
+from emitter.upkeep.opened import MakeWriter
+from emitter.upkeep.process import UpkeepProcess
+from emitter.upkeep.turn import KEEPER, ROUND, Turn
+from emitter.watch.observer import DaemonStatus, Observer
+
+FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
+_END_SECONDS_MAX = 1.0  # a thread that hangs in a call to storage ends with the process
+
+
+class UpkeepSchedule(Observer):
+    """Looks after the tables of a configuration while the context lasts, which begins once the daemon has.
+
+    `begin` is called first by the process that works. Both it and `make_writer` must be picklable.
+    """
+
+    def __init__(
+        self,
+        config: EmitterConfig,
+        clock: Clock,
+        begin: Callable[[], None] | None = None,
+        make_writer: MakeWriter = configured_writer,
+    ) -> None:
+        self._config, self._clock, self._make_writer = config, clock, make_writer
+        self._process = UpkeepProcess(make_writer, clock, begin)
+        self._reports: SimpleQueue[ChoreReport | RoundReport] = SimpleQueue()
+        self._stop = threading.Event()
+        self._ticks = Ticks()
+        self._thread = threading.Thread(target=self._work, name="emitter-upkeep", daemon=True)
+        self._batches = 0
+        self._due_seconds = math.inf
+
+    def __enter__(self) -> Self:
+        first_seconds = min(FIRST_SECONDS, self._config.maintenance.interval_seconds)
+        self._due_seconds = self._clock.monotonic_seconds() + first_seconds
+        self._ticks.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._thread.join(_END_SECONDS_MAX)
+        self._ticks.__exit__()
+
+    def end(self) -> None:
+        """End a round under way at once, and begin no other. May be called from any thread."""
+        self._stop.set()
+        self._process.end()
+        self._ticks.wake.set()
+
+    def follow(self, config: EmitterConfig) -> None:
+        """Go by another configuration from the next round on."""
+        kept, now_seconds = config.maintenance, self._clock.monotonic_seconds()
+        self._config, self._due_seconds = config, min(self._due_seconds, now_seconds + kept.interval_seconds)
+
+    def pass_on(self, observer: Observer) -> None:
+        """Tell of what has ended since. To be called in the daemon's thread."""
+        while True:
+            try:
+                report = self._reports.get_nowait()
+            except Empty:
+                return
+            if isinstance(report, RoundReport):
+                observer.round_ended(report)
+            else:
+                observer.maintained(report)
+
+    @override
+    def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+        self._batches += report.ends_batch
+
+    def _work(self) -> None:
+        """The thread."""
+        writer = self._make_writer(self._config)
+        try:
+            if not writer.upkeep(configured_policy(self._config)).tasks:
+                return
+            caretaker = _Caretaker(
+                Turn(writer.storage, KEEPER, self._clock), Turn(writer.storage, ROUND, self._clock), self._clock
+            )
+            while not self._stop.is_set():
+                self._clock.wait(self._ticks.wake, 1.0)
+                self._ticks.wake.clear()
+                self._look(caretaker)
+            caretaker.let_go()
+        finally:
+            self._process.close()
+            writer.close()
+
+    def _look(self, caretaker: _Caretaker) -> None:
+        """See whether a round is due, and have it done if it is this process's turn."""
+        kept, now_seconds = self._config.maintenance, self._clock.monotonic_seconds()
+        is_due = now_seconds >= self._due_seconds or self._batches >= kept.interval_batches
+        try:
+            if self._stop.is_set():
+                return
+            if not kept.enabled or not is_due:
+                caretaker.keep()
+                return
+            self._batches = 0
+            self._put(self._round(caretaker))
+        except EmitterError as error:  # of the storage that holds the locks
+            self._put(RoundReport("failed", problem=error.problem))
+        self._due_seconds = self._clock.monotonic_seconds() + self._config.maintenance.interval_seconds
+
+    def _round(self, caretaker: _Caretaker) -> RoundReport:
+        if not caretaker.take(self._stop):
+            return RoundReport("skipped")
+        try:
+            return self._process.run(Order(self._config), self._put, caretaker.keep)
+        finally:
+            caretaker.end_round()
+
+    def _put(self, report: ChoreReport | RoundReport) -> None:
+        if not self._stop.is_set():  # what a stop ends has not failed
+            self._reports.put(report)
+
+
+class _Caretaker:
+    """Whether it is for this process to look after the tables, and at this moment."""
+
+    def __init__(self, keeper: Turn, round: Turn, clock: Clock) -> None:
+        self._keeper, self._round_turn, self._clock = keeper, round, clock
+
+    def take(self, stop: threading.Event) -> bool:
+        """Whether a round may begin."""
+        return taken(self._keeper, self._clock, stop) and taken(self._round_turn, self._clock, stop)
+
+    def keep(self) -> None:
+        """To be called every few seconds: where storage has no locks, others take who is silent for dead."""
+        self._keeper.keep()
+        self._round_turn.keep()
+
+    def end_round(self) -> None:
+        self._round_turn.let_go()
+
+    def let_go(self) -> None:
+        self._round_turn.let_go()
+        self._keeper.let_go()
+
+
+def taken(turn: Turn, clock: Clock, stop: threading.Event) -> bool:
+    """Whether a turn could be had. Where storage has no locks, that takes as long as it takes to see whether whoever
+    had it last is alive.
+    """
+    try:
+        end_seconds = clock.monotonic_seconds() + STILL_SECONDS + 2 * LOOK_SECONDS
+        while not turn.take():
+            if clock.wait(stop, LOOK_SECONDS) or clock.monotonic_seconds() > end_seconds:
+                return False
+    except SliceLockedError:
+        return False
+    return True
