@@ -17,13 +17,13 @@ from emitter.errors import StorageError
 from emitter.model import TableCommit
 from emitter.storage.local import LocalStorage
 from emitter.storage.s3 import ATTEMPTS_MAX
-from emitter.writers.delta.tables import CHECKPOINT_COMMITS
+from emitter.writers.delta import tables as delta_tables
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, window, write
 from tests.contract.delta_outputs import ALL, BOTH, FIRST, SECOND, THIRD, BegunCase, OnDisk, OnS3
 from tests.support.proxy import HttpProxy
 from tests.support.wire_faults import Hold, answer, cut, lose_reply, slow
 
-REBASES_MAX = 15  # by the library, of one attempt
+TURNS_MAX = 16  # of one attempt
 LOG_ENTRY = r"_delta_log/\d+[.]json$"
 
 
@@ -50,8 +50,9 @@ class DiskTest(OnDisk, BegunCase):
         self.goes_on(writer)
 
     def test_a_checkpoint_that_does_not_fit_leaves_its_commit_in_place(self):
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", 20))
         writer, failed = self.opened(), []
-        for second in range(2 * CHECKPOINT_COMMITS):
+        for second in range(50):
             asked = window(second, second + 1)
             staged = tuple(writer.stage(WHOLE, asked, file) for file in files(asked))
             commit = TableCommit(TABLE.name, ORIGIN + second if second else None, asked.end, staged)
@@ -61,8 +62,8 @@ class DiskTest(OnDisk, BegunCase):
                 except StorageError:
                     failed.append(second)
             self.assertEqual(self.opened().recover(WHOLE, TABLE.name).slot, asked.end)
-        self.assertEqual(len(failed), 2)
-        self.assert_once(window(0, 2 * CHECKPOINT_COMMITS))
+        self.assertEqual(failed, [18, 38])
+        self.assert_once(window(0, 50))
 
     def test_what_the_library_writes_to_the_log_is_synced(self):
         synced, real = set(), os.fsync
@@ -71,9 +72,10 @@ class DiskTest(OnDisk, BegunCase):
             synced.add(os.fstat(descriptor).st_ino)
             real(descriptor)
 
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", 20))
         with patch("os.fsync", recording):
             writer = self.opened()
-            for second in range(CHECKPOINT_COMMITS + 1):
+            for second in range(21):
                 write(writer, window(second, second + 1), ORIGIN + second if second else None)
         log = self.root / TABLE.name / "_delta_log"
         entries = [log, *log.iterdir()]
@@ -85,6 +87,24 @@ class DiskTest(OnDisk, BegunCase):
             with self.subTest(landed=landed):
                 self.new_output()
                 writer = self.begun()
+                real, failures = LocalStorage.put_if_absent, [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+                def failing(storage, path, data, real=real, failures=failures, landed=landed):
+                    if "_delta_log" not in path or not failures:
+                        return real(storage, path, data)
+                    if landed:
+                        real(storage, path, data)
+                    raise StorageError("write", path, failures.pop())
+
+                with patch.object(LocalStorage, "put_if_absent", failing):
+                    self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["unknown", outcome], None))
+                self.assert_once(ALL)
+
+    def test_a_failure_of_the_library_is_read_back(self):
+        for landed, outcome in ((True, "deduplicated"), (False, "ok")):
+            with self.subTest(landed=landed):
+                self.new_output()
+                self.begun()
                 real, failures = DeltaTable.create_write_transaction, [OSError("Input/output error (os error 5)")]
 
                 def failing(handle, *arguments, real=real, failures=failures, landed=landed, **more):
@@ -94,7 +114,7 @@ class DiskTest(OnDisk, BegunCase):
                         raise failures.pop()
 
                 with patch.object(DeltaTable, "create_write_transaction", failing):
-                    self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["unknown", outcome], None))
+                    self.assertEqual(self.commit(self.opened(), THIRD, SECOND.end), (["unknown", outcome], None))
                 self.assert_once(ALL)
 
     def test_a_folder_that_cannot_be_reached_is_not_absent(self):
@@ -120,7 +140,7 @@ class DiskTest(OnDisk, BegunCase):
 
 
 class WireTest(OnS3, BegunCase):
-    """Requests to S3 that fail, through a proxy. The library tries `ATTEMPTS_MAX` times by itself."""
+    """Requests to S3 that fail, through a proxy. The libraries try `ATTEMPTS_MAX` times by themselves."""
 
     def new_output(self) -> None:
         super().new_output()
@@ -131,11 +151,11 @@ class WireTest(OnS3, BegunCase):
         every = ATTEMPTS_MAX
         for name, action, times, outcomes in (
             ("refused once", answer(412), 1, ["ok"]),
-            ("refused again and again", answer(412), REBASES_MAX + 1, ["conflict", "ok"]),
-            ("landed and the reply lost, then refused by itself", lose_reply, 1, ["conflict", "deduplicated"]),
-            ("landed and all replies lost", lose_reply, every, ["unknown", "deduplicated"]),
+            ("refused again and again", answer(412), TURNS_MAX, ["conflict", "ok"]),
+            ("landed and the reply lost, then refused by itself", lose_reply, 1, ["ok"]),
+            ("landed and many replies lost", lose_reply, every, ["ok"]),
             ("landed and an error said", answer(500, landed=True), every, ["unknown", "deduplicated"]),
-            ("never arrived", cut, every, ["unknown", "ok"]),
+            ("cut again and again", cut, every, ["ok"]),
             ("cut once", cut, 1, ["ok"]),
             ("500", answer(500), 1, ["ok"]),
             ("500 for long", answer(500), every, ["unknown", "ok"]),
@@ -167,7 +187,7 @@ class WireTest(OnS3, BegunCase):
 
         writer = self.begun(hook)
         self.proxy.inject(hold, method="PUT", path=LOG_ENTRY)
-        self.proxy.inject(cut, method="PUT", path=LOG_ENTRY, times=ATTEMPTS_MAX - 1)
+        self.proxy.inject(answer(500), method="PUT", path=LOG_ENTRY, times=ATTEMPTS_MAX)
         self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["unknown", "conflict", "deduplicated"], None))
         self.assert_once(ALL)
 

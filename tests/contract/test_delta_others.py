@@ -21,7 +21,8 @@ from deltalake.transaction import Transaction
 from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
 from emitter.model import Slice, TableCommit
 from emitter.writers.base import CrashHook
-from emitter.writers.delta.tables import CHECKPOINT_COMMITS, DeltaTables
+from emitter.writers.delta import tables as delta_tables
+from emitter.writers.delta.tables import DeltaTables
 from tests.contract.beats import (
     OPTIONS,
     ORIGIN,
@@ -145,20 +146,22 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
         self.assertEqual(self.writer().progress(TABLE.name), before)
 
     def test_the_log_of_a_daemon_that_runs_stays_short(self):
+        commits = 20
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", commits))
         writer, entries = self.opened(), []
-        for second in range(4 * CHECKPOINT_COMMITS):
+        for second in range(4 * commits):
             write(writer, window(second, second + 1), ORIGIN + second if second else None)
             for entry in self.log().iterdir():
                 os.utime(entry, (1, 1))  # as if it had been there for long
             entries.append(len(list(self.log().glob("*.json"))))
-        self.assertLessEqual(max(entries), 2 * CHECKPOINT_COMMITS + 1)
-        self.assertEqual(self.opened().progress(TABLE.name)[WHOLE].rows, 4 * CHECKPOINT_COMMITS)
+        self.assertLessEqual(max(entries), 2 * commits + 1)
+        self.assertEqual(self.opened().progress(TABLE.name)[WHOLE].rows, 4 * commits)
 
     def test_a_handle_whose_log_was_cleaned_up_far_ahead_goes_on(self):
         slow_writer, other = self.opened(), Slice(1, 2)
         write(slow_writer, FIRST, None, Slice(0, 2))
         write(self.opened(), FIRST, None, other)
-        for second in range(CHECKPOINT_COMMITS + 5):
+        for second in range(25):
             write(self.opened(), window(30 + second, 31 + second), ORIGIN + 30 + second, other)
         self.tidy()
         report = write(slow_writer, window(30, 60), FIRST.end, Slice(0, 2))

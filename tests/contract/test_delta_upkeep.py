@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -16,8 +17,9 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import Transaction
 
 from emitter.clock import SystemClock
-from emitter.errors import CommitConflictError, CommitUnknownError, DamagedStateError, RolledBackError
+from emitter.errors import CommitConflictError, CommitUnknownError, DamagedStateError, RolledBackError, StorageError
 from emitter.model import TableCommit
+from emitter.storage.local import LocalStorage
 from emitter.upkeep.rounds import Round
 from emitter.writers.base import CrashHook, is_merged_name
 from emitter.writers.delta.tables import PROPERTIES, RUN_ID
@@ -152,7 +154,8 @@ class DeltaUpkeepOnDiskTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         chore = self.chore()
         other = self.opened().upkeep(POLICY)
         upkeep = self.opened(self.between("delta.merged", lambda: other.apply(chore))).upkeep(POLICY)
-        upkeep.apply(chore)
+        with self.assertRaises(CommitConflictError):
+            upkeep.apply(chore)
         self.assertEqual(sum(map(is_merged_name, self.handle().file_uris())), 1)
         self.assert_whole(count)
 
@@ -164,19 +167,17 @@ class DeltaUpkeepOnDiskTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertEqual(self.handle().count(), 12 * SECONDS - 2)
 
     def test_a_lost_reply_is_told_and_found_out(self):
-        count, real = self.written(12), DeltaTable.create_write_transaction
+        count, real = self.written(12), LocalStorage.put_if_absent
         for landed, left in ((False, 1), (True, 0)):
             chore = self.chore()
 
-            def failing(handle, *arguments, landed=landed, **more):
-                if landed:
-                    real(handle, *arguments, **more)
-                raise OSError("Input/output error (os error 5)")
+            def failing(storage, path, data, landed=landed):
+                if "_delta_log" not in path or landed:
+                    real(storage, path, data)
+                if "_delta_log" in path:
+                    raise StorageError("write", path, OSError(errno.EIO, os.strerror(errno.EIO)))
 
-            with (
-                patch.object(DeltaTable, "create_write_transaction", failing),
-                self.assertRaises(CommitUnknownError),
-            ):
+            with patch.object(LocalStorage, "put_if_absent", failing), self.assertRaises(CommitUnknownError):
                 self.opened().upkeep(POLICY).apply(chore)
             self.assertEqual(len([chore for chore in self.planned() if chore.task == "compact"]), left)
             self.assert_whole(count)

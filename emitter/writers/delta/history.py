@@ -13,13 +13,14 @@ RESTORE, or a compaction, ours too: that moves no progress, and every row is in 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from emitter.errors import DamagedStateError
 
 _OF_FILES = (b'{"add":', b'{"remove":')  # a compaction has thousands of such lines, and nothing in them matters here
+_PLAIN = {"commitInfo", "txn", "add", "remove", "cdc"}
 _COMMITS_MAX = 10_000  # looked at; more come from others only after a long time
 
 
@@ -29,6 +30,8 @@ class LoggedCommit:
 
     made_from: int | None = None  # in ours: the version that its writer had looked at
     restored: int | None = None  # in a RESTORE: the version that it brought back, -1 if it does not tell
+    moved: Mapping[str, int] = field(default_factory=dict)  # application transactions, with their new numbers
+    is_plain: bool = True  # it only adds or removes files, and is no RESTORE: what is known of the table still holds
 
 
 ReadCommit = Callable[[int], LoggedCommit | None]
@@ -43,17 +46,25 @@ def decode(data: bytes, path: str, names: str) -> LoggedCommit:
         lines = (line for line in data.splitlines() if line.strip() and not line.startswith(_OF_FILES))
         actions: list[dict[str, Any]] = [json.loads(line) for line in lines]
         info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-        ours = any(action["txn"]["appId"].startswith(names) for action in actions if "txn" in action)
+        moved = {action["txn"]["appId"]: int(action["txn"]["version"]) for action in actions if "txn" in action}
+        ours = any(name.startswith(names) for name in moved)
+        is_plain = all(action.keys() <= _PLAIN for action in actions) and info.get("operation") != "RESTORE"
         restored = None
         if info.get("operation") == "RESTORE":
             target = info.get("operationParameters", {}).get("version")
             restored = -1 if target is None else int(target)
-        return LoggedCommit(int(info.get("readVersion", -1)) if ours else None, restored)
+        return LoggedCommit(int(info.get("readVersion", -1)) if ours else None, restored, moved, is_plain)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedStateError(
             f"{path} cannot be understood ({type(error).__name__}: {error})",
             hint="every reader of the table fails on it: restore it from a backup",
         ) from error
+
+
+def removed_paths(data: bytes) -> set[str]:
+    """The files that an entry of the log takes out of the table, as it writes them."""
+    lines = (line for line in data.splitlines() if b'"remove"' in line)
+    return {action["remove"]["path"] for action in map(json.loads, lines) if "remove" in action}
 
 
 def find_rollback(read: ReadCommit, newest: int, looked_at: int) -> int | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from deltalake import DeltaTable, Field, Schema
+from deltalake import DeltaTable, Field, PostCommitHookProperties, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
@@ -31,16 +31,16 @@ from emitter.writers.registering import FoundTable
 from emitter.writers.upkeep import UpkeepPolicy
 
 RUN_ID = "emitter.run_id"
-CHECKPOINT_COMMITS = 20
-"""Every commit reads what came after the checkpoint, twice: with 100 in between, the default, it takes three times as
-long.
+NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+CHECKPOINT_COMMITS = 100
+"""So many may come since the last checkpoint before who appends makes one: whoever opens the table reads all of them.
 """
 
 
 def retention(keep_seconds: int) -> dict[str, str]:
     """The properties by which what was replaced stays readable for so long.
 
-    A local disk lists the whole log three times in a commit, which 1,000 entries make some 3 ms longer. A reader that
+    A reader that
     follows the table by its log, or goes back in time, may be away for as long as this. So may one that reads an old
     version: vacuum leaves its files alone, and checkpoints go on telling of them.
     """
@@ -49,7 +49,7 @@ def retention(keep_seconds: int) -> dict[str, str]:
 
 
 PROPERTIES = {
-    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+    "delta.checkpointInterval": "20",  # for what others commit by the library: it reads what came since, twice each
     "delta.enableExpiredLogCleanup": "true",
     **retention(UpkeepPolicy().keep_seconds),
 }
@@ -165,6 +165,13 @@ class DeltaTables:
         columns = tuple((field.name, _type_text(field), field.nullable) for field in handle.schema().fields)
         return FoundTable(metadata.configuration.get(RUN_ID), columns, ", ".join(metadata.partition_columns))
 
+    def is_plain(self, handle: DeltaTable) -> bool:
+        """Whether an append is all that it takes to append: no feature asks for more. The first four versions of the
+        protocol ask for nothing, but by properties that `described` refuses.
+        """
+        protocol = handle.protocol()
+        return protocol.min_reader_version == 1 and protocol.min_writer_version <= 4
+
     def parts(self, table: str, handle: DeltaTable, spec: PartitionSpec) -> list[Part]:
         """The data files of the version that is loaded, as its log describes them. Raises ForeignTableError where the
         files are not all there is to read.
@@ -253,6 +260,13 @@ def committing(where: str) -> Iterator[None]:
             f"nobody knows whether a commit to {where} landed: {reason(error)}",
             hint="read the progress: start again, and it goes on from there",
         ) from error
+
+
+def cannot_write(error: StorageError) -> bool:
+    """Whether storage said that it has no room, or that we may not write: so nothing was written."""
+    if isinstance(error.cause, OSError):
+        return error.cause.errno in _CANNOT_WRITE
+    return "(AccessDenied)" in str(error.cause) or "(403)" in str(error.cause)
 
 
 @contextmanager

@@ -7,9 +7,8 @@
 
 A compaction is a commit with the new files and without the old ones, both marked as no change of data, so that whoever
 follows the table's changes passes it by. It moves no progress. The library would let such a commit pass beside another
-one that takes the same files away, and every row would be there twice. So it may be committed only as the very next
-version after the one in which the old files were seen: where an append comes first, it is looked at and tried again,
-some times. What was merged by then is used again. Appends need not wait for it: they pass it as they pass each other.
+one that takes the same files away, and every row would be there twice. So it is written as an append is
+(`delta.committing`): as the very next version after all that was looked at. Appends pass it as they pass each other.
 
 Files are durable before they are committed, and a checkpoint before what it replaces is removed. Whatever a kill
 leaves is a file that no version names, or work that is found undone.
@@ -18,12 +17,10 @@ leaves is a file that no version names, or work that is found undone.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake import DeltaTable
 
 from emitter.clock import Clock
 from emitter.errors import CommitConflictError, StorageError, StorageNotFoundError
@@ -33,9 +30,9 @@ from emitter.storage.base import Storage, StoredFile
 from emitter.writers import merges
 from emitter.writers.base import CrashHook, WriterOptions, file_name, is_merged_name, parse_file_name
 from emitter.writers.delta import tables as delta_tables
+from emitter.writers.delta.committing import Change, DirectLog, Stand
 from emitter.writers.delta.log import LOG
-from emitter.writers.delta.progress import DeltaProgress
-from emitter.writers.delta.statistics import statistics_text
+from emitter.writers.delta.progress import DeltaProgress, names_of
 from emitter.writers.delta.tables import DeltaTables
 from emitter.writers.leftovers import Leftovers
 from emitter.writers.merges import Merge
@@ -45,11 +42,8 @@ from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 Declared = Callable[[str, DeltaTable], tuple[Table, str]]
 """The table of a name as this run declares it, and the run. Raises StateError where what is there is another's."""
 
-_ATTEMPTS_MAX = 20  # to commit a compaction between two appends
-_WAIT_SECONDS = 0.01
-_CHECKPOINT_COMMITS = delta_tables.CHECKPOINT_COMMITS // 2  # so that who appends makes none
+_CHECKPOINT_COMMITS = 10  # since the last one: far fewer than make who appends do it
 _CHECKPOINT_BYTES = 50_000  # of commits since the last one: one of a compaction is long, and is read again and again
-_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
 class DeltaUpkeep(Upkeep):
@@ -77,8 +71,8 @@ class DeltaUpkeep(Upkeep):
         super().__init__(policy)
         self._storage, self._delta, self._options = storage, tables, options
         self._clock, self._crash, self._declared = clock, crash_hook, declared
+        self._log = DirectLog(storage)
         self._leftovers = Leftovers(storage, policy.orphan_seconds, clock)
-        self._never = threading.Event()
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
         handle = self._load(table)
@@ -126,6 +120,8 @@ class DeltaUpkeep(Upkeep):
 
     def _merges(self, table: str, handle: DeltaTable) -> list[Merge]:
         spec = self._options.spec
+        if not self._delta.is_plain(handle):
+            return []  # a feature may ask for more than to name the files
         parts = self._delta.parts(table, handle, spec)
         small = (
             merges.small_file(part.name, _folder(table, part.name), part.rows, part.size_bytes or 0) for part in parts
@@ -154,7 +150,6 @@ class DeltaUpkeep(Upkeep):
         self._crash("delta.merged")
         self._commit(chore.table, merge, made)
         self._crash("delta.compacted")
-        self._delta.log.sync_entries(chore.table, after_version=handle.version())
         return Done(len(merge.files), len(made), merge.size_bytes, sum(file.size_bytes for file in made))
 
     def _merge(self, table: Table, merge: Merge) -> Iterator[StagedFile]:
@@ -182,61 +177,22 @@ class DeltaUpkeep(Upkeep):
 
     def _commit(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
         """Put the new files in the old ones' place, if all of these are still in theirs."""
-        where = self._delta.where(table)
+        where, handle = self._delta.where(table), self._load(table)
+        if handle is None:
+            raise _overtaken(where)
+        version = handle.version()
+        entry, named = self._log.entry(table, version), set(self._paths(table, handle))
         old, new = {file.path for file in merge.files}, {file.final_path for file in made}
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            handle = self._load(table)
-            if handle is None:
-                raise _overtaken(where)
-            named = set(self._paths(table, handle))
-            if new <= named and not old & named:
-                return  # an attempt has landed whose reply was lost
-            if not old <= named or new & named:
-                raise _overtaken(where)
-            self._check_stored(made)
-            try:
-                self._attempt(table, handle, merge, made)
-            except CommitConflictError:
-                if attempt == _ATTEMPTS_MAX:
-                    raise
-                self._clock.wait(self._never, _WAIT_SECONDS * attempt)
-            else:
-                return
-
-    def _attempt(self, table: str, handle: DeltaTable, merge: Merge, made: Sequence[StagedFile]) -> None:
-        now_milliseconds = int(self._clock.wall_seconds() * 1000)
-        values: dict[str, str | None] = {**delta_tables.partition_values(merge.partition)}
-        adds: list[Any] = [
-            AddAction(
-                file.final_path.removeprefix(f"{table}/"),
-                file.size_bytes,
-                values,
-                now_milliseconds,
-                False,
-                statistics_text(file.rows, file.metadata),
-            )
-            for file in made
-        ]
-        removes = [
-            RemoveAction(file.path.removeprefix(f"{table}/"), False, now_milliseconds, file.size_bytes, values)
-            for file in merge.files
-        ]
-        with delta_tables.committing(self._delta.where(table)):
-            handle.create_write_transaction(
-                adds + removes,
-                "append",
-                handle.schema(),
-                handle.metadata().partition_columns,
-                commit_properties=CommitProperties(
-                    custom_metadata={
-                        "readVersion": handle.version(),
-                        "isBlindAppend": False,
-                        "operationParameters": {"emitter": "compact"},
-                    },
-                    max_commit_retries=0,  # see the module
-                ),
-                post_commithook_properties=_NO_HOOKS,
-            )
+        if entry is None or not old <= named or new & named:
+            raise _overtaken(where)
+        _, run_id = self._declared(table, handle)
+        columns = self._options.spec.columns
+        change = Change(table, columns, names_of(run_id, table), made, removed=merge.files)
+        stand = self._log.caught_up(Stand(version, entry, -1), change)
+        if stand is None:
+            raise _overtaken(where)
+        self._check_stored(made)
+        self._log.put(stand, change, int(self._clock.wall_seconds() * 1000))
 
     def _check_stored(self, made: Sequence[StagedFile]) -> None:
         for file in made:

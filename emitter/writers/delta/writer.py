@@ -5,10 +5,11 @@ See `writers.registering` for what all formats share.
     orders/_delta_log/00000000000000000042.json     a commit: the files it adds, and the progress it moves
     orders/year=2026/month=01/day=02/<window>-<slice>-<part>-<digest>.parquet
 
-The compare-and-set. The library only *records* an application transaction (`writers.delta_progress`): one that repeats
-a number lands as well. But it refuses a commit where another one has moved the same name since the version that its
-handle stands at. So one handle is brought up to date, asked for the slot, and then commits, and nobody else touches it
-in between. Commits of other slices, and compaction, pass without a conflict.
+The compare-and-set. The first commit of a slice goes by the library, which only *records* an application transaction
+(`writers.delta_progress`): one that repeats a number lands as well. But it refuses a commit where another one has moved
+the same name since the version that its handle stands at. So one handle is brought up to date, asked for the slot, and
+then commits, and nobody else touches it in between. Those that follow write the log themselves (`delta.committing`).
+Commits of other slices, and compaction, pass without a conflict.
 
 A handle goes on from what it has read before. If that was cleaned up or deleted, it shows only when something is read
 again. Then the handle is dropped, and the next attempt begins with a new one, which knows if the table is there.
@@ -28,19 +29,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, Transaction
 
 from emitter.errors import (
     ForeignTableError,
     RolledBackError,
     StorageError,
-    StorageNotFoundError,
 )
 from emitter.model import Slice, StagedFile, Table, TableCommit, TableProgress, TableSize
 from emitter.writers.base import advanced
 from emitter.writers.delta import history as delta_history
 from emitter.writers.delta import tables as delta_tables
+from emitter.writers.delta.committing import Change, DirectLog, Stand
 from emitter.writers.delta.history import LoggedCommit
 from emitter.writers.delta.log import LOG
 from emitter.writers.delta.progress import DeltaProgress, names_of
@@ -50,6 +51,7 @@ from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
 from emitter.writers.upkeep import Upkeep, UpkeepPolicy
 
+_AGAIN_COMMITS = 20
 _REBASES_MAX = 15  # by the library, where others commit to the same table
 
 
@@ -81,6 +83,8 @@ class DeltaWriter(RegisteringWriter):
         self._handles: dict[str, _Handle] = {}
         self._guards: dict[str, threading.Lock] = {}  # one commit at a time to a table
         self._totals: dict[tuple[str, Slice], TableProgress] = {}  # as of this process's last commits
+        self._log = DirectLog(self.storage)
+        self._stands: dict[str, Stand] = {}
         self._looked_at: dict[str, int] = {}  # the version up to which a table was not set back
 
     def _find(self, table: str) -> FoundTable | None:
@@ -132,7 +136,7 @@ class DeltaWriter(RegisteringWriter):
             known = known or self._load(table)
             yield known.table if known else None
             if known:  # and nothing was wrong with it
-                self._handles[table] = replace(known, entry=self._entry(table, known.table.version()))
+                self._handles[table] = replace(known, entry=self._log.entry(table, known.table.version()))
 
     def _load(self, table: str) -> _Handle | None:
         credentials_version = self._delta.credentials_version()
@@ -142,49 +146,89 @@ class DeltaWriter(RegisteringWriter):
 
     def _is_newest(self, table: str, known: _Handle) -> bool:
         version = known.table.version()
-        there = known.entry is not None and self._entry(table, version) == known.entry
-        return there and self._entry(table, version + 1) is None
-
-    def _entry(self, table: str, version: int) -> bytes | None:
-        """The log entry that made a version; None where there is none, or none any more."""
-        try:
-            return self.storage.read(delta_tables.entry_path(table, version))
-        except StorageNotFoundError:
-            return None
+        there = known.entry is not None and self._log.entry(table, version) == known.entry
+        return there and self._log.entry(table, version + 1) is None
 
     def _attempt(self, slice: Slice, commits: Sequence[TableCommit]) -> Mapping[str, TableProgress]:
         (commit,) = commits
         with self._guards.setdefault(commit.table, threading.Lock()):
-            handle = self._newest(commit.table)
-            after = self._compare_and_set(handle, slice, commit)
-            if self._is_checkpoint_due(handle):
-                handle = replace(handle, checkpoint_version=self._delta.log.checkpoint_version(commit.table))
-            self._handles[commit.table] = handle  # only one that nothing was wrong with
+            after = self._append(slice, commit)
+            if after is None:
+                handle = self._newest(commit.table)
+                after = self._compare_and_set(handle, slice, commit)
+                self._remember(commit.table, handle)  # only one that nothing was wrong with
             self._totals[commit.table, slice] = after
-        self._crash("delta.committed")
+            self._crash("delta.committed")
+            self._sum_up(commit.table)
         return {commit.table: after}
+
+    def _append(self, slice: Slice, commit: TableCommit) -> TableProgress | None:
+        """Commit by what is known since the last commit (`delta.committing`); None where too little is known."""
+        stand, before = self._stands.pop(commit.table, None), self._totals.get((commit.table, slice))
+        if stand is None or before is None or before.slot != commit.expected_slot:
+            return None
+        run_id = self._own_run_id()
+        after = advanced(before, commit)
+        names = names_of(run_id, commit.table)
+        moves = DeltaProgress(run_id, commit.table, lambda _: None).moves(slice, before, after)
+        columns = self.options.spec.columns
+        change = Change(commit.table, columns, names, commit.files, moves, {f"{names}{slice}": before.slot})
+        caught_up = self._log.caught_up(stand, change)
+        if caught_up is None:
+            return None
+        self._crash("delta.checked")
+        landed = self._log.put(caught_up, change, int(self._clock.wall_seconds() * 1000))
+        self._stands[commit.table] = landed
+        self._looked_at[commit.table] = landed.version
+        return after
+
+    def _remember(self, table: str, handle: _Handle) -> None:
+        """What the next commit can go by: the version that was looked at, as others may have come since."""
+        self._handles[table] = handle
+        version = handle.table.version()
+        entry = self._log.entry(table, version)
+        if entry is not None and self._delta.is_plain(handle.table):
+            self._stands[table] = Stand(version, entry, handle.checkpoint_version)
+
+    def _sum_up(self, table: str) -> None:
+        """Make a checkpoint, and clean up the log, where nobody has for long: upkeep does, where there is any."""
+        stand = self._stands.get(table)
+        if stand is None or stand.version - stand.checkpoint_version < delta_tables.CHECKPOINT_COMMITS:
+            return
+        checkpoint_version = self._delta.log.checkpoint_version(table)
+        # Where it fails, the rows are in all the same, and it is tried again some commits later.
+        later = stand.version - delta_tables.CHECKPOINT_COMMITS + _AGAIN_COMMITS
+        self._stands[table] = replace(stand, checkpoint_version=max(checkpoint_version, later))
+        if stand.version - checkpoint_version < delta_tables.CHECKPOINT_COMMITS:
+            return
+        handle = self._delta.load(table)
+        if handle is None:
+            raise self._gone(table)
+        with delta_tables.changing("sum up the log of", self._delta.where(table)):
+            handle.create_checkpoint()
+            self._delta.log.sync_checkpoints(table)
+            handle.cleanup_metadata()
+        self._stands[table] = replace(stand, checkpoint_version=handle.version())
 
     def _newest(self, table: str) -> _Handle:
         """A handle at the newest version, which nobody else has."""
         known = self._handles.pop(table, None)
-        if known and known.credentials_version == self._delta.credentials_version():
-            # A handle goes on for ever from a checkpoint, and reads all that came since in every commit, unless it is
-            # there when a newer one is made.
-            is_due = self._is_checkpoint_due(known)
-            if not is_due or self._delta.log.checkpoint_version(table) <= known.checkpoint_version:
-                with delta_tables.reading(self._delta.where(table)):
-                    known.table.update_incremental()
-                return known
+        # A handle goes on for ever from the checkpoint that it was loaded with, and reads all that came since.
+        if (
+            known
+            and known.credentials_version == self._delta.credentials_version()
+            and self._delta.log.checkpoint_version(table) <= known.checkpoint_version
+        ):
+            with delta_tables.reading(self._delta.where(table)):
+                known.table.update_incremental()
+            return known
         loaded = self._load(table)
         if loaded is None:
             raise self._gone(table)
         return loaded
 
-    def _is_checkpoint_due(self, handle: _Handle) -> bool:
-        """Whether nobody, for all that is known, has summed up the log for long: upkeep does, where there is any."""
-        return handle.table.version() + 1 - handle.checkpoint_version >= delta_tables.CHECKPOINT_COMMITS
-
     def _compare_and_set(self, known: _Handle, slice: Slice, commit: TableCommit) -> TableProgress:
+        """The same by the library, which reads all that counts."""
         handle = known.table
         where = self._delta.where(commit.table)
         _, run_id = self._ours(commit.table, handle)
@@ -198,13 +242,11 @@ class DeltaWriter(RegisteringWriter):
             after = advanced(before, commit)
             moves = progress.moves(slice, before, after)
         self._crash("delta.checked")
-        self._commit(handle, commit, moves, is_checkpoint_due=self._is_checkpoint_due(known))
+        self._commit(handle, commit, moves)
         self._delta.log.sync_entries(commit.table, after_version=handle.version())
         return after
 
-    def _commit(
-        self, handle: DeltaTable, commit: TableCommit, moves: Mapping[str, int], *, is_checkpoint_due: bool
-    ) -> None:
+    def _commit(self, handle: DeltaTable, commit: TableCommit, moves: Mapping[str, int]) -> None:
         where, now_milliseconds = self._delta.where(commit.table), int(self._clock.wall_seconds() * 1000)
         with delta_tables.committing(where):
             handle.create_write_transaction(
@@ -217,13 +259,7 @@ class DeltaWriter(RegisteringWriter):
                     max_commit_retries=_REBASES_MAX,
                     app_transactions=[Transaction(name, number) for name, number in moves.items()],
                 ),
-                # The library makes one at every so manyth version alone. To look for entries to clean up is to list the
-                # whole log, so it is only done there, too.
-                post_commithook_properties=PostCommitHookProperties(
-                    create_checkpoint=is_checkpoint_due,
-                    cleanup_expired_logs=is_checkpoint_due
-                    and (handle.version() + 2) % delta_tables.CHECKPOINT_COMMITS == 0,
-                ),
+                post_commithook_properties=delta_tables.NO_HOOKS,
             )
 
     def paths_from(self, table: str, slot: int) -> Iterator[str]:
@@ -253,7 +289,7 @@ class DeltaWriter(RegisteringWriter):
         """Raises RolledBackError if there was one since this was looked for last."""
 
         def read(version: int) -> LoggedCommit | None:
-            data, path = self._entry(table, version), delta_tables.entry_path(table, version)
+            data, path = self._log.entry(table, version), delta_tables.entry_path(table, version)
             return None if data is None else delta_history.decode(data, path, names_of(run_id, table))
 
         newest = handle.version()
