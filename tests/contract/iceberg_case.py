@@ -6,8 +6,6 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +18,6 @@ from sqlalchemy.engine import URL
 
 from emitter.model import Slice, Table, TableCommit, Window
 from emitter.settings.connections import CatalogConfig, S3Config
-from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.writers.base import CrashHook, no_crash
@@ -28,7 +25,8 @@ from emitter.writers.iceberg import io as iceberg_io
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.catalog import DEFAULT_PATH, NAME
 from emitter.writers.iceberg.writer import IcebergWriter
-from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, found, in_order, rows
+from tests.contract.beats import OPTIONS, TABLE, WHOLE, files, found, in_order, rows
+from tests.contract.writer_contract import OutputCase
 from tests.support import postgres, s3_server
 from tests.support.rest_catalog import RestCatalog, iceberg_properties
 
@@ -82,29 +80,14 @@ class OnRest:
         return load_catalog("other", **self.server.properties())
 
 
-class IcebergOutput:
-    """An output of its own; every writer is made as a new process would make it."""
+class IcebergOutput(OutputCase):
+    """An output, and what other tools do with it."""
 
     writer_class = IcebergWriter
-    catalog = CatalogConfig()
-
-    def setUp(self) -> None:
-        self.new_output()
-
-    def new_output(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name) / "out"
-        self.storage = LocalStorage(self.root)
 
     def writer(self, hook: CrashHook = no_crash, **options: Any) -> IcebergWriter:
-        writer = IcebergWriter(self.storage, replace(OPTIONS, **options), hook, catalog=self.catalog)
+        writer = super().writer(hook, **options)
         self.addCleanup(writer.close)
-        return writer
-
-    def opened(self, hook: CrashHook = no_crash, **options: Any) -> IcebergWriter:
-        writer = self.writer(hook, **options)
-        writer.open(RUN, TABLE)
         return writer
 
     @property
