@@ -37,6 +37,7 @@ from emitter.writers.ducklake.connection import CATALOG, LAKE, Lake
 from emitter.writers.ducklake.files import LakeFile
 from emitter.writers.ducklake.merging import Merger
 from emitter.writers.ducklake.tiers import groups
+from emitter.writers.ducklake.turns import Turns
 from emitter.writers.leftovers import Leftovers
 from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 
@@ -58,6 +59,7 @@ class Output:
     """
 
     lake: Lake
+    turns: Turns
     storage: Storage
     root: str
     schema: str
@@ -154,7 +156,7 @@ class DuckLakeUpkeep(Upkeep):
             statistics = replacing.statistics(cursor, known, group)
 
         def replace() -> None:
-            with self._lake.session("compact") as cursor:
+            with self._lake.session("compact") as cursor, self._out.turns.take():
                 assert cursor is not None
                 cursor.execute("BEGIN")
                 full = f"{self._out.root}/{path}"
@@ -169,7 +171,7 @@ class DuckLakeUpkeep(Upkeep):
 
     def _keep(self, table: str) -> None:
         def keep() -> None:
-            with self._lake.session("set an option of") as cursor:
+            with self._lake.session("set an option of") as cursor, self._out.turns.take():
                 assert cursor is not None
                 catalog.keep_to_own_upkeep(cursor, self._out.schema, table)
 
@@ -178,7 +180,7 @@ class DuckLakeUpkeep(Upkeep):
         self._kept.add(table)
 
     def _sweep(self) -> None:
-        with self._lake.session("sweep") as cursor:
+        with self._lake.session("sweep") as cursor, self._out.turns.take():
             assert cursor is not None
             cursor.execute("BEGIN")
             if replacing.sweep(cursor):
@@ -220,7 +222,7 @@ class DuckLakeUpkeep(Upkeep):
 
     def _expire(self) -> Done:
         def expire() -> None:
-            with self._lake.session("expire snapshots of") as cursor:
+            with self._lake.session("expire snapshots of") as cursor, self._out.turns.take():
                 if cursor is None:
                     return
                 numbers = self._expired(cursor)[:_SNAPSHOTS_MAX]
@@ -235,7 +237,7 @@ class DuckLakeUpkeep(Upkeep):
         return Done()
 
     def _prune(self) -> None:
-        with self._lake.session("prune the progress in") as cursor:
+        with self._lake.session("prune the progress in") as cursor, self._out.turns.take():
             for slice in catalog.slices(cursor) if cursor else ():
                 assert cursor is not None
                 catalog.prune_progress(cursor, slice)
@@ -283,7 +285,7 @@ class DuckLakeUpkeep(Upkeep):
         paths = {f"{self._out.root}/{file.path}" for file in files}
 
         def forget() -> None:
-            with self._lake.session("vacuum") as cursor:
+            with self._lake.session("vacuum") as cursor, self._out.turns.take():
                 if cursor is None:
                     return
                 cursor.execute("BEGIN")

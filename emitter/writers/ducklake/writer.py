@@ -50,6 +50,7 @@ from emitter.writers.ducklake.catalog import identifier
 from emitter.writers.ducklake.connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
 from emitter.writers.ducklake.extensions import quoted
 from emitter.writers.ducklake.reading import LakeReader
+from emitter.writers.ducklake.turns import Turns
 from emitter.writers.ducklake.upkeep import DuckLakeUpkeep, Output
 from emitter.writers.parts import Part
 from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
@@ -59,7 +60,7 @@ _DEFAULT_NAMESPACE = "main"
 _WAIT_SECONDS = 0.05
 _LOOKS_MAX = 5
 _COMMITS_PER_PRUNING = 200
-_COMMITS_PER_CONNECTION = 2_000  # DuckLake remembers some 10 kB of each for as long as a connection lasts
+_COMMITS_PER_CONNECTION = 500  # DuckLake remembers up to 45 kB of each for as long as a connection lasts
 _TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
     "int32": ("INTEGER", "int32"),
     "int64": ("BIGINT", "int64"),
@@ -95,6 +96,7 @@ class DuckLakeWriter(RegisteringWriter):
         default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
         access = storage.access if isinstance(storage, ObjectStorage) else None
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
+        self._turns = Turns(self._lake.place.sqlite_path, self._clock)
         self._reader = LakeReader(self._lake, self._root, self._schema, self.options.spec)
         self._commits = 0
         self._known: dict[tuple[Slice, str], TableProgress] = {}  # what our own last commits have left
@@ -228,17 +230,25 @@ class DuckLakeWriter(RegisteringWriter):
         with self._lake.session("commit to") as cursor:
             if cursor is None:
                 raise self._gone([commit.table for commit in commits])
-            cursor.execute("BEGIN")
-            moves = self._checked(cursor, slice, commits)
-            self._crash("ducklake.checked")
-            for commit in commits:
-                self._register(cursor, commit.table, commit.files)
-            catalog.move_progress(cursor, slice, {self._key(name): move for name, move in moves.items()})
-            self._crash("ducklake.registered")
-            self._lake.commit(cursor, "commit to")
+            with self._turns.take():
+                moves = self._move(cursor, slice, commits)
         self._crash("ducklake.committed")
         self._known.update({(slice, name): after for name, (_, after) in moves.items()})
         return {name: after for name, (_, after) in moves.items()}
+
+    def _move(
+        self, cursor: duckdb.DuckDBPyConnection, slice: Slice, commits: Sequence[TableCommit]
+    ) -> dict[str, tuple[TableProgress | None, TableProgress]]:
+        """The transaction of a commit; the progress of each table before and after."""
+        cursor.execute("BEGIN")
+        moves = self._checked(cursor, slice, commits)
+        self._crash("ducklake.checked")
+        for commit in commits:
+            self._register(cursor, commit.table, commit.files)
+        catalog.move_progress(cursor, slice, {self._key(name): move for name, move in moves.items()})
+        self._crash("ducklake.registered")
+        self._lake.commit(cursor, "commit to")
+        return moves
 
     def _begin_progress(self, slice: Slice, names: Sequence[str]) -> None:
         if all((slice, name) in self._begun for name in names):
@@ -261,7 +271,7 @@ class DuckLakeWriter(RegisteringWriter):
         if self._commits % _COMMITS_PER_CONNECTION == 0:
             self._lake.close()
         if self._commits % _COMMITS_PER_PRUNING == 0:
-            with self._lake.session("prune the progress in") as cursor:
+            with self._lake.session("prune the progress in") as cursor, self._turns.take():
                 if cursor:
                     catalog.prune_progress(cursor, slice)
 
@@ -338,6 +348,7 @@ class DuckLakeWriter(RegisteringWriter):
             policy,
             Output(
                 self._lake,
+                self._turns,
                 self.storage,
                 self._root,
                 self._schema,
