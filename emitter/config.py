@@ -215,6 +215,11 @@ class MaintenanceConfig:
         int, whole(256, 1_048_576), Field(description="A round that takes more memory is ended, and counted as failed.")
     ] = 1_024
 
+    @property
+    def due_seconds(self) -> int | None:
+        """How often, at least, a round begins; None where none does."""
+        return self.interval_seconds if self.enabled else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:

@@ -43,12 +43,8 @@ def run(
     """
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
-    metrics = Metrics(
-        version=version,
-        clock=clock,
-        memory_limit_bytes=memory_limit_bytes(),
-        upkeep_seconds=config.maintenance.interval_seconds if config.maintenance.enabled else None,
-    )
+    metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
+    metrics.upkeep_is_due_every(config.maintenance.due_seconds)
     health, board = Health(clock), Board(clock)
     metrics.watch_health(health.why_not_ready)
     supervisor = Supervisor(os.environ, clock)
@@ -74,6 +70,7 @@ def run(
             with supervisor.reloading():
                 config = _reloaded(load, daemon, config, observer, clock)
             upkeep.follow(config)
+            metrics.upkeep_is_due_every(config.maintenance.due_seconds)
 
     with ExitStack() as stack:
         # First, as storage may take long, and a container's first process does not end by a signal without a handler.

@@ -38,12 +38,8 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics(Observer):
     """Counts what a daemon does. `page` may be called from any thread."""
 
-    def __init__(
-        self, *, version: str, clock: Clock, memory_limit_bytes: int | None = None, upkeep_seconds: int | None = None
-    ) -> None:
-        """`memory_limit_bytes`: what the process may use; None where nothing limits it. `upkeep_seconds`: how often
-        upkeep is due; None where it is off.
-        """
+    def __init__(self, *, version: str, clock: Clock, memory_limit_bytes: int | None = None) -> None:
+        """`memory_limit_bytes`: what the process may use; None where nothing limits it."""
         self._version = version
         self._clock = clock
         self._registry = registry = CollectorRegistry()
@@ -90,11 +86,6 @@ class Metrics(Observer):
         self._build = Gauge("emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry)
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-        if upkeep_seconds is not None:
-            due = Gauge(
-                "emitter_maintenance_interval_seconds", "How often a round of upkeep is due.", registry=registry
-            )
-            due.set(upkeep_seconds)
         if memory_limit_bytes is not None:
             limit = Gauge("emitter_memory_limit_bytes", "Memory that the control group allows.", registry=registry)
             limit.set(memory_limit_bytes)
@@ -111,6 +102,10 @@ class Metrics(Observer):
     def page(self) -> bytes:
         """The metrics in Prometheus's text format, of the type `CONTENT_TYPE`."""
         return generate_latest(_WithoutCreated(self._registry))
+
+    def upkeep_is_due_every(self, seconds: int | None) -> None:
+        """From now on; None where it is off."""
+        self._upkeep.due_every(seconds)
 
     @override
     def started(self, status: DaemonStatus) -> None:

@@ -101,7 +101,7 @@ class UpkeepBoard(Observer):
         now, done = self._clock.wall_seconds(), self._under_way
         self._under_way = {}
         known = {table.name: table for table in self._picture.tables}
-        for name in sorted({*report.sizes, *done})[:TABLES_MAX]:
+        for name in list(dict.fromkeys((*report.sizes, *done)))[:TABLES_MAX]:
             table = known.get(name, TendedTable(name, None, {}, None))
             size = report.sizes.get(name, table.size)
             changes = {"tasks": done[name], "done_wall_seconds": now} if name in done else {}
@@ -119,7 +119,7 @@ class UpkeepBoard(Observer):
             report.problem,
         )
         succeeded = now if report.outcome == "ok" else self._picture.last_success_wall_seconds
-        tables = tuple(known[name] for name in sorted(known)[:TABLES_MAX])
+        tables = tuple(known.values())[:TABLES_MAX]
         self._picture = UpkeepPicture(last, succeeded, () if report.outcome == "skipped" else tables)
 
     def picture(self) -> UpkeepPicture:

@@ -41,9 +41,18 @@ class UpkeepMetrics(Observer):
         self._bytes_removed = counter("bytes_removed", "Bytes of the files that were removed.")
         self._bytes_written = counter("bytes_written", "Bytes of the files that were made instead.")
         self._rounds = counter("rounds", "Rounds of upkeep, by how they ended.", "outcome")
-        self._last_success = _LastSuccess()
+        self._last_success = _Known(
+            "emitter_maintenance_last_success_timestamp_seconds",
+            "Unix time of the last round of upkeep that went well. Absent before the first.",
+        )
+        self._interval = _Known("emitter_maintenance_interval_seconds", "How often a round of upkeep is due.")
         registry.register(self._last_success)
+        registry.register(self._interval)
         self._files = _TableFiles(registry)
+
+    def due_every(self, seconds: int | None) -> None:
+        """How often upkeep is due; None where it is off."""
+        self._interval.value = seconds
 
     @override
     def started(self, status: DaemonStatus) -> None:
@@ -76,7 +85,7 @@ class UpkeepMetrics(Observer):
     def round_ended(self, report: RoundReport) -> None:
         self._rounds.labels(report.outcome).inc()
         if report.outcome == "ok":
-            self._last_success.wall_seconds = self._clock.wall_seconds()
+            self._last_success.value = self._clock.wall_seconds()
         self._files.round_ended(report)
 
 
@@ -116,18 +125,15 @@ class _TableFiles:
                 self._gauge.labels(table).set(size.files)
 
 
-class _LastSuccess(Collector):
-    """A gauge that is absent until there is something to tell."""
+class _Known(Collector):
+    """A gauge that is absent while there is nothing to tell."""
 
-    def __init__(self) -> None:
-        self.wall_seconds: float | None = None
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self.value: float | None = None
 
     def collect(self) -> Iterable[Metric]:
-        gauge = GaugeMetricFamily(
-            "emitter_maintenance_last_success_timestamp_seconds",
-            "Unix time of the last round of upkeep that went well. Absent before the first.",
-            labels=[],
-        )
-        if self.wall_seconds is not None:
-            gauge.add_metric([], self.wall_seconds)
+        gauge = GaugeMetricFamily(self._name, self._what, labels=[])
+        if self.value is not None:
+            gauge.add_metric([], self.value)
         yield gauge

@@ -31,6 +31,7 @@ CONFIG = """
 clock: {{start: 2026-01-01T09:00:00Z, speed: 60, batch_seconds: 60, on_restart: catch_up, batch_rows_max: 2000}}
 output: {{uri: "{output}"}}
 server: {{port: {port}}}
+maintenance: {{interval_seconds: 5}}
 ecommerce: {{customers: 100, products: 50, orders_per_second: 5}}
 """
 SIZES = {"desktop": (1280, 900), "phone": (390, 844), "narrow": (360, 740)}
@@ -61,6 +62,17 @@ SNAPSHOT = """
         - row /orders .*/
         - row /order_items .*/
         - row /payments .*/
+  - region "Upkeep":
+    - heading "Upkeep" [level=2]
+    - paragraph: /The last round, .* ago, went well/
+    - table "Upkeep":
+      - rowgroup:
+        - row:
+          - columnheader "Table"
+          - columnheader "Files now"
+      - rowgroup:
+        - row /customers .*/:
+          - rowheader "customers"
   - region "Faults of the last hour":
     - paragraph: None.
 - contentinfo:
@@ -188,6 +200,19 @@ class LookingTest(PageCase):
                 page, _ = self.open(size)
                 expect(page.get_by_role("status")).to_have_text("Running")
                 expect(page.locator("body")).to_match_aria_snapshot(SNAPSHOT)
+
+    def test_it_tells_what_upkeep_did(self) -> None:
+        left = self.run_.output / "orders" / ".x.parquet.4711-4712-3.tmp"  # as a kill leaves it
+        left.write_bytes(b"12345")
+        os.utime(left, (0, 0))
+        page, watch = self.open()
+        orders = page.locator("#upkeep tbody tr").filter(has_text="orders")
+        expect(orders.get_by_role("cell").last).to_have_text("1 unused file removed")
+        expect(orders.get_by_role("cell").nth(2)).to_have_text("5 B")
+        self.assertFalse(left.exists())
+        self.assertRegex(orders.get_by_role("cell").first.inner_text(), r"^\d+$")
+        expect(page.locator("#upkeep-text")).to_contain_text("went well")
+        self.assertEqual(watch.complaints, [])
 
     def test_it_can_be_gone_through_with_a_keyboard(self) -> None:
         page, _ = self.open()

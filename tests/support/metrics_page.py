@@ -12,7 +12,8 @@ from tests.unit.watch.scripted_daemon import STATUS, commit
 
 def full_page() -> str:
     """The page of a daemon that has committed and looked after its tables, in a group with a memory limit."""
-    metrics = Metrics(version="1", clock=ManualClock(), memory_limit_bytes=2**30, upkeep_seconds=300)
+    metrics = Metrics(version="1", clock=ManualClock(), memory_limit_bytes=2**30)
+    metrics.upkeep_is_due_every(300)
     metrics.watch(lambda: STATUS)
     metrics.watch_health(lambda: "")
     metrics.started(STATUS)

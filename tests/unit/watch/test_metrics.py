@@ -67,8 +67,10 @@ class MetricsTest(unittest.TestCase):
 
     def test_how_often_upkeep_is_due_is_told_where_it_is_on(self) -> None:
         self.assertNotIn(("emitter_maintenance_interval_seconds", ()), self.samples())
-        page = Metrics(version="1", clock=self.clock, upkeep_seconds=300).page()
-        self.assertIn(b"emitter_maintenance_interval_seconds 300.0", page)
+        self.metrics.upkeep_is_due_every(300)
+        self.assertEqual(self.samples()["emitter_maintenance_interval_seconds", ()], 300.0)
+        self.metrics.upkeep_is_due_every(None)
+        self.assertNotIn(("emitter_maintenance_interval_seconds", ()), self.samples())
 
     def test_every_name_is_there_with_its_labels_after_one_commit(self) -> None:
         self.metrics.committed(commit())

@@ -115,7 +115,7 @@ class StatusDocumentTest(unittest.TestCase):
                 "problem": "",
             },
         )
-        customers, orders = found["upkeep"]["tables"]
+        orders, customers = found["upkeep"]["tables"]
         self.assertEqual(
             (customers["name"], customers["files"], customers["tasks"][0]["failures"]), ("customers", None, 1)
         )
