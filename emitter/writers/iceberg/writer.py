@@ -30,6 +30,8 @@ import pyarrow as pa
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import DataScan, FileScanTask, Transaction
 from pyiceberg.table import Table as Handle
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import TableUpdate
 
 from emitter.clock import time_of
 from emitter.errors import DamagedStateError, ForeignTableError, StorageError, StorageNotFoundError
@@ -213,8 +215,8 @@ class IcebergWriter(RegisteringWriter):
 
 
 def _transaction(handle: Handle) -> Transaction:
-    """A transaction on what was loaded, without retries, and without old snapshots: every step of it copies all that
-    the handle knows, so that commits would take longer with each. The catalogue is only sent what changes.
+    """A transaction on what was loaded, without retries, and without old snapshots: it copies all that the handle
+    knows, so that commits would take longer with each. The catalogue is only sent what changes.
     """
     current = handle.current_snapshot()
     changes = {
@@ -223,7 +225,19 @@ def _transaction(handle: Handle) -> Transaction:
         "snapshot_log": [],
     }
     handle.metadata = handle.metadata.model_copy(update=changes)
-    return Transaction(handle)
+    return _Transaction(handle)
+
+
+class _Transaction(Transaction):
+    """pyiceberg's own works the table out anew each time that it is asked, twenty times for an append."""
+
+    _worked_out: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        if self._worked_out is None or self._worked_out[0] is not self._updates:
+            self._worked_out = (self._updates, super().table_metadata)
+        return self._worked_out[1]
 
 
 def _read_in_part(scan: DataScan, task: FileScanTask) -> Iterator[pa.RecordBatch]:
