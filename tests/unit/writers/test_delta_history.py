@@ -6,7 +6,7 @@ import json
 import unittest
 
 from emitter.errors import DamagedStateError
-from emitter.writers.delta.history import LoggedCommit, decode, find_rollback
+from emitter.writers.delta.history import LoggedCommit, decode, find_rollback, removed_paths
 
 OTHER = LoggedCommit()
 
@@ -77,11 +77,25 @@ class DecodeTest(unittest.TestCase):
     def test_commits_are_told_apart_by_their_application_transactions(self):
         info = {"commitInfo": {"operation": "WRITE", "readVersion": 7}}
         add = {"add": {"path": "x", "stats": "{}"}}
-        self.assertEqual(
-            self.decoded(info, add, {"txn": {"appId": "emitter:run:orders:0-of-1", "version": 3}}), ours(7)
-        )
-        for name in ("emitter:run:orders2:0-of-1", "emitter:run2:orders:0-of-1", "somebody"):
-            self.assertEqual(self.decoded(info, add, {"txn": {"appId": name, "version": 3}}), OTHER)
+        for name, made_from in (
+            ("emitter:run:orders:0-of-1", 7),
+            ("emitter:run:orders2:0-of-1", None),
+            ("emitter:run2:orders:0-of-1", None),
+            ("somebody", None),
+        ):
+            found = self.decoded(info, add, {"txn": {"appId": name, "version": 3}})
+            self.assertEqual(found, LoggedCommit(made_from, moved={name: 3}))
+
+    def test_what_does_more_than_add_and_remove_files_is_told(self):
+        info = {"commitInfo": {"operation": "OPTIMIZE"}}
+        plain = {"add": {"path": "x"}}, {"remove": {"path": "y"}}, {"cdc": {"path": "z"}}
+        self.assertTrue(self.decoded(info, *plain).is_plain)
+        for kind in ("metaData", "protocol", "domainMetadata", "of the future"):
+            self.assertFalse(self.decoded(info, *plain, {kind: {}}).is_plain)
+
+    def test_the_files_that_a_commit_takes_away_are_found_in_any_layout(self):
+        data = b'{"add":{"path":"a \\"remove\\""}}\n{ "remove": {"path":"b"}}\n{"remove":{"path":"c"}}\n'
+        self.assertEqual(removed_paths(data), {"b", "c"})
 
     def test_a_restore_tells_its_version_as_a_number_or_a_text_or_not_at_all(self):
         for parameters, version in (
@@ -91,7 +105,7 @@ class DecodeTest(unittest.TestCase):
             ({"datetime": "1795386016028"}, -1),
         ):
             info = {"commitInfo": {"operation": "RESTORE", "operationParameters": parameters}}
-            self.assertEqual(self.decoded(info), restore(version))
+            self.assertEqual(self.decoded(info), LoggedCommit(restored=version, is_plain=False))
 
     def test_what_is_no_log_entry_is_damage(self):
         for data in (
