@@ -18,7 +18,7 @@ from emitter.errors import EmitterError, redacted
 DIFFERENCE_EXIT_CODE = 1
 UNWRITTEN_EXIT_CODE = 5
 INTERNAL_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
-LOGGING_VERBS = ("run", "generate", "verify")
+LOGGING_VERBS = ("run", "generate", "verify", "maintain")
 _FAULT = "this is a fault in emitter, not in what you asked for"
 _FAULT_HINT = "start it again: no row is lost"
 _UNWRITTEN_HINT = "give it a file or a pipe that takes it; what else the command did is done"

@@ -17,10 +17,11 @@ from typer.core import TyperGroup
 
 from emitter import __version__
 from emitter.cli import ending, secrets
-from emitter.errors import EmitterError, MissingExtraError, SliceLockedError, UsageError, shortage
+from emitter.errors import EmitterError, MissingExtraError, SliceLockedError, StorageError, UsageError, shortage
 
 if TYPE_CHECKING:
     from emitter.config import EmitterConfig
+    from emitter.model import Task
 
 _STOP_SECONDS_MAX = 20.0  # less than the grace that whoever stops a process gives it
 
@@ -252,6 +253,71 @@ def status(
         typer.echo(json.dumps([asdict(one) for one in tables], indent=2))
     else:
         printing.print_status(tables)
+
+
+@app.command()
+def maintain(
+    *,
+    config: ConfigFile,
+    set_: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this task: compact, checkpoint, expire or vacuum. May be given again."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Do a round of upkeep now, so that tables stay as quick and small as they were. No row is changed.
+
+    SIGTERM and SIGINT (Ctrl-C) finish the piece under way, if it does not take long; a second one ends at once.
+    """
+    from dataclasses import asdict
+
+    from emitter.cli import progresslog, upkeepprinting
+    from emitter.cli.signals import Signals
+    from emitter.clock import SystemClock
+    from emitter.upkeep import once
+
+    settings, tasks, clock = _load(config, set_, logging=True), _tasks(task), SystemClock()
+    if dry_run:
+        chores = once.plan(settings, tasks, clock=clock)
+        if as_json:
+            typer.echo(json.dumps([asdict(one) for one in chores], indent=2))
+        else:
+            upkeepprinting.print_planned(chores)
+        return
+    begin, stop = clock.monotonic_seconds(), threading.Event()
+    with (
+        Signals(on_stop=stop.set, stop_seconds_max=_STOP_SECONDS_MAX) as signals,
+        progresslog.working("maintain", settings.log, clock) as tell,
+    ):
+        reports = once.maintain(
+            settings,
+            tasks,
+            clock=clock,
+            stop=stop,
+            on_work=lambda *work: tell(" ".join(filter(None, work))),
+        )
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in reports], indent=2))
+    else:
+        upkeepprinting.print_maintained(reports, clock.monotonic_seconds() - begin, stopped=stop.is_set())
+    if any(report.problem for report in reports):
+        raise typer.Exit(StorageError.exit_code)
+    if stop.is_set():
+        raise typer.Exit(signals.exit_code)
+
+
+def _tasks(names: list[str] | None) -> tuple[Task, ...]:
+    from emitter.model import TASKS
+    from emitter.settings.declaring import nearest
+
+    for name in names or ():
+        if name not in TASKS:
+            near = nearest(name, TASKS)
+            hint = f"{near} choose of: {', '.join(TASKS)}" if near else f"choose of: {', '.join(TASKS)}"
+            raise UsageError(f"there is no task {name!r} of upkeep", hint=hint)
+    return tuple(task for task in TASKS if not names or task in names)
 
 
 @app.command()

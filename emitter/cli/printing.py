@@ -47,7 +47,7 @@ def print_generated(report: GenerateReport, tables: Iterable[str], seconds: floa
 
 
 def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mapping[str, int]) -> Table:
-    table = _table("table", ">rows", ">bytes", ">files")
+    table = columns("table", ">rows", ">bytes", ">files")
     for name, count in rows.items():
         table.add_row(name, f"{count:,.0f}", size_text(sizes.get(name, 0)), f"{files.get(name, 0):,}")
     table.add_row(
@@ -63,7 +63,7 @@ def _amounts(rows: Mapping[str, float], sizes: Mapping[str, float], files: Mappi
 def print_verification(verification: Verification) -> None:
     """What is there compared with what should be, how far it is complete, and the verdict in one line."""
     paper = Paper()
-    table = _table("table", ">expected", ">found", *(f">{kind}" for kind in WRONG_ROWS))
+    table = columns("table", ">expected", ">found", *(f">{kind}" for kind in WRONG_ROWS))
     for one in verification.tables:
         counts = {kind: getattr(one, kind) for kind in WRONG_ROWS}
         table.add_row(
@@ -83,7 +83,7 @@ def print_verification(verification: Verification) -> None:
 
 def print_status(tables: Iterable[TableStatus]) -> None:
     """How far each table is, and how much is in it."""
-    table = _table("table", "complete up to", ">rows", ">bytes", ">files", ">lag")
+    table = columns("table", "complete up to", ">rows", ">bytes", ">files", ">lag")
     for one in tables:
         table.add_row(
             one.table,
@@ -121,10 +121,10 @@ def print_info(tables: Iterable[model.Table], options: Mapping[str, Key]) -> Non
         paper.print(Text.assemble((one.name, "bold"), f": {one.description}"), soft_wrap=True)
         parents = f", parents: {', '.join(one.parents)}" if one.parents else ""
         paper.print(Text(f"key: {', '.join(one.key)}{parents}", style="dim"), soft_wrap=True)
-        columns = _table("column", "type", "description", wrap_last=True)
+        shown = columns("column", "type", "description", wrap_last=True)
         for column in one.columns:
-            columns.add_row(column.name, column.type + ("?" if column.nullable else ""), column.description)
-        paper.print(columns)
+            shown.add_row(column.name, column.type + ("?" if column.nullable else ""), column.description)
+        paper.print(shown)
         paper.print()
     paper.print(Text("Options, and what they are if not given", style="bold"))
     for path, key in options.items():
@@ -150,7 +150,7 @@ def size_text(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def _table(*titles: str, wrap_last: bool = False) -> Table:
+def columns(*titles: str, wrap_last: bool = False) -> Table:
     """Columns; those whose title begins with `>` are flushed right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for place, title in enumerate(titles, 1):

@@ -17,7 +17,7 @@ import sys
 from typing import TextIO
 
 STALL_SECONDS_MAX = 10.0  # so long a reader that stands still holds up who logs; then lines are dropped until it reads
-_PLAIN = {"✓": "+", "…": "~", "━": "-"}  # for who has no such sign
+_PLAIN = {"✓": "+", "…": "~", "━": "-", "→": "->", "✗": "x"}  # for who has no such sign
 _ERRORS = "emitter.plain"
 
 

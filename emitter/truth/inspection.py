@@ -27,8 +27,9 @@ _PREVIEW_SECONDS_MAX = 86_400
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """Where a table stands: complete up to `slot` in all slices, which hold so much together; `slices` is what its
-    commits say of each. A table without rows is as far as the others.
+    """Where a table stands: complete up to `slot` in all slices, to which so many rows were committed; `files` and
+    `bytes` are what a reader goes through now. `slices` is what its commits say of each. A table without rows is as far
+    as the others.
 
     `lag_seconds` is simulated time between what is due and what the table has: 0 at speed max, None where downtime does
     not count, as it depends on whether a daemon runs. `behind_seconds` is how far it is behind the furthest table.
@@ -68,15 +69,15 @@ def _status(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[Ta
     due_slot = _due_slot(config, writer, clock, furthest)
     ends, found = table_ends(generator.epochs), []
     for table, own in progress.items():
-        end = ends[table]  # it may have been left out
+        end, size = ends[table], writer.size(table)  # it may have been left out
         slot = min([furthest, end, *lacking[table].values()])
         found.append(
             TableStatus(
                 table,
                 slot,
                 sum(each.rows for each in own.values()),
-                sum(each.files for each in own.values()),
-                sum(each.bytes for each in own.values()),
+                size.files,
+                size.bytes,
                 None if due_slot is None else float(max(0, min(due_slot, end) - slot)),
                 min(furthest, end) - slot,
                 {str(slice): slot for slice, slot in sorted(complete[table].items(), key=lambda item: str(item[0]))},

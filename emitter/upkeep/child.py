@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -37,7 +38,8 @@ class Order:
 
 def serve(orders: Connection, make_writer: MakeWriter, clock: Clock, begin: Callable[[], None] | None) -> None:
     """Do a round for each order, and send a report of every chore, then of the round. `begin` is called first."""
-    os.nice(NICENESS)
+    with suppress(PermissionError):  # where a service forbids even to be modest
+        os.nice(NICENESS)
     if begin:
         begin()
     end_with_parent()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from emitter.clock import Clock
@@ -13,6 +13,9 @@ from emitter.writers.upkeep import Chore, Done, Task, Upkeep
 
 ATTEMPTS_MAX = 4
 _WAIT_SECONDS = 0.1
+
+OnWork = Callable[[Task, str, str], object]
+"""Told of what is looked at or done next: the task, the table, and the partition where it is one."""
 
 
 class Round:
@@ -30,10 +33,11 @@ class Round:
         chosen = [task for task in self._upkeep.tasks if task in tasks]
         return [chore for task in chosen for table in self._tables for chore in self._upkeep.plan(task, table)]
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[ChoreReport]:
+    def run(self, tasks: Sequence[Task], on_work: OnWork = lambda *_: None) -> Iterator[ChoreReport]:
         """Do it, and tell how each chore ended. One that fails is told of, and left to the next round."""
         for task in (task for task in self._upkeep.tasks if task in tasks):
             for table in self._tables:
+                on_work(task, table, "")
                 begin = self._clock.monotonic_seconds()
                 try:
                     chores = self._upkeep.plan(task, table)
@@ -44,6 +48,7 @@ class Round:
                 for chore in chores:
                     if self._stop.is_set():
                         return
+                    on_work(task, table, chore.partition)
                     yield self.do(chore)
 
     def do(self, chore: Chore) -> ChoreReport:

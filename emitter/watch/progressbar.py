@@ -36,23 +36,24 @@ def _is_watched(stream: TextIO | None) -> bool:
         return False
 
 
-class _Bar:
-    def __init__(self, verb: str, stream: TextIO | None, clock: Clock) -> None:
-        self._verb, self._stream, self._clock = verb, stream, clock
-        self._begin_seconds = clock.monotonic_seconds()
-        self._next_seconds = self._begin_seconds + SECONDS_BEFORE_FIRST
+class ProgressLine:
+    """A line that is written anew, but not too often. `stream` is None where nobody sees it."""
+
+    def __init__(self, stream: TextIO | None, clock: Clock) -> None:
+        self._stream, self._clock = stream, clock
+        self.begin_seconds = clock.monotonic_seconds()
+        self._next_seconds = self.begin_seconds + SECONDS_BEFORE_FIRST
         self._width = 0
 
-    def __call__(self, done: int, total: int, rows: int) -> None:
+    def show(self, text: Callable[[float], str]) -> None:
+        """Show what the function says of this moment, if a line is due."""
         now = self._clock.monotonic_seconds()
         if now < self._next_seconds:
             return
         self._next_seconds = now + SECONDS_BETWEEN
-        left_seconds = (now - self._begin_seconds) * (total - done) / done if done else None
-        left = "" if left_seconds is None else f", about {left_seconds:,.0f} s left"
-        text = f"{self._verb}: {100 * done // max(total, 1)} %, {rows:,} rows{left}"
-        self._write(text.ljust(self._width))
-        self._width = len(text)
+        line = text(now)
+        self._write(line.ljust(self._width))
+        self._width = len(line)
 
     def wipe(self) -> None:
         if self._width:
@@ -67,3 +68,17 @@ class _Bar:
             self._stream.flush()
         except (OSError, ValueError):  # full, or closed: nobody sees it, and the work goes on
             self._stream = None
+
+
+class _Bar(ProgressLine):
+    def __init__(self, verb: str, stream: TextIO | None, clock: Clock) -> None:
+        super().__init__(stream, clock)
+        self._verb = verb
+
+    def __call__(self, done: int, total: int, rows: int) -> None:
+        def text(now: float) -> str:
+            left_seconds = (now - self.begin_seconds) * (total - done) / done if done else None
+            left = "" if left_seconds is None else f", about {left_seconds:,.0f} s left"
+            return f"{self._verb}: {100 * done // max(total, 1)} %, {rows:,} rows{left}"
+
+        self.show(text)

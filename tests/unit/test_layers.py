@@ -89,7 +89,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},
-    "rich": {"cli.liveview", "cli.printing", "cli.preview", "cli.main"},
+    "rich": {"cli.liveview", "cli.printing", "cli.upkeepprinting", "cli.preview", "cli.main"},
     "typer": {"cli.main", "cli.ending"},
 }
 

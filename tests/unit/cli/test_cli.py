@@ -31,7 +31,7 @@ from emitter.watch.server import Server
 from emitter.writers import FORMATS
 from tests.unit.cli.cli_case import CONFIG, END, CliCase, config_file, invoke
 
-VERBS = ("run", "generate", "verify", "expect", "status", "preview", "check", "list", "info")
+VERBS = ("run", "generate", "verify", "expect", "status", "maintain", "preview", "check", "list", "info")
 
 
 class UsageTest(CliCase):
