@@ -130,7 +130,11 @@ class OnSqliteTest(OnSqlite, DuckLakeUpkeepCase, unittest.TestCase):
             self.assertEqual(self.seen(snapshots), before)
             with self.reader() as reader:
                 reader.execute("CHECKPOINT shop")
+        self.assertEqual(len(list((self.root / "main").rglob("*.parquet"))), 2)
         self.assert_went_well(self.tended(AT_ONCE))
+        needed = {file.path for file in self.listed() if "/main/" in file.path}
+        self.assertEqual({str(path) for path in (self.root / "main").rglob("*.parquet")}, needed)
+        self.assertLess(len(needed), 2)
         self.assert_whole(count)
 
     def test_an_append_that_lands_while_a_file_is_made_voids_nothing(self):

@@ -175,13 +175,16 @@ def keep_from_upkeep(cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.execute(f"CALL {LAKE}.set_option('auto_compact', 'false', schema => {quoted(PROGRESS_SCHEMA)})")
 
 
-def keep_to_own_upkeep(cursor: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
+def keep_to_own_upkeep(cursor: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
     """The same for a table that emitter compacts, unless somebody has said something of it. DuckLake's own compaction
     repeats the whole path of our files below its own folder; on S3 it fails of that, and ends the caller's database.
+    Whether it had to be said.
     """
-    if not _has_compact_option(cursor, f"{schema}.{table}"):
+    is_said = _has_compact_option(cursor, f"{schema}.{table}")
+    if not is_said:
         where = f"schema => {quoted(schema)}, table_name => {quoted(table)}"
         cursor.execute(f"CALL {LAKE}.set_option('auto_compact', 'false', {where})")
+    return not is_said
 
 
 def _has_compact_option(cursor: duckdb.DuckDBPyConnection, scope: str) -> bool:

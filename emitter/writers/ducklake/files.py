@@ -91,29 +91,41 @@ def size(cursor: duckdb.DuckDBPyConnection, table_id: int) -> TableSize:
     return TableSize(int(row[0]), int(row[1]))
 
 
-def named_paths(cursor: duckdb.DuckDBPyConnection, data_path: str) -> set[str]:
-    """The full paths of all files that any snapshot names, of whichever table, or that DuckLake is still to remove."""
-    relation = f"(SELECT table_id, path, path_is_relative FROM {CATALOG}.{{}})"
+def needed_paths(cursor: duckdb.DuckDBPyConnection, data_path: str) -> set[str]:
+    """The full paths of all files that any snapshot names, of whichever table."""
+    relation = f"SELECT table_id, path, path_is_relative FROM {CATALOG}.{{}}"
     found = cursor.execute(
         f"SELECT {_FULL_PATH} FROM ({relation.format('ducklake_data_file')} UNION ALL"
         f" {relation.format('ducklake_delete_file')}) f JOIN {CATALOG}.ducklake_table t ON t.table_id = f.table_id"
-        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id"
-        " UNION ALL SELECT if(path_is_relative, $data_path, '') || path"
-        f" FROM {CATALOG}.ducklake_files_scheduled_for_deletion",
+        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id",
         {"data_path": data_path},
     ).fetchall()
     return {path for (path,) in found}
 
 
-def scheduled(cursor: duckdb.DuckDBPyConnection, data_path: str, before_wall_seconds: float) -> dict[str, int]:
-    """The full paths of the files that went out of use up to a time, with the numbers that they had."""
+def scheduled(
+    cursor: duckdb.DuckDBPyConnection, data_path: str, before_wall_seconds: float | None = None
+) -> dict[str, int]:
+    """The full paths of files that went out of use (up to a time, if one is given), with the numbers that they had."""
     found = cursor.execute(
         "SELECT if(path_is_relative, $data_path, '') || path, data_file_id"
         f" FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
-        " WHERE schedule_start::TIMESTAMPTZ <= to_timestamp($before)",
+        " WHERE $before IS NULL OR schedule_start::TIMESTAMPTZ <= to_timestamp($before)",
         {"data_path": data_path, "before": before_wall_seconds},
     ).fetchall()
     return dict(found)
+
+
+def folder(cursor: duckdb.DuckDBPyConnection, table_id: int, data_path: str) -> str:
+    """Where DuckLake itself puts a table's files."""
+    row = cursor.execute(
+        f"SELECT {_FULL_PATH} FROM (SELECT '' AS path, true AS path_is_relative) f, {CATALOG}.ducklake_table t"
+        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
+        " WHERE t.table_id = $table_id AND t.end_snapshot IS NULL",
+        {"data_path": data_path, "table_id": table_id},
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def files_with_inlined_deletes(cursor: duckdb.DuckDBPyConnection, table_id: int) -> set[int]:

@@ -7,7 +7,8 @@
 An old snapshot reads the same rows after a compaction: from the merged file, which tells when each row came. So what a
 compaction replaces is out of use at once, but for those who had begun to read, and is kept for them for `keep_seconds`.
 
-Only files of these tables that are named as ours are ever removed, and none that a live process may be about to commit.
+Of files that no snapshot names only those of these tables that are named as ours are removed, and none that a live
+process may be about to commit.
 What DuckLake's own compaction makes of them counts as any file; what a crash of it leaves, and rules of others' for
 their tables in the same lake, are theirs to look after.
 
@@ -17,58 +18,26 @@ The lake's snapshots and progress are looked after once, with the first of the t
 from __future__ import annotations
 
 import hashlib
-import re
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import batched
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from emitter.clock import Clock
-from emitter.errors import CommitConflictError
-from emitter.model import Slice, Table, TableProgress
 from emitter.partitioning import PartitionSpec
-from emitter.storage.base import Storage, StoredFile
-from emitter.writers.base import CrashHook, WriterOptions, is_file_name, parse_file_name
 from emitter.writers.ducklake import catalog, replacing
 from emitter.writers.ducklake import files as lake_files
 from emitter.writers.ducklake.catalog import LakeTable
-from emitter.writers.ducklake.connection import CATALOG, LAKE, Lake
+from emitter.writers.ducklake.connection import CATALOG, LAKE
 from emitter.writers.ducklake.files import LakeFile
 from emitter.writers.ducklake.merging import Merger
+from emitter.writers.ducklake.output import Output
 from emitter.writers.ducklake.tiers import groups
-from emitter.writers.ducklake.turns import Turns
-from emitter.writers.leftovers import Leftovers
+from emitter.writers.ducklake.vacuum import Vacuum
 from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 
 if TYPE_CHECKING:
     import duckdb
 
-_ATTEMPTS_MAX = 8
-_WAIT_SECONDS = 0.02
 _SNAPSHOTS_MAX = 1_000  # forgotten in one go
-_FILES_MAX = 1_000  # removed in one go
 _DEAD_ROWS_MIN = 1_000  # of the progress, worth a chore of their own
-_MERGED_NAME = re.compile(r"merged-\d+-[0-9a-f]{16}\.parquet")
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What upkeep must know of the writer whose output it is: `root` is where it is, as its files are registered;
-    `tables` are those that are open; `progress` and `is_held` as the writer's.
-    """
-
-    lake: Lake
-    turns: Turns
-    storage: Storage
-    root: str
-    schema: str
-    options: WriterOptions
-    tables: Mapping[str, Table]
-    progress: Callable[[str], Mapping[Slice, TableProgress]]
-    is_held: Callable[[Slice], bool]
-    clock: Clock
-    crash: CrashHook
 
 
 class DuckLakeUpkeep(Upkeep):
@@ -87,9 +56,8 @@ class DuckLakeUpkeep(Upkeep):
         super().__init__(policy)
         self._out = output
         self._lake = output.lake
-        self._never = threading.Event()
         self._kept: set[str] = set()  # tables that the upkeep of others is known to pass over
-        self._leftovers = Leftovers(output.storage, policy.orphan_seconds, output.clock)
+        self._vacuum = Vacuum(policy, output)
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
         if task == "compact":
@@ -97,15 +65,12 @@ class DuckLakeUpkeep(Upkeep):
             return [self._chore(table, group) for group in found[1]] if found else []
         if task == "expire":
             return self._planned_expiry(table)
-        return [
-            Chore(task, table, files=len(some), size_bytes=sum(file.size_bytes for file in some))
-            for some in batched(self._removable(table), _FILES_MAX)
-        ]
+        return self._vacuum.plan(table)
 
     def apply(self, chore: Chore) -> Done:
         if chore.task == "compact":
             return self._compact(chore)
-        return self._expire() if chore.task == "expire" else self._vacuum(chore.table)
+        return self._expire() if chore.task == "expire" else self._vacuum.apply(chore.table)
 
     # Compaction
 
@@ -122,7 +87,7 @@ class DuckLakeUpkeep(Upkeep):
         if {name for name, _, _ in known.columns} != {*(column.name for column in declared.columns), *spec.columns}:
             return known, []  # others' columns may be anything
         ends = [progress.slot for progress in self._out.progress(table).values()]
-        closed = spec.values(min(ends)) if ends else ()
+        closed = spec.values(max(ends)) if ends else ()  # of most slices; those that lag have but few files there
         mergeable = [
             file
             for file in listed
@@ -155,48 +120,23 @@ class DuckLakeUpkeep(Upkeep):
             assert cursor is not None
             statistics = replacing.statistics(cursor, known, group)
 
-        def replace() -> None:
-            with self._lake.session("compact") as cursor, self._out.turns.take():
-                assert cursor is not None
-                cursor.execute("BEGIN")
-                full = f"{self._out.root}/{path}"
-                replacing.replace(cursor, known, group, made, full, statistics, self._lake.data_path)
-                self._out.crash("ducklake.replaced")
-                self._lake.commit(cursor, "compact")
+        def replace(cursor: duckdb.DuckDBPyConnection) -> bool:
+            full = f"{self._out.root}/{path}"
+            replacing.replace(cursor, known, group, made, full, statistics, self._lake.data_path)
+            self._out.crash("ducklake.replaced")
+            return True
 
-        self._insist(replace)
+        self._out.write("compact", replace)
         self._out.crash("ducklake.compacted")
-        self._insist(self._sweep)
+        self._out.write("sweep", replacing.sweep)
         return Done(len(group), 1, _bytes(group), made.data.size)
 
     def _keep(self, table: str) -> None:
-        def keep() -> None:
-            with self._lake.session("set an option of") as cursor, self._out.turns.take():
-                assert cursor is not None
-                catalog.keep_to_own_upkeep(cursor, self._out.schema, table)
-
+        """See that the upkeep of others passes over a table from now on."""
         if table not in self._kept:
-            self._insist(keep)
+            schema = self._out.schema
+            self._out.write("set an option of", lambda cursor: catalog.keep_to_own_upkeep(cursor, schema, table))
         self._kept.add(table)
-
-    def _sweep(self) -> None:
-        with self._lake.session("sweep") as cursor, self._out.turns.take():
-            assert cursor is not None
-            cursor.execute("BEGIN")
-            if replacing.sweep(cursor):
-                self._lake.commit(cursor, "sweep")
-
-    def _insist(self, act: Callable[[], None]) -> None:
-        """Do what is short, and lost only against an append that came in between."""
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            try:
-                act()
-            except CommitConflictError:
-                if attempt == _ATTEMPTS_MAX:
-                    raise
-            else:
-                return
-            self._out.clock.wait(self._never, _WAIT_SECONDS * attempt)
 
     # Expiry
 
@@ -221,82 +161,21 @@ class DuckLakeUpkeep(Upkeep):
         return [number for (number,) in found]
 
     def _expire(self) -> Done:
-        def expire() -> None:
-            with self._lake.session("expire snapshots of") as cursor, self._out.turns.take():
-                if cursor is None:
-                    return
-                numbers = self._expired(cursor)[:_SNAPSHOTS_MAX]
-                if numbers:
-                    cursor.execute("BEGIN")
-                    cursor.execute(f"SELECT count(*) FROM ducklake_expire_snapshots('{LAKE}', versions => {numbers})")
-                    self._lake.commit(cursor, "expire snapshots of")
-                    self._out.crash("ducklake.expired")
+        def expire(cursor: duckdb.DuckDBPyConnection) -> bool:
+            numbers = self._expired(cursor)[:_SNAPSHOTS_MAX]
+            if numbers:
+                cursor.execute(f"SELECT count(*) FROM ducklake_expire_snapshots('{LAKE}', versions => {numbers})")
+            return bool(numbers)
 
-        self._insist(expire)
-        self._insist(self._prune)
-        return Done()
-
-    def _prune(self) -> None:
-        with self._lake.session("prune the progress in") as cursor, self._out.turns.take():
-            for slice in catalog.slices(cursor) if cursor else ():
-                assert cursor is not None
+        def prune(cursor: duckdb.DuckDBPyConnection) -> bool:
+            for slice in catalog.slices(cursor):
                 catalog.prune_progress(cursor, slice)
+            return True
 
-    # Vacuum
-
-    def _removable(self, table: str) -> list[StoredFile]:
-        """The files of a table that may go. They are listed before the catalogue is asked, so that what is committed
-        meanwhile is known by then.
-        """
-        listed = {file.path: file for file in self._out.storage.walk(table) if _is_ours(file.path)}
-        with self._lake.session("look into") as cursor:
-            if cursor is None:
-                return []
-            prefix = f"{self._out.root}/"
-            named = lake_files.named_paths(cursor, self._lake.data_path)
-            replaced = self._replaced(cursor, f"{prefix}{table}/")
-        gone = {path.removeprefix(prefix) for path in replaced}
-        progress = self._out.progress(table)
-        unnamed = [file for path, file in listed.items() if f"{prefix}{path}" not in named]
-        orphans = [file for file in self._leftovers.old(unnamed) if not self._may_be_committed(file.path, progress)]
-        out_of_use = [listed.get(path, StoredFile(path, 0, 0.0)) for path in sorted(gone)]
-        return [*out_of_use, *orphans, *self._leftovers.find(table)]
-
-    def _replaced(self, cursor: duckdb.DuckDBPyConnection, folder: str) -> dict[str, int]:
-        """Files below a folder that went out of use long enough ago, with their numbers."""
-        before = self._out.clock.wall_seconds() - self.policy.keep_seconds
-        known = lake_files.scheduled(cursor, self._lake.data_path, before)
-        return {path: number for path, number in known.items() if path.startswith(folder)}
-
-    def _may_be_committed(self, path: str, progress: Mapping[Slice, TableProgress]) -> bool:
-        """Whether a live process may be about to register a file that none ever named."""
-        named = parse_file_name(path)
-        if named is None:
-            return False
-        slice, window = named
-        return (slice not in progress or progress[slice].slot < window.end) and self._out.is_held(slice)
-
-    def _vacuum(self, table: str) -> Done:
-        files = self._removable(table)[:_FILES_MAX]
-        done = self._leftovers.remove(files)
-        if not files:
-            return done
-        self._out.crash("ducklake.removed")
-        paths = {f"{self._out.root}/{file.path}" for file in files}
-
-        def forget() -> None:
-            with self._lake.session("vacuum") as cursor, self._out.turns.take():
-                if cursor is None:
-                    return
-                cursor.execute("BEGIN")
-                known = self._replaced(cursor, f"{self._out.root}/{table}/")
-                numbers = [number for path, number in known.items() if path in paths]
-                if numbers:
-                    replacing.forget(cursor, numbers)
-                    self._lake.commit(cursor, "vacuum")
-
-        self._insist(forget)
-        return done
+        self._out.write("expire snapshots of", expire)
+        self._out.crash("ducklake.expired")
+        self._out.write("prune the progress in", prune)
+        return Done()
 
 
 def _bytes(group: Sequence[LakeFile]) -> int:
@@ -306,7 +185,3 @@ def _bytes(group: Sequence[LakeFile]) -> int:
 def _folder(spec: PartitionSpec, file: LakeFile) -> str:
     pairs = zip(spec.columns, file.partition or (), strict=True)
     return "/".join(f"{name}={value:04d}" if name == "year" else f"{name}={value:02d}" for name, value in pairs)
-
-
-def _is_ours(path: str) -> bool:
-    return is_file_name(path) or _MERGED_NAME.fullmatch(path.rpartition("/")[2]) is not None

@@ -49,9 +49,10 @@ from emitter.writers.ducklake import files as lake_files
 from emitter.writers.ducklake.catalog import identifier
 from emitter.writers.ducklake.connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
 from emitter.writers.ducklake.extensions import quoted
+from emitter.writers.ducklake.output import Output
 from emitter.writers.ducklake.reading import LakeReader
 from emitter.writers.ducklake.turns import Turns
-from emitter.writers.ducklake.upkeep import DuckLakeUpkeep, Output
+from emitter.writers.ducklake.upkeep import DuckLakeUpkeep
 from emitter.writers.parts import Part
 from emitter.writers.registering import ATTEMPTS_MAX, FoundTable, RegisteringWriter, check_expected
 from emitter.writers.upkeep import Upkeep, UpkeepPolicy
