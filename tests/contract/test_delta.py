@@ -53,7 +53,10 @@ class DeltaCase(WriterContract):
         )
 
     def written(self) -> None:
-        write(self.opened(), ALL, None)
+        """By the library, then by a log entry of our own."""
+        writer = self.opened()
+        write(writer, window(0, 60), None)
+        write(writer, window(60, 200), ORIGIN + 60)
 
     def test_other_readers_see_the_same_rows_and_types(self):
         self.written()
