@@ -24,7 +24,7 @@ const OUTCOMES = {
 const TASKS = { // what came of it, from the files removed and written
   compact: (removed, written) => `${count(removed, "small file")} put into ${whole(written)}`,
   checkpoint: () => "log summed up",
-  expire: (removed) => (removed ? `old versions forgotten, ${count(removed, "file")} removed` : "old versions forgotten"),
+  expire: (removed) => (removed ? `${count(removed, "old version")} forgotten` : "old versions forgotten"),
   vacuum: (removed) => `${count(removed, "unused file")} removed`,
 };
 
