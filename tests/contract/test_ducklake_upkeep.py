@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from emitter.errors import CommitConflictError, DamagedStateError
 from emitter.model import Slice, TableCommit, TableProgress
-from emitter.writers.ducklake import upkeep
+from emitter.writers.ducklake import replacing, upkeep
+from emitter.writers.ducklake.connection import CATALOG
 from emitter.writers.parts import DataFile
 from emitter.writers.shapes import Shapes
 from emitter.writers.upkeep import Done, UpkeepPolicy
@@ -46,19 +47,19 @@ class DuckLakeUpkeepCase(UpkeepContract):
             ]
 
     def test_old_snapshots_changes_and_row_ids_are_as_they_were(self):
-        for half in HALVES:  # the ids of a slice's files run on
-            self.written(15, half)
-        for number in range(15, 24):  # and here they do not
-            for half in HALVES:
-                self.written(1, half, first=number)
+        self.written(15, HALVES[0])  # a partition in which the row ids run on
+        for number in range(6):  # and here they do not: the slices write to two partitions in turn
+            self.written(1, HALVES[0], first=15 + number)
+            self.written(1, HALVES[1], first=number)
+        count = self.written(15, HALVES[1], first=6)
         snapshots = self.numbers()
         before = self.seen(snapshots)
-        self.assertEqual(before[1].num_rows, 24 * SECONDS)
+        self.assertEqual(before[1].num_rows, count * SECONDS)
         for policy in (POLICY, replace(POLICY, small_files_min=2)):
             self.assert_went_well(self.tended(policy))
             self.assertEqual(self.seen(snapshots), before)
         self.assertLess(len(self.listed()), 9)
-        self.assert_whole(24, HALVES)
+        self.assert_whole(count, HALVES)
 
     def test_a_merged_file_lies_with_the_others_and_is_known_as_well(self):
         self.written(40)
@@ -227,6 +228,37 @@ class OnSqliteTest(OnSqlite, DuckLakeUpkeepCase, unittest.TestCase):
             " WHERE t.table_name = 'progress_0_of_1'"
         )
         self.assertEqual(self.asked(f"SELECT count(*) FROM {name}"), [(1,)])
+        self.assert_whole(count)
+
+    def entries(self) -> tuple[set[int], set[int]]:
+        """The numbers of the files, and of those that there are statistics or partition values of."""
+        files = {number for (number,) in self.asked("SELECT data_file_id FROM ducklake_data_file")}
+        told = "SELECT data_file_id FROM ducklake_file_{} UNION SELECT data_file_id FROM ducklake_file_{}"
+        return files, {number for (number,) in self.asked(told.format("column_stats", "partition_value"))}
+
+    def test_statistics_of_files_that_went_are_there_for_a_while(self):
+        self.written(12)
+        self.assert_went_well(self.tended())
+        files, told = self.entries()
+        self.assertEqual((len(files), len(told)), (2, 12))  # who has listed the files asks for them next
+        self.written(12, first=12)
+        with patch.object(replacing, "_SWEEP_SECONDS", 0):
+            self.assert_went_well(self.tended())
+        files, told = self.entries()
+        self.assertEqual(files, told)
+        self.written(12, first=24)
+        self.assert_went_well(self.tended(AT_ONCE))
+        files, told = self.entries()
+        self.assertEqual(files, told)
+
+    def test_a_file_that_still_counts_is_not_removed_whatever_is_noted_of_it(self):
+        count = self.written(12)
+        with self.opened()._lake.session("note") as cursor:
+            cursor.execute(
+                f"INSERT INTO {CATALOG}.ducklake_files_scheduled_for_deletion SELECT -data_file_id, path, false,"
+                f" now() - INTERVAL 1 DAY FROM {CATALOG}.ducklake_data_file"
+            )
+        self.assert_went_well(self.tended(replace(AT_ONCE, small_files_min=1_000)))
         self.assert_whole(count)
 
     def test_dead_rows_of_the_progress_are_a_chore_of_their_own(self):

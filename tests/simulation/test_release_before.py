@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import tarfile
+import threading
 import unittest
 from pathlib import Path
 from typing import Any
 
+from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.run.anchor import load_anchor
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
+from emitter.upkeep.opened import opened
+from emitter.upkeep.rounds import Round
+from emitter.writers.upkeep import TASKS, UpkeepPolicy
 from tests.support.case import new_folder
 from tests.support.places import Place, Target
 from tests.support.shop import ORIGIN, TABLES, due, run, shop_daemon
@@ -76,6 +81,15 @@ class ReleaseBeforeTest(unittest.TestCase):
 
     def test_ducklake_goes_on(self):
         self.assert_goes_on(self.unpack("ducklake", "ducklake"))
+
+    def test_ducklake_is_compacted_and_goes_on(self):
+        place = self.unpack("ducklake", "ducklake")
+        with opened(self.shard(place), SystemClock()) as ours:
+            upkeep = ours.writer.upkeep(UpkeepPolicy(small_files_min=2))
+            reports = list(Round(upkeep, ours.tables, SystemClock(), threading.Event()).run(TASKS))
+        self.assertEqual([report.problem for report in reports if report.problem], [])
+        self.assertGreater(sum(report.files_removed for report in reports), 2)
+        self.assert_goes_on(place)
 
     def test_parquet_goes_on_and_marks_what_is_complete(self):
         self.assert_goes_on(self.unpack("parquet"))

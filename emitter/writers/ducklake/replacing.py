@@ -164,7 +164,7 @@ def sweep(cursor: duckdb.DuckDBPyConnection) -> bool:
     """
     numbers = (
         f"SELECT data_file_id FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
-        f" WHERE schedule_start::TIMESTAMPTZ < now() - INTERVAL {_SWEEP_SECONDS} SECOND"
+        f" WHERE schedule_start::TIMESTAMPTZ < now() - INTERVAL ({_SWEEP_SECONDS}) SECOND"
     )
     found = ", ".join(
         str(number)
