@@ -12,12 +12,15 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
+
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.run.anchor import load_anchor
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock
 from emitter.truth import inspection, oracle
+from emitter.upkeep.once import maintain
 from emitter.upkeep.opened import opened
 from emitter.upkeep.rounds import Round
 from emitter.writers.upkeep import TASKS, UpkeepPolicy
@@ -75,6 +78,20 @@ class ReleaseBeforeTest(unittest.TestCase):
 
     def test_delta_goes_on(self):
         self.assert_goes_on(self.unpack("delta", "delta"))
+
+    def test_delta_is_looked_after(self):
+        place = self.unpack("delta", "delta")
+        one = self.shard(place, count=1, ecommerce__orders_per_second=1)
+        for index in (0, 1):
+            run(self.shard(place, index), UNTIL)
+        for until in (LATER, END):
+            reports = maintain(one, TASKS, clock=SystemClock(), stop=threading.Event(), on_work=lambda *_: None)
+            self.assertEqual([report.problem for report in reports if report.problem], [])
+            run(one, until, clock=ManualClock())
+        self.assert_exact(place, one, END)
+        for name in TABLES:
+            kept = DeltaTable(f"{place.uri}/{name}").metadata().configuration["delta.logRetentionDuration"]
+            self.assertEqual(kept, "interval 3600 seconds")
 
     def test_iceberg_goes_on(self):
         self.assert_goes_on(self.unpack("iceberg", "iceberg"))
