@@ -91,7 +91,6 @@ def replace(
     """
     kept, *others = sorted(sources, key=lambda file: file.number)
     _schedule(cursor, [(file.number, file.path) for file in others], data_path)
-    _check_unchanged(cursor, table, sources)
     row = cursor.execute(
         f"SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM {CATALOG}.ducklake_snapshot"
         " ORDER BY snapshot_id DESC LIMIT 1"
@@ -107,6 +106,7 @@ def replace(
         f"INSERT INTO {CATALOG}.ducklake_snapshot_changes VALUES (?, ?, NULL, NULL, NULL)",
         [snapshot + 1, f"merge_adjacent:{table.table_id}"],
     )
+    _check_unchanged(cursor, table, sources)
     cursor.execute(f"DELETE FROM {CATALOG}.ducklake_data_file WHERE data_file_id IN ({_numbers(others)})")
     cursor.execute(
         f"UPDATE {CATALOG}.ducklake_data_file SET begin_snapshot = ?, path = ?, path_is_relative = false,"

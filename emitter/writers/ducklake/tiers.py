@@ -20,7 +20,7 @@ from emitter.writers.ducklake.files import LakeFile
 from emitter.writers.upkeep import UpkeepPolicy
 
 _FAN_IN = 8
-_FILES_MAX = 500  # in one go: some seconds
+_FILES_MAX = 300  # in one go: so long a transaction becomes
 _APPENDED = -1
 
 Partition = tuple[int, ...]

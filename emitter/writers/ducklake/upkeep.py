@@ -36,7 +36,7 @@ from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 if TYPE_CHECKING:
     import duckdb
 
-_SNAPSHOTS_MAX = 1_000  # forgotten in one go
+_SNAPSHOTS_MAX = 500  # forgotten in one go
 _DEAD_ROWS_MIN = 1_000  # of the progress, worth a chore of their own
 
 

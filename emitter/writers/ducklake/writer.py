@@ -196,6 +196,8 @@ class DuckLakeWriter(RegisteringWriter):
                 f"CALL {LAKE}.set_option('parquet_compression', {quoted(_compression(self.options.compression))},"
                 f" schema => {quoted(self._schema)}, table_name => {quoted(table.name)})"
             )
+            if isinstance(self.storage, ObjectStorage):  # where DuckLake's own compaction could but fail
+                catalog.keep_to_own_upkeep(cursor, self._schema, table.name)
 
     def _adopt(self, table: Table) -> None:
         self.progress(table.name)  # raises where rows of ours should be in it

@@ -98,7 +98,7 @@ class TiersTest(unittest.TestCase):
 
     def test_a_group_is_bounded(self):
         files = [appended(number, rows=1) for number in range(1_200)]
-        self.assertEqual([len(group) for group in planned(files)], [500, 500, 199])
+        self.assertEqual([len(group) for group in planned(files)], [300, 300, 300, 299])
 
 
 if __name__ == "__main__":
