@@ -286,6 +286,21 @@ class SqliteFaultsTest(FaultCase, OnSqlite, unittest.TestCase):
         with Locker(self.root / "ducklake.sqlite") as anyone:
             anyone.lock()
 
+    def test_what_was_loaded_is_kept_where_a_lake_is_opened_anew(self):
+        writer = self.opened()
+        commit(writer, FIRST, None)
+        known = writer._lake._connection
+        writer._lake.renew()
+        self.assertEqual(writer.progress(TABLE.name)[WHOLE].slot, FIRST.end)
+        self.assertIs(writer._lake._connection, known)
+        with writer._lake.session("look") as cursor:  # something goes on in it
+            cursor.execute("BEGIN")
+            catalog.read_progress(cursor, WHOLE)
+            writer._lake.renew()
+        self.assertEqual(writer.progress(TABLE.name)[WHOLE].slot, FIRST.end)
+        commit(writer, SECOND, FIRST.end)
+        self.assert_once()
+
     def test_a_catalogue_that_is_no_catalogue_is_told(self):
         self.root.mkdir(parents=True)
         (self.root / "ducklake.sqlite").write_bytes(b"this is no database, whatever its name may promise" * 100)

@@ -7,7 +7,7 @@
 A SQLite file in the output goes where the output goes, and stands where whoever looks for the tables finds it. It is
 kept in WAL mode: in SQLite's older mode a reader keeps a writer from committing, and two writers lock each other out.
 
-The connection is made when it is first needed, and anew after every failure: a commit to SQLite that was refused would
+The lake is opened when it is first needed, and anew after every failure: a commit to SQLite that was refused would
 otherwise keep its locks. A lake is made when its first table is: looking leaves nothing. Every piece of work gets a
 cursor of its own, which sees the newest snapshot, not that of an earlier piece.
 """
@@ -179,7 +179,7 @@ class Lake:
             finally:
                 _end(cursor)
         except duckdb.Error as error:
-            self.close()
+            self.renew()
             raise self._failure(operation, error) from error
 
     def commit(self, cursor: duckdb.DuckDBPyConnection, operation: str) -> None:
@@ -189,13 +189,29 @@ class Lake:
         try:
             cursor.execute("COMMIT")
         except duckdb.Error as error:
-            self.close()
+            self.renew()
             if _BEFORE_COMMIT in str(error) or _MET_ANOTHER.search(str(error)):
                 raise self._failure(operation, error) from error
             raise CommitUnknownError(
                 f"could not {operation} {self}, or its reply was lost: {self._reason(error)}",
                 hint="read the progress back: it says whether the commit has landed",
             ) from error
+
+    def renew(self) -> None:
+        """Let go of all that the connection has open and remembers, and keep the rest for the next session: what it has
+        loaded takes ten times as long as to open a lake.
+        """
+        with self._guard:
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            try:
+                connection.execute(f"DETACH {LAKE}")
+            except duckdb.Error:  # something of it is still going on, or it is broken: nobody can use it any more
+                connection.close()
+            else:
+                self.close()
+                self._prepared = connection
 
     def close(self) -> None:
         """Let go of the connection. The next session makes another."""

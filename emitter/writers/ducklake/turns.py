@@ -1,7 +1,7 @@
 """Turns at a catalogue in SQLite: who writes to it lets the others finish first, as each refused commit costs far more.
 
-SQLite refuses a transaction that has read what another has replaced since, and then DuckDB's connection is to be made
-anew. Two shards, or appends and upkeep, would meet all the time. So whoever is about to write takes a lock of the
+SQLite refuses a transaction that has read what another has replaced since: then the lake is to be opened anew, and all
+done again. Two shards, or appends and upkeep, would meet all the time. So whoever is about to write takes a lock of the
 kernel's, `_emitter/locks/catalog.lock` beside the catalogue, for as long as the transaction lasts: for upkeep some ten
 milliseconds. It is politeness and no more: after a short wait everybody goes on without it, and SQLite decides.
 """

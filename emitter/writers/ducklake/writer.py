@@ -272,7 +272,7 @@ class DuckLakeWriter(RegisteringWriter):
         """Once in a while, so that the millionth commit costs no more than the first, in time and in memory."""
         self._commits += 1
         if self._commits % _COMMITS_PER_CONNECTION == 0:
-            self._lake.close()
+            self._lake.renew()
         if self._commits % _COMMITS_PER_PRUNING == 0:
             with self._lake.session("prune the progress in") as cursor, self._turns.take():
                 if cursor:
