@@ -24,7 +24,7 @@ The time is made a tenth longer, for commits that were under way at its edge and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pyiceberg.avro.file import AvroFile
@@ -58,14 +58,31 @@ class _Named:
     live: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class Seen:
+    """What was read of a table's lists and manifests, which never change: the next look need not read them again."""
+
+    lists: dict[str, list[ManifestFile]] = field(default_factory=dict)
+    manifests: dict[str, ManifestFile] = field(default_factory=dict)
+    entries: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
+
+    def forget_all_but(self, lists: set[str], manifests: set[str]) -> None:
+        """Keep these lists, and these manifests (locations)."""
+        self.lists = {path: found for path, found in self.lists.items() if path in lists}
+        self.manifests = {path: found for path, found in self.manifests.items() if path in manifests}
+        self.entries = {path: found for path, found in self.entries.items() if path in manifests}
+
+
 class Unnamed:
     """One look at a table's folder. `found` are the files that may go, in the order in which they should.
 
     Raises StorageError, and ForeignTableError for a table that has metadata elsewhere.
     """
 
-    def __init__(self, place: Place, name: str, handle: Handle, policy: UpkeepPolicy, now_seconds: float) -> None:
-        self._place, self._handle = place, handle
+    def __init__(
+        self, place: Place, name: str, handle: Handle, policy: UpkeepPolicy, now_seconds: float, seen: Seen
+    ) -> None:
+        self._place, self._handle, self._seen = place, handle, seen
         self._horizon = now_seconds - policy.keep_seconds * (1 + _MARGIN)
         self._orphaned = now_seconds - policy.orphan_seconds
         self._stored = {file.path: file for file in place.storage.walk(name)}
@@ -84,16 +101,17 @@ class Unnamed:
         known = {path for manifest in old_manifests.values() for path, _ in self._entries(manifest)}
         data = {path for path in known - named.live if self._is_old(path, self._horizon)}
         lists = {path for path in dead if self._is_old(path, self._horizon)}
+        told = named.live | named.manifests.keys() | below.manifests.keys() | data
         orphans = {
             path
             for path in self._stored
-            if self._is_ours(path)
-            and self._is_old(path, self._orphaned)
-            and path not in named.live | named.manifests.keys() | old_manifests.keys() | data
+            if self._is_ours(path) and self._is_old(path, self._orphaned) and path not in told
         }
         if orphans:  # seldom: so it is worth to look at all of the young ones
             also = self._named(young, is_kept=True)
             orphans -= also.live | also.manifests.keys()
+        named_at = {each.manifest_path for each in (*named.manifests.values(), *old_manifests.values())}
+        self._seen.forget_all_but(kept | dead, named_at)
         order = (*sorted(data | orphans), *sorted(old_manifests), *sorted(lists), *self._metadata_files())
         return [self._stored[path] for path in order]
 
@@ -157,19 +175,29 @@ class Unnamed:
         return named
 
     def _manifests(self, path: str) -> Iterator[ManifestFile]:
-        with AvroFile[ManifestFile](
-            self._handle.io.new_input(self._place.of(path)),
-            MANIFEST_LIST_FILE_SCHEMAS[2],
-            read_types={-1: ManifestFile, 508: PartitionFieldSummary},
-            read_enums={517: ManifestContent},
-        ) as reader:
-            yield from reader
+        if path not in self._seen.lists:
+            with AvroFile[ManifestFile](
+                self._handle.io.new_input(self._place.of(path)),
+                MANIFEST_LIST_FILE_SCHEMAS[2],
+                read_types={-1: ManifestFile, 508: PartitionFieldSummary},
+                read_enums={517: ManifestContent},
+            ) as reader:
+                found = [self._seen.manifests.setdefault(manifest.manifest_path, manifest) for manifest in reader]
+            self._seen.lists[path] = found
+        yield from self._seen.lists[path]
 
-    def _entries(self, manifest: ManifestFile) -> Iterator[tuple[str, bool]]:
+    def _entries(self, manifest: ManifestFile) -> Sequence[tuple[str, bool]]:
         """The data files that a manifest tells of, and whether they are live in it."""
-        for entry in manifest.fetch_manifest_entry(self._handle.io, discard_deleted=False):
-            if (path := self._path(entry.data_file.file_path)) is not None:
-                yield path, entry.status != ManifestEntryStatus.DELETED
+        location = manifest.manifest_path
+        if location not in self._seen.entries:
+            entries = manifest.fetch_manifest_entry(self._handle.io, discard_deleted=False)
+            paths = [self._path(entry.data_file.file_path) for entry in entries]
+            self._seen.entries[location] = [
+                (path, entry.status != ManifestEntryStatus.DELETED)
+                for path, entry in zip(paths, entries, strict=True)
+                if path is not None
+            ]
+        return self._seen.entries[location]
 
     # Metadata files.
 

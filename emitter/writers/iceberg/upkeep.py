@@ -38,7 +38,7 @@ from emitter.writers.iceberg.replacing import (
     prepare,
     with_deletes,
 )
-from emitter.writers.iceberg.unnamed import Unnamed
+from emitter.writers.iceberg.unnamed import Seen, Unnamed
 from emitter.writers.leftovers import Leftovers
 from emitter.writers.merges import Merge, SmallFile
 from emitter.writers.parts import Part
@@ -80,6 +80,7 @@ class IcebergUpkeep(Upkeep):
         self._small: dict[
             str, dict[str, list[tuple[PartitionKey, SmallFile]]]
         ] = {}  # by table and manifest, which never change
+        self._seen: dict[str, Seen] = {}
         self._never = threading.Event()
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
@@ -239,7 +240,8 @@ class IcebergUpkeep(Upkeep):
         return Done()
 
     def _unnamed(self, table: str, handle: Handle) -> Unnamed:
-        return Unnamed(self._place, table, handle, self.policy, self._clock.wall_seconds())
+        seen = self._seen.setdefault(table, Seen())
+        return Unnamed(self._place, table, handle, self.policy, self._clock.wall_seconds(), seen)
 
 
 def _overtaken(table: str) -> CommitConflictError:
