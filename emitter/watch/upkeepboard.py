@@ -43,12 +43,12 @@ def _freed_bytes(tasks: Mapping[Task, TaskLine]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TendedTable:
-    """A table as the last round left it, and what was done in the last round that found anything to do there."""
+    """A table as the last round left it, and what the last round did there that found anything to do, task by task."""
 
     name: str
     size: TableSize | None  # None: the round could not tell
     tasks: Mapping[Task, TaskLine]
-    done_wall_seconds: float | None  # when that round ended; None: there was none yet
+    done_wall_seconds: float | None  # when the last of these rounds ended; None: there was none yet
 
     @property
     def freed_bytes(self) -> int:
@@ -104,8 +104,11 @@ class UpkeepBoard(Observer):
         for name in list(dict.fromkeys((*report.sizes, *done)))[:TABLES_MAX]:
             table = known.get(name, TendedTable(name, None, {}, None))
             size = report.sizes.get(name, table.size)
-            changes = {"tasks": done[name], "done_wall_seconds": now} if name in done else {}
-            known[name] = replace(table, size=size, **changes)  # type: ignore[arg-type]
+            known[name] = replace(table, size=size)
+            if name in done:
+                latest = {**table.tasks, **done[name]}
+                tasks = {task: latest[task] for task in TASKS if task in latest}
+                known[name] = replace(known[name], tasks=tasks, done_wall_seconds=now)
         lines = [line for tasks in done.values() for line in tasks.values()]
         last = RoundLine(
             report.outcome,

@@ -50,7 +50,11 @@ class UpkeepBoardTest(unittest.TestCase):
         self.clock.advance(300.0)
         self.board.maintained(ChoreReport("vacuum", "orders", files_removed=50, bytes_removed=9_000))
         self.board.round_ended(RoundReport("ok", chores=1))
-        self.assertEqual((list(self.table().tasks), self.table().freed_bytes), (["vacuum"], 9_000))
+        self.assertEqual((list(self.table().tasks), self.table().freed_bytes), (["compact", "vacuum"], 9_000))
+        self.assertEqual(self.table().tasks["compact"].chores, 1)
+        last = self.board.picture().last_round
+        assert last is not None
+        self.assertEqual((last.chores, last.freed_bytes), (1, 9_000))
         self.assertEqual(self.table().size, TableSize(9, 9_000), "a round that cannot tell changes nothing")
 
     def test_the_last_that_went_well_is_remembered(self) -> None:
