@@ -197,6 +197,21 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
         self.assertEqual(self.commit(writer, window(75, 90), ORIGIN + 75), (["ok"], None))
         self.assert_once(ALL)
 
+    def test_a_clean_up_under_way_swallows_no_commit(self):
+        writer, version = self.begun(), self.handle().version()
+        for second in range(5):
+            write(self.opened(), window(second, second + 1), ORIGIN + second if second else None, Slice(1, 2))
+        self.handle().create_checkpoint()
+        for entry in self.log().glob("*.json"):
+            if version < int(entry.stem) < self.handle().version():
+                entry.unlink()
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertEqual((outcomes, error), (["conflict", "ok"], None))
+        self.assertEqual(self.opened().recover(WHOLE, TABLE.name).rows, ALL.seconds)
+        self.assertEqual(
+            self.handle().count(), ALL.seconds + sum(file.rows for file in files(window(0, 5), Slice(1, 2)))
+        )
+
     @contextmanager
     def commits_by_library(self) -> Iterator[list[int]]:
         """The versions at which the library commits meanwhile."""

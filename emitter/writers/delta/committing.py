@@ -22,6 +22,7 @@ from emitter.model import StagedFile
 from emitter.storage.base import Storage
 from emitter.writers.delta import history
 from emitter.writers.delta import tables as delta_tables
+from emitter.writers.delta.log import DeltaLog
 from emitter.writers.delta.statistics import statistics_text
 
 _TURNS_MAX = 16  # others may come first so often in one attempt
@@ -70,6 +71,7 @@ class DirectLog:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._checkpoints = DeltaLog(storage)
 
     def entry(self, table: str, version: int) -> bytes | None:
         """The log entry that made a version; None where there is none, or none any more."""
@@ -101,7 +103,13 @@ class DirectLog:
             if self.entry(change.table, stand.version) != stand.entry:
                 raise CommitConflictError(f"the log of {where} is no longer as it was", hint="read it again")
             entry = encoded(change, stand.version, now_milliseconds)
-            if self._put(where, delta_tables.entry_path(change.table, stand.version + 1), entry):
+            path = delta_tables.entry_path(change.table, stand.version + 1)
+            if self._put(where, path, entry):
+                # A clean-up under way may have removed the next version already, and this one not yet: then the entry
+                # went behind a checkpoint, where nobody looks. Whoever cleans up has told of the checkpoint before.
+                if self._checkpoints.checkpoint_version(change.table) > stand.version + 1:
+                    self._storage.remove(path)
+                    raise CommitConflictError(f"the log of {where} was cleaned up meanwhile", hint="read it again")
                 return replace(stand, version=stand.version + 1, entry=entry)
             caught_up = self.caught_up(stand, change)
             if caught_up is None:

@@ -32,18 +32,24 @@ class DeltaLog:
 
     def checkpoint_version(self, table: str) -> int:
         """The version of the newest checkpoint by the table's own word; -1 where it has none, or does not say."""
-        try:
-            return int(json.loads(self._storage.read(f"{table}/{LOG}/{_LAST}"))["version"])
-        except StorageNotFoundError:
-            return -1
-        except (ValueError, KeyError, TypeError):
-            return -1  # readers look into the folder then
+        return self._last(table)[0]
 
-    def since_checkpoint(self, table: str) -> list[Entry]:
-        """The commits that every reader reads on top of the newest checkpoint."""
-        version = self.checkpoint_version(table)
+    def _last(self, table: str) -> tuple[int, int]:
+        """The version of the newest checkpoint, and its bytes where that is told."""
+        try:
+            last = json.loads(self._storage.read(f"{table}/{LOG}/{_LAST}"))
+            return int(last["version"]), int(last.get("sizeInBytes") or 0)
+        except StorageNotFoundError:
+            return -1, 0
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return -1, 0  # readers look into the folder then
+
+    def since_checkpoint(self, table: str) -> tuple[list[Entry], int]:
+        """The commits that every reader reads on top of the newest checkpoint, and the bytes of that."""
+        version, size_bytes = self._last(table)
         after = "" if version < 0 else f"{version:020d}.json"
-        return [entry for entry in self._storage.list(f"{table}/{LOG}", after) if entry.name.endswith(".json")]
+        entries = self._storage.list(f"{table}/{LOG}", after)
+        return [entry for entry in entries if entry.name.endswith(".json")], size_bytes
 
     def expired(self, table: str, before_wall_seconds: float) -> list[Entry]:
         """What a clean-up will remove: all before the checkpoint that the oldest version still needs which was made

@@ -32,7 +32,7 @@ from emitter.writers.upkeep import UpkeepPolicy
 
 RUN_ID = "emitter.run_id"
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-CHECKPOINT_COMMITS = 100
+CHECKPOINT_COMMITS = 500
 """So many may come since the last checkpoint before who appends makes one: whoever opens the table reads all of them.
 """
 
@@ -59,6 +59,7 @@ _HARMFUL = (
     re.compile(r"delta\.constraints\."),  # what registers files must test their rows itself
     re.compile(r"delta\.(invariants|generationExpression|identity\..*)="),
 )
+_LOADS_MAX = 5
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _UNKNOWN_FEATURES = "Unsupported table features"  # said as if it were a conflict
 _NO_RIGHTS = "lacked the necessary privileges"
@@ -115,12 +116,15 @@ class DeltaTables:
         return found
 
     def _load(self, table: str) -> DeltaTable | None:
-        try:
-            return DeltaTable(f"{self._base}/{table}", storage_options=self._options())
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
-            raise storage_error("open", self.where(table), error) from error
+        for attempt in range(1, _LOADS_MAX + 1):
+            try:
+                return DeltaTable(f"{self._base}/{table}", storage_options=self._options())
+            except TableNotFoundError:
+                return None
+            except (DeltaError, OSError) as error:
+                if attempt == _LOADS_MAX or not _has_moved(error):
+                    raise storage_error("open", self.where(table), error) from error
+        raise AssertionError
 
     def _has_entries(self, table: str) -> bool:
         """Raises StorageError where that cannot be known."""
@@ -235,7 +239,18 @@ def reading(where: str) -> Iterator[None]:
             f"the log of {where} is no longer as it was: {reason(error)}", hint="read it again, and go on from there"
         ) from error
     except OSError as error:
+        if _has_moved(error):
+            raise CommitConflictError(
+                f"the log of {where} was cleaned up meanwhile: {reason(error)}", hint="read it again"
+            ) from error
         raise storage_error("read", where, error) from error
+
+
+def _has_moved(error: Exception) -> bool:
+    """Whether the log was not the same from the beginning of a look at it to its end. A disk may list an entry that
+    came meanwhile and not the one before it; what is listed may be cleaned up before it is read.
+    """
+    return "found gap" in str(error) or system_code(error) == errno.ENOENT
 
 
 @contextmanager

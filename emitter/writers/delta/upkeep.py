@@ -42,8 +42,8 @@ from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 Declared = Callable[[str, DeltaTable], tuple[Table, str]]
 """The table of a name as this run declares it, and the run. Raises StateError where what is there is another's."""
 
-_CHECKPOINT_COMMITS = 10  # since the last one: far fewer than make who appends do it
-_CHECKPOINT_BYTES = 50_000  # of commits since the last one: one of a compaction is long, and is read again and again
+_CHECKPOINT_COMMITS = 10  # since the last one, at least
+_CHECKPOINT_FACTOR = 2  # and so much longer than it: so that all checkpoints together are shorter than the commits
 
 
 class DeltaUpkeep(Upkeep):
@@ -75,14 +75,14 @@ class DeltaUpkeep(Upkeep):
         self._leftovers = Leftovers(storage, policy.orphan_seconds, clock)
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
+        if task == "checkpoint":
+            return self._plan_checkpoint(table)
         handle = self._load(table)
         if handle is None:
             return ()
         match task:
             case "compact":
                 return [self._chore(table, merge) for merge in self._merges(table, handle)]
-            case "checkpoint":
-                return self._plan_checkpoint(table)
             case "expire":
                 return self._plan_expiry(table, handle)
             case "vacuum":
@@ -148,7 +148,7 @@ class DeltaUpkeep(Upkeep):
             self._check_still_there(chore.table, merge, error)
             raise
         self._crash("delta.merged")
-        self._commit(chore.table, merge, made)
+        self._commit(chore.table, handle, merge, made)
         self._crash("delta.compacted")
         return Done(len(merge.files), len(made), merge.size_bytes, sum(file.size_bytes for file in made))
 
@@ -175,12 +175,9 @@ class DeltaUpkeep(Upkeep):
     def _paths(self, table: str, handle: DeltaTable) -> list[str]:
         return [part.name for part in self._delta.parts(table, handle, self._options.spec)]
 
-    def _commit(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
-        """Put the new files in the old ones' place, if all of these are still in theirs."""
-        where, handle = self._delta.where(table), self._load(table)
-        if handle is None:
-            raise _overtaken(where)
-        version = handle.version()
+    def _commit(self, table: str, handle: DeltaTable, merge: Merge, made: Sequence[StagedFile]) -> None:
+        """Put the new files in the old ones' place, if all of these are still in theirs, as they are in the handle."""
+        where, version = self._delta.where(table), handle.version()
         entry, named = self._log.entry(table, version), set(self._paths(table, handle))
         old, new = {file.path for file in merge.files}, {file.final_path for file in made}
         if entry is None or not old <= named or new & named:
@@ -202,9 +199,9 @@ class DeltaUpkeep(Upkeep):
     # The log.
 
     def _plan_checkpoint(self, table: str) -> Sequence[Chore]:
-        entries = self._delta.log.since_checkpoint(table)
+        entries, checkpoint_bytes = self._delta.log.since_checkpoint(table)
         size_bytes = sum(entry.size_bytes for entry in entries)
-        if len(entries) < _CHECKPOINT_COMMITS and size_bytes < _CHECKPOINT_BYTES:
+        if len(entries) < _CHECKPOINT_COMMITS or size_bytes < _CHECKPOINT_FACTOR * checkpoint_bytes:
             return ()
         return [Chore("checkpoint", table, "", len(entries), size_bytes, 1)]
 
