@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Operation
 
 from emitter.model import ChoreReport
 from emitter.writers.base import is_merged_name
-from emitter.writers.iceberg import expiry, upkeep
+from emitter.writers.iceberg import expiry, replacing, upkeep
 from emitter.writers.upkeep import UpkeepPolicy
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, assert_progress_is_missed, window, write
 from tests.contract.iceberg_case import IcebergOutput, OnPostgresAndS3, OnRest, OnSqlite
@@ -125,6 +125,35 @@ class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):
         self.assertGreater(self.compacted(reports), 4)
         self.assertEqual([report.conflicts for report in reports if report.conflicts], [])
         self.assert_whole(count + 1)
+
+    def test_an_append_in_the_middle_of_the_commit_makes_for_another_attempt(self):
+        count = self.written(12)
+        appends = [lambda: self.append(count)]
+
+        def beaten(*arguments: object) -> None:
+            if appends:
+                appends.pop()()
+            replacing.commit(*arguments)
+
+        with patch.object(upkeep, "commit", beaten):
+            reports = self.tended()
+        self.assert_went_well(reports)
+        self.assertGreater(self.compacted(reports), 4)
+        self.assert_whole(count + 1)
+
+    def test_a_reply_that_is_lost_is_no_harm(self):
+        count = self.written(12)
+
+        def lost(*arguments: object) -> None:
+            replacing.commit(*arguments)
+            raise ConnectionError("the line went dead")
+
+        with patch.object(upkeep, "commit", lost):
+            problems = [report.problem for report in self.tended() if report.problem]
+        self.assertIn("nobody knows what became of", problems[0])
+        self.assert_whole(count)
+        self.assertEqual(self.compacted(self.tended()), 0)
+        self.assert_whole(count)
 
     def test_a_table_that_is_set_back_meanwhile_is_left_as_it_is(self):
         for point in ("iceberg.merged", "iceberg.replacing", "iceberg.expired"):

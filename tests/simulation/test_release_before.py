@@ -96,6 +96,22 @@ class ReleaseBeforeTest(unittest.TestCase):
     def test_iceberg_goes_on(self):
         self.assert_goes_on(self.unpack("iceberg", "iceberg"))
 
+    def test_iceberg_is_looked_after(self):
+        place = self.unpack("iceberg", "iceberg")
+        self.look_after(self.shard(place))
+        self.assert_goes_on(place)
+        one = self.shard(place, count=1, ecommerce__orders_per_second=1)
+        self.assertGreater(self.look_after(one), 2)
+        self.assert_exact(place, one, END)
+
+    def look_after(self, config: EmitterConfig) -> int:
+        """A round, and how many files it has put together."""
+        with opened(config, SystemClock()) as ours:
+            upkeep = ours.writer.upkeep(UpkeepPolicy(small_files_min=2))
+            reports = list(Round(upkeep, ours.tables, SystemClock(), threading.Event()).run(TASKS))
+        self.assertEqual([report.problem for report in reports if report.problem], [])
+        return sum(report.files_removed for report in reports if report.task == "compact")
+
     def test_ducklake_goes_on(self):
         self.assert_goes_on(self.unpack("ducklake", "ducklake"))
 
