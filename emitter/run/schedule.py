@@ -6,6 +6,7 @@ and is woken before that at every tick: there it sees a stop, a reload, or a wal
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 TICK_SECONDS_MAX = 1.0
 TICK_SECONDS_MIN = 0.05
+
+_ticks_log = logging.getLogger("emitter.ticks")
+_ticks_log.setLevel(logging.ERROR)  # on a busy machine ticks are left out: to the library that is a warning
 
 StopReason = Literal["batches", "rows", "bytes", "until", "signal"]
 
@@ -109,7 +113,8 @@ class Ticks:
     def __init__(self) -> None:
         self.wake = threading.Event()
         self._seconds = TICK_SECONDS_MAX
-        self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
+        executors = {"default": ThreadPoolExecutor(1)}
+        self._scheduler = BackgroundScheduler(timezone=UTC, executors=executors, logger=_ticks_log)
 
     def __enter__(self) -> Ticks:
         self._scheduler.add_job(

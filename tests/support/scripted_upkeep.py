@@ -42,7 +42,7 @@ class ScriptedUpkeep(Upkeep):
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
-                time.sleep(3600)
+                time.sleep(120)
             case "eat":
                 eaten = bytearray()
                 while True:
