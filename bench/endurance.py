@@ -96,8 +96,14 @@ def measured(folder: Path, case: str, batches: int, *, upkeep: bool) -> Run:
     again = written_config(once, case, upkeep=False)
     end = reached(config)
     call("generate", "-c", again, "--to", end, "--jobs", "1", "--set", "clock.batch_seconds=86400")
-    for reader in READERS[CASES[case][0]]:
-        run.readers[reader] = ratios(reader, [described(config), described(again)])
+    outputs = [described(config), described(again)]
+    readers = READERS[CASES[case][0]]
+    run.files = {table["table"]: table["files"] for table in status(config)}
+    run.readers = {reader: ratios(reader, outputs) for reader in readers}
+    if upkeep:
+        call("maintain", "-c", config)
+        run.files_tended = {table["table"]: table["files"] for table in status(config)}
+        run.readers_tended = {reader: ratios(reader, outputs) for reader in readers}
     call("verify", "-c", config)
     return run
 
@@ -186,9 +192,7 @@ def memory_mib(pid: int) -> float:
 
 
 def sizes(out: Path) -> dict[str, Any]:
-    """Files and bytes: of rows, and of all beside them; and the most data files of a table and a partition that readers
-    find, by what `status` says.
-    """
+    """Files and bytes: of rows, and of all beside them."""
     rows = beside = files = 0
     for path in out.rglob("*"):
         if path.is_file():
@@ -258,9 +262,15 @@ def told(run: Run) -> str:
         f" and {run.sizes['other_bytes'] / 1e6:.1f} MB beside them"
     )
     pieces.append(f"  start to the first batch: {run.start_seconds:.2f} s")
-    for reader, queries in run.readers.items():
-        listed = ", ".join(f"{query} {ratio:.2f}" for query, ratio in queries.items())
-        pieces.append(f"  {reader}, over the same rows in one go: {listed}")
+    for when, files, readers in (
+        ("as it was left", run.files, run.readers),
+        ("after one more round", run.files_tended, run.readers_tended),
+    ):
+        if files:
+            pieces.append(f"  {when}: data files {', '.join(f'{name} {count}' for name, count in files.items())}")
+        for reader, queries in readers.items():
+            listed = ", ".join(f"{query} {ratio:.2f}" for query, ratio in queries.items())
+            pieces.append(f"    {reader}, over the same rows in one go: {listed}")
     return "\n".join(pieces)
 
 
