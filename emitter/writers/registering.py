@@ -184,10 +184,12 @@ class RegisteringWriter(TableWriter):
                     settled.error = None
                     return settled
                 except (CommitConflictError, CommitUnknownError) as error:
-                    tell("conflict" if isinstance(error, CommitConflictError) else "unknown")
+                    is_conflict = isinstance(error, CommitConflictError)
+                    tell("conflict" if is_conflict else "unknown")
                     settled.error = error
-                    unknown += isinstance(error, CommitUnknownError)
-                self._clock.wait(self._never, _wait_seconds(slice, attempt))
+                    unknown += not is_conflict
+                if not (is_conflict and attempt == slice.count == 1):  # upkeep came first, and is done
+                    self._clock.wait(self._never, _wait_seconds(slice, attempt))
                 landed = self._read_back(slice, commits)
                 if landed is not None:
                     tell("deduplicated", landed)
