@@ -72,6 +72,7 @@ class DeltaUpkeep(Upkeep):
         self._storage, self._delta, self._options = storage, tables, options
         self._clock, self._crash, self._declared = clock, crash_hook, declared
         self._log = DirectLog(storage)
+        self._planned: dict[str, tuple[DeltaTable, list[Merge]]] = {}
         self._leftovers = Leftovers(storage, policy.orphan_seconds, clock)
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
@@ -82,7 +83,9 @@ class DeltaUpkeep(Upkeep):
             return ()
         match task:
             case "compact":
-                return [self._chore(table, merge) for merge in self._merges(table, handle)]
+                planned = self._merges(table, handle)
+                self._planned[table] = handle, list(planned)
+                return [self._chore(table, merge) for merge in planned]
             case "expire":
                 return self._plan_expiry(table, handle)
             case "vacuum":
@@ -90,12 +93,12 @@ class DeltaUpkeep(Upkeep):
                 return [Chore("vacuum", table, "", len(files), _bytes(files))] if files else ()
 
     def apply(self, chore: Chore) -> Done:
+        if chore.task == "compact":
+            return self._compact(chore)
         handle = self._load(chore.table)
         if handle is None:
             return Done()
         match chore.task:
-            case "compact":
-                return self._compact(chore, handle)
             case "checkpoint":
                 return self._sum_up(chore.table, handle)
             case "expire":
@@ -135,12 +138,27 @@ class DeltaUpkeep(Upkeep):
         after = merge.files_after(self.policy.file_rows_target)
         return Chore("compact", table, merge.partition, len(merge.files), merge.size_bytes, after)
 
-    def _compact(self, chore: Chore, handle: DeltaTable) -> Done:
-        """One of the merges that the partition asks for by now, of those like the chore's if there are any."""
-        asked = [merge for merge in self._merges(chore.table, handle) if merge.partition == chore.partition]
-        if not asked:
-            return Done()
+    def _asked(self, chore: Chore) -> tuple[DeltaTable, Merge] | None:
+        """A merge that the partition asks for, and the table in which it was seen: one that was planned, as the commit
+        looks at all that came since; else, or where that was tried before, one that is asked for by now.
+        """
+        handle, planned = self._planned.get(chore.table, (None, []))
+        asked = [merge for merge in planned if merge.partition == chore.partition]
+        if handle is None or not asked:
+            handle = self._load(chore.table)
+            planned = self._merges(chore.table, handle) if handle else []
+            asked = [merge for merge in planned if merge.partition == chore.partition]
+        if handle is None or not asked:
+            return None
         merge = min(asked, key=lambda each: abs(len(each.files) - chore.files))
+        planned.remove(merge)
+        return handle, merge
+
+    def _compact(self, chore: Chore) -> Done:
+        found = self._asked(chore)
+        if found is None:
+            return Done()
+        handle, merge = found
         try:
             declared, _ = self._declared(chore.table, handle)
             made = list(self._merge(declared, merge))
