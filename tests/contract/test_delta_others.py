@@ -22,6 +22,7 @@ from deltalake.transaction import Transaction
 
 from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
 from emitter.model import Slice, TableCommit
+from emitter.storage.local import LocalStorage
 from emitter.writers.base import CrashHook
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.tables import DeltaTables
@@ -211,6 +212,20 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
         self.assertEqual(
             self.handle().count(), ALL.seconds + sum(file.rows for file in files(window(0, 5), Slice(1, 2)))
         )
+
+    def test_an_entry_that_comes_just_after_it_was_not_there_is_read(self):
+        writer, real, missed = self.begun(), LocalStorage.read, []
+
+        def read(storage, path):
+            if "_delta_log/0" in path and not missed:
+                missed.append(path)
+                raise StorageError("read", path, FileNotFoundError(2, "No such file or directory"))
+            return real(storage, path)
+
+        write(self.opened(), FIRST, None, Slice(1, 2))
+        with patch.object(LocalStorage, "read", read):
+            self.assertEqual(self.commit(writer, THIRD, SECOND.end), (["ok"], None))
+        self.assertEqual(len(missed), 1)
 
     @contextmanager
     def commits_by_library(self) -> Iterator[list[int]]:

@@ -75,10 +75,15 @@ class DirectLog:
 
     def entry(self, table: str, version: int) -> bytes | None:
         """The log entry that made a version; None where there is none, or none any more."""
+        path = delta_tables.entry_path(table, version)
         try:
-            return self._storage.read(delta_tables.entry_path(table, version))
+            return self._storage.read(path)
         except StorageNotFoundError:
             return None
+        except StorageError as error:
+            if not isinstance(error.cause, FileNotFoundError):
+                raise
+            return self._storage.read(path)  # somebody put it there just after it was not
 
     def caught_up(self, stand: Stand, change: Change) -> Stand | None:
         """What is known as of the newest version; None where the table has to be looked at anew."""
