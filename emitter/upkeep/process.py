@@ -48,17 +48,20 @@ class UpkeepProcess:
 
         try:
             self._running().send(order)
+            while True:
+                try:
+                    if report := self._next(tell):
+                        return report
+                except (EOFError, OSError):
+                    if self._chores or not self._rounds:
+                        return ended("killed", f"the process of upkeep ended by itself, {self._how_it_ended()}")
+                    self._drop()  # it was killed since its last round, which is seen only now: nothing is lost
+                    self._running().send(order)
+                look()
+                if limit := self._exceeded(order, begin_seconds):
+                    return ended("killed", f"a round of upkeep took more than {limit}, and was ended")
         except OSError as error:
             return ended("failed", f"the process of upkeep could not be started: {error.strerror or error}")
-        while True:
-            try:
-                if report := self._next(tell):
-                    return report
-            except (EOFError, OSError):
-                return ended("killed", f"the process of upkeep ended by itself, {self._how_it_ended()}")
-            look()
-            if limit := self._exceeded(order, begin_seconds):
-                return ended("killed", f"a round of upkeep took more than {limit}, and was ended")
 
     def _next(self, tell: Callable[[ChoreReport], None]) -> RoundReport | None:
         """Wait a little for what it says; the report of the round, if that is it."""

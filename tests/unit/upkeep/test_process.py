@@ -106,8 +106,7 @@ class ProcessTest(DaemonCase):
         process = self.process("work")
         self.round(process)
         first = self.begun()
-        os.kill(first, signal.SIGKILL)
-        wait_until(lambda: psutil.Process(first).status() == psutil.STATUS_ZOMBIE)
+        os.kill(first, signal.SIGKILL)  # which takes a while to be seen
         self.assertEqual(self.round(process).outcome, "ok")
         self.assertNotEqual(self.begun(), first)
 
