@@ -6,6 +6,7 @@ rows in the order of the files.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,23 +15,34 @@ import pyarrow as pa
 from emitter import arrow
 from emitter.encoder import Encoder
 from emitter.errors import DamagedStateError
-from emitter.model import EncodedFile, Frame, Table
+from emitter.model import EncodedFile, Frame, StagedFile, Table
 from emitter.storage.base import Storage
-from emitter.writers.base import WriterOptions
+from emitter.writers.base import WriterOptions, file_name
+from emitter.writers.merges import Merge
 from emitter.writers.parts import DataFile, Part
 from emitter.writers.shapes import Shapes
 
 
 def merged(
-    storage: Storage, table: Table, options: WriterOptions, file_rows_target: int, parts: Sequence[Part]
-) -> Iterator[EncodedFile]:
-    """The rows of some files of ours, all of one partition, as files of `file_rows_target` rows. One of them is in
-    memory at a time, and one that is read.
+    storage: Storage, table: Table, options: WriterOptions, file_rows_target: int, merge: Merge
+) -> Iterator[StagedFile]:
+    """The rows of a merge as files of `file_rows_target` rows, stored and durable where no version names them yet. One
+    of them is in memory at a time, and one that is read.
 
     Raises DamagedStateError where a file is not as it is registered, and then nothing should be done with what has
-    come; StorageNotFoundError where it is gone.
+    come; StorageNotFoundError where it is gone; StorageError.
     """
-    encoder = Encoder([table], replace(options, file_rows_target=file_rows_target))
+    parts = [Part(file.path, None, file.size_bytes, file.rows) for file in merge.files]
+    for file in _encoded(storage, table, replace(options, file_rows_target=file_rows_target), parts):
+        digest = hashlib.sha256(file.data).hexdigest()[:16]
+        name = file_name(merge.slice, merge.window, file.part, digest, is_merged=True)
+        path = f"{table.name}/{file.partition}/{name}"
+        storage.put_if_absent(path, file.data)
+        yield StagedFile(table.name, path, path, file.rows, file.data.size, file.partition, file.metadata)
+
+
+def _encoded(storage: Storage, table: Table, options: WriterOptions, parts: Sequence[Part]) -> Iterator[EncodedFile]:
+    encoder = Encoder([table], options)
     shapes = Shapes(table, options.spec.columns)
     rows = 0
     for part in parts:

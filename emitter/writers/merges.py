@@ -13,13 +13,13 @@ tells where the last batch began. So are files that others have made, and those 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from emitter.model import Slice, Window
+from emitter.model import Slice, StagedFile, Window
 from emitter.partitioning import PartitionSpec
 from emitter.writers.base import parse_file_name
-from emitter.writers.upkeep import UpkeepPolicy
+from emitter.writers.upkeep import Chore, Done, UpkeepPolicy
 
 FILES_MAX = 1_000  # of one merge: so long a commit's entry becomes, and so much work a conflict may cost
 _CLOSED_FILES_MIN = 4
@@ -65,8 +65,14 @@ class Merge:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
-    def files_after(self, file_rows_target: int) -> int:
-        return -(-self.rows // file_rows_target)
+    def chore(self, table: str, file_rows_target: int) -> Chore:
+        """As a piece of upkeep."""
+        files_after = -(-self.rows // file_rows_target)
+        return Chore("compact", table, self.partition, len(self.files), self.size_bytes, files_after)
+
+    def done(self, made: Sequence[StagedFile]) -> Done:
+        """What it has come to, with these files in the place of its own."""
+        return Done(len(self.files), len(made), self.size_bytes, sum(file.size_bytes for file in made))
 
 
 def small_file(path: str, partition: str, rows: int | None, size_bytes: int) -> SmallFile | None:

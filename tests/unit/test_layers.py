@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writers.ducklake.*": {"storage.local", "storage.objects", "storage.s3"},
     "encoder": GROUND | {"writers.base"},
     # Only upkeep makes files of what is written already.
-    "merging": GROUND | {"storage.base", "encoder", "writers.base", "writers.parts", "writers.shapes"},
+    "merging": GROUND
+    | {"storage.base", "encoder", "writers.base", "writers.merges", "writers.parts", "writers.shapes"},
     "writers.delta.upkeep": {"merging"},
     "writers.iceberg.upkeep": {"merging"},
     # The configuration knows domains and formats by name.

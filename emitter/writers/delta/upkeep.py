@@ -16,8 +16,7 @@ leaves is a file that no version names, or work that is found undone.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from deltalake import DeltaTable
@@ -28,7 +27,7 @@ from emitter.merging import merged
 from emitter.model import Slice, StagedFile, Table
 from emitter.storage.base import Storage, StoredFile
 from emitter.writers import merges
-from emitter.writers.base import CrashHook, WriterOptions, file_name, is_merged_name, parse_file_name
+from emitter.writers.base import CrashHook, WriterOptions, is_merged_name, parse_file_name
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.committing import Change, DirectLog, Stand
 from emitter.writers.delta.log import LOG
@@ -36,7 +35,7 @@ from emitter.writers.delta.progress import DeltaProgress, names_of
 from emitter.writers.delta.tables import DeltaTables
 from emitter.writers.leftovers import Leftovers
 from emitter.writers.merges import Merge
-from emitter.writers.parts import Part, missing
+from emitter.writers.parts import missing
 from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 
 Declared = Callable[[str, DeltaTable], tuple[Table, str]]
@@ -85,7 +84,7 @@ class DeltaUpkeep(Upkeep):
             case "compact":
                 planned = self._merges(table, handle)
                 self._planned[table] = handle, list(planned)
-                return [self._chore(table, merge) for merge in planned]
+                return [merge.chore(table, self.policy.file_rows_target) for merge in planned]
             case "expire":
                 return self._plan_expiry(table, handle)
             case "vacuum":
@@ -134,10 +133,6 @@ class DeltaUpkeep(Upkeep):
             return []
         return merges.choose(files, self._slots(table, handle), spec, self.policy)
 
-    def _chore(self, table: str, merge: Merge) -> Chore:
-        after = merge.files_after(self.policy.file_rows_target)
-        return Chore("compact", table, merge.partition, len(merge.files), merge.size_bytes, after)
-
     def _asked(self, chore: Chore) -> tuple[DeltaTable, Merge] | None:
         """A merge that the partition asks for, and the table in which it was seen: one that was planned, as the commit
         looks at all that came since; else, or where that was tried before, one that is asked for by now.
@@ -161,25 +156,17 @@ class DeltaUpkeep(Upkeep):
         handle, merge = found
         try:
             declared, _ = self._declared(chore.table, handle)
-            made = list(self._merge(declared, merge))
+            made = self._merge(declared, merge)
         except StorageNotFoundError as error:
             self._check_still_there(chore.table, merge, error)
             raise
         self._crash("delta.merged")
         self._commit(chore.table, handle, merge, made)
         self._crash("delta.compacted")
-        return Done(len(merge.files), len(made), merge.size_bytes, sum(file.size_bytes for file in made))
+        return merge.done(made)
 
-    def _merge(self, table: Table, merge: Merge) -> Iterator[StagedFile]:
-        """The merged files, stored and durable; nobody knows of them yet."""
-        parts = [Part(file.path, None, file.size_bytes, file.rows) for file in merge.files]
-        options, target = self._options, self.policy.file_rows_target
-        for file in merged(self._storage, table, options, target, parts):
-            digest = hashlib.sha256(file.data).hexdigest()[:16]
-            name = file_name(merge.slice, merge.window, file.part, digest, is_merged=True)
-            path = f"{table.name}/{file.partition}/{name}"
-            self._storage.put_if_absent(path, file.data)
-            yield StagedFile(table.name, path, path, file.rows, file.data.size, file.partition, file.metadata)
+    def _merge(self, table: Table, merge: Merge) -> list[StagedFile]:
+        return list(merged(self._storage, table, self._options, self.policy.file_rows_target, merge))
 
     def _check_still_there(self, table: str, merge: Merge, error: StorageNotFoundError) -> None:
         """A file is gone: somebody has compacted and vacuumed meanwhile, or the table is broken."""

@@ -11,7 +11,6 @@ found out by it must not be tidied away.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
@@ -24,7 +23,7 @@ from emitter.errors import CommitConflictError, StorageError
 from emitter.merging import merged
 from emitter.model import StagedFile, Table
 from emitter.writers import merges
-from emitter.writers.base import CrashHook, WriterOptions, file_name
+from emitter.writers.base import CrashHook, WriterOptions
 from emitter.writers.iceberg import tables as iceberg_tables
 from emitter.writers.iceberg.catalog import IcebergCatalog
 from emitter.writers.iceberg.expiry import expire, expired
@@ -41,7 +40,6 @@ from emitter.writers.iceberg.replacing import (
 from emitter.writers.iceberg.unnamed import Seen, Unnamed
 from emitter.writers.leftovers import Leftovers
 from emitter.writers.merges import Merge, SmallFile
-from emitter.writers.parts import Part
 from emitter.writers.upkeep import Chore, Done, Task, Upkeep, UpkeepPolicy
 
 Declared = Callable[[str, Handle], Table]
@@ -89,7 +87,7 @@ class IcebergUpkeep(Upkeep):
             return ()
         match task:
             case "compact":
-                return [self._chore(table, merge) for merge in self._merges(table, handle)]
+                return [merge.chore(table, self.policy.file_rows_target) for merge in self._merges(table, handle)]
             case "expire":
                 snapshots = expired(handle.metadata, self.policy, self._clock.wall_seconds())
                 return [Chore("expire", table, "", len(snapshots))] if snapshots else ()
@@ -150,32 +148,20 @@ class IcebergUpkeep(Upkeep):
             if file and 2 * file.rows <= self.policy.file_rows_target:
                 yield partition_key(data), file
 
-    def _chore(self, table: str, merge: Merge) -> Chore:
-        after = merge.files_after(self.policy.file_rows_target)
-        return Chore("compact", table, merge.partition, len(merge.files), merge.size_bytes, after)
-
     def _compact(self, chore: Chore, handle: Handle) -> Done:
         """One of the merges that the partition asks for by now, of those like the chore's if there are any."""
         asked = [merge for merge in self._merges(chore.table, handle) if merge.partition == chore.partition]
         if not asked:
             return Done()
         merge = min(asked, key=lambda each: abs(len(each.files) - chore.files))
-        made = list(self._merge(self._declared(chore.table, handle), merge))
+        made = self._merge(self._declared(chore.table, handle), merge)
         self._crash("iceberg.merged")
         self._replace(chore.table, merge, made)
         self._crash("iceberg.replaced")
-        return Done(len(merge.files), len(made), merge.size_bytes, sum(file.size_bytes for file in made))
+        return merge.done(made)
 
-    def _merge(self, table: Table, merge: Merge) -> Iterator[StagedFile]:
-        """The merged files, stored and durable; nobody knows of them yet."""
-        ids = {column.name: number for number, column in enumerate(table.columns, 1)}
-        parts = [Part(file.path, None, file.size_bytes, file.rows, ids) for file in merge.files]
-        for file in merged(self._storage, table, self._options, self.policy.file_rows_target, parts):
-            digest = hashlib.sha256(file.data).hexdigest()[:16]
-            name = file_name(merge.slice, merge.window, file.part, digest, is_merged=True)
-            path = f"{table.name}/{file.partition}/{name}"
-            self._storage.put_if_absent(path, file.data)
-            yield StagedFile(table.name, path, path, file.rows, file.data.size, file.partition, file.metadata)
+    def _merge(self, table: Table, merge: Merge) -> list[StagedFile]:
+        return list(merged(self._storage, table, self._options, self.policy.file_rows_target, merge))
 
     def _replace(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
         """Put the new files in the old ones' place, if all of these are still in theirs."""
