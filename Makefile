@@ -34,8 +34,8 @@ test: $(STAMP) ## all tests that need nothing but Python packages
 		"contract/test_[a-j]*.py" "end_to_end/test*.py simulation/test_[nt]*.py"
 
 test-long: $(STAMP) ## the long ones: crashes, faults and seeds, a share of them chosen by a seed that moves
-	@scripts/test-side-by-side.sh "end_to_end/long_kill_*.py" "end_to_end/long_[!k]*.py end_to_end/long_kill.py" \
-		"simulation/long_*.py"
+	@scripts/test-side-by-side.sh "end_to_end/long_kill_*.py contract/long_*.py" \
+		"end_to_end/long_[!k]*.py end_to_end/long_kill.py" "simulation/long_*.py"
 
 soak: export SOAK := 1
 soak: test-long ## the same with all that there is of them

@@ -40,7 +40,7 @@ from tests.contract.beats import (
     window,
     write,
 )
-from tests.contract.delta_outputs import OnDisk, OnS3
+from tests.contract.delta_outputs import OnDisk
 from tests.contract.upkeep_contract import AT_ONCE, POLICY, SECONDS, UpkeepContract
 
 NO_VERSIONS = UpkeepPolicy(small_files_min=5, file_rows_target=1_000, keep_seconds=0)
@@ -328,10 +328,6 @@ class DeltaUpkeepOnDiskTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assert_whole(count)
-
-
-class DeltaUpkeepOnS3Test(OnS3, DeltaUpkeepCase, unittest.TestCase):
-    """With conditional writes of the log."""
 
 
 if __name__ == "__main__":

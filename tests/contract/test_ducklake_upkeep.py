@@ -17,7 +17,7 @@ from emitter.writers.parts import DataFile
 from emitter.writers.shapes import Shapes
 from emitter.writers.upkeep import Done, UpkeepPolicy
 from tests.contract.beats import ODD_ROWS, ORIGIN, TABLE, WHOLE, encoded, files, found, window, write
-from tests.contract.ducklake_outputs import OnPostgresAndS3, OnSqlite, commit, outcomes
+from tests.contract.ducklake_outputs import OnSqlite, commit, outcomes
 from tests.contract.test_ducklake_faults import at
 from tests.contract.upkeep_contract import AT_ONCE, POLICY, SECONDS, UpkeepContract
 from tests.support import ducklake_reader
@@ -298,14 +298,6 @@ class OnSqliteTest(OnSqlite, DuckLakeUpkeepCase, unittest.TestCase):
         self.written(12)
         self.reader().execute(f"ALTER TABLE shop.{TABLE.name} ADD COLUMN remark VARCHAR")
         self.assertEqual([chore for chore in self.planned(AT_ONCE) if chore.task == "compact"], [])
-
-
-class OnPostgresAndS3Test(OnPostgresAndS3, DuckLakeUpkeepCase, unittest.TestCase):
-    def test_an_append_and_a_compaction_at_once_both_land(self):
-        self.written(12)
-        writer = self.opened(at("ducklake.registered", lambda: self.assert_went_well(self.tended())))
-        self.assertEqual(outcomes(commit(writer, window(48, 52), ORIGIN + 48)), ["ok"])
-        self.assert_whole(13)
 
 
 def arrow_equal(left: pa.Table, right: pa.Table) -> bool:

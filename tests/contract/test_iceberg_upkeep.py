@@ -16,7 +16,7 @@ from emitter.writers.base import is_merged_name
 from emitter.writers.iceberg import expiry, replacing, upkeep
 from emitter.writers.upkeep import UpkeepPolicy
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, assert_progress_is_missed, window, write
-from tests.contract.iceberg_case import IcebergOutput, OnPostgresAndS3, OnRest, OnSqlite
+from tests.contract.iceberg_case import IcebergOutput, OnSqlite
 from tests.contract.upkeep_contract import AT_ONCE, POLICY, SECONDS, UpkeepContract
 from tests.support.foreign_readers import counts_by_readers
 
@@ -28,14 +28,6 @@ NO_VERSIONS = replace(POLICY, keep_seconds=0)
 
 class IcebergUpkeepContract(IcebergOutput, UpkeepContract):
     assert_whole = UpkeepContract.assert_whole
-
-
-class IcebergUpkeepOnPostgresAndS3Test(OnPostgresAndS3, IcebergUpkeepContract, unittest.TestCase):
-    pass
-
-
-class IcebergUpkeepOnRestTest(OnRest, IcebergUpkeepContract, unittest.TestCase):
-    pass
 
 
 class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):

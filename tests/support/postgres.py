@@ -97,7 +97,7 @@ class Postgres:
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A connection without transactions of its own; close it, or use it as a context manager."""
-        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5)
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=30)
 
     def __enter__(self) -> Postgres:
         return self
