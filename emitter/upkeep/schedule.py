@@ -1,8 +1,7 @@
 """When the tables are looked after, and by whom: beside the daemon, in a thread that waits for a process that works.
 
-The thread is woken by the ticks of APScheduler, which hold no state. A round is due after so much real time, or after
-so many batches. Nothing here is ever waited for by a batch or a stop: what a round has to tell is put down, and the
-daemon's thread passes it on to the observers between two steps.
+The thread is woken by the ticks of APScheduler, which hold no state. Nothing here is ever waited for by a batch or a
+stop: what a round has to tell is put down, and the daemon's thread passes it on to the observers between two steps.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Self, override
 
 from emitter.clock import Clock
-from emitter.config import EmitterConfig
+from emitter.config import EmitterConfig, MaintenanceConfig
 from emitter.errors import EmitterError, SliceLockedError
 from emitter.model import ChoreReport, RoundReport, StepReport
 from emitter.run.assembly import configured_policy, configured_writer
@@ -26,6 +25,7 @@ from emitter.upkeep.process import UpkeepProcess
 from emitter.upkeep.turn import KEEPER, ROUND, Turn
 from emitter.watch.observer import DaemonStatus, Observer
 
+REST_FACTOR = 9  # a round rests so many times as long as it took, so that upkeep has a tenth of a core at most
 FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
 _END_SECONDS_MAX = 1.0  # a thread that hangs in a call to storage ends with the process
 
@@ -49,12 +49,10 @@ class UpkeepSchedule(Observer):
         self._stop = threading.Event()
         self._ticks = Ticks()
         self._thread = threading.Thread(target=self._work, name="emitter-upkeep", daemon=True)
-        self._batches = 0
-        self._due_seconds = math.inf
+        self._due = Due()
 
     def __enter__(self) -> Self:
-        first_seconds = min(FIRST_SECONDS, self._config.maintenance.interval_seconds)
-        self._due_seconds = self._clock.monotonic_seconds() + first_seconds
+        self._due.begin(self._clock.monotonic_seconds(), self._config.maintenance)
         self._ticks.__enter__()
         self._thread.start()
         return self
@@ -72,8 +70,8 @@ class UpkeepSchedule(Observer):
 
     def follow(self, config: EmitterConfig) -> None:
         """Go by another configuration from the next round on."""
-        kept, now_seconds = config.maintenance, self._clock.monotonic_seconds()
-        self._config, self._due_seconds = config, min(self._due_seconds, now_seconds + kept.interval_seconds)
+        self._config = config
+        self._due.follow(self._clock.monotonic_seconds(), config.maintenance)
 
     def pass_on(self, observer: Observer) -> None:
         """Tell of what has ended since. To be called in the daemon's thread."""
@@ -89,7 +87,7 @@ class UpkeepSchedule(Observer):
 
     @override
     def stepped(self, report: StepReport, status: DaemonStatus) -> None:
-        self._batches += report.ends_batch
+        self._due.batches += report.ends_batch
 
     def _work(self) -> None:
         """The thread."""
@@ -111,19 +109,18 @@ class UpkeepSchedule(Observer):
 
     def _look(self, caretaker: _Caretaker) -> None:
         """See whether a round is due, and have it done if it is this process's turn."""
-        kept, now_seconds = self._config.maintenance, self._clock.monotonic_seconds()
-        is_due = now_seconds >= self._due_seconds or self._batches >= kept.interval_batches
+        kept, begin_seconds = self._config.maintenance, self._clock.monotonic_seconds()
         try:
             if self._stop.is_set():
                 return
-            if not kept.enabled or not is_due:
+            if not kept.enabled or not self._due.is_due(begin_seconds, kept):
                 caretaker.keep()
                 return
-            self._batches = 0
+            self._due.batches = 0
             self._put(self._round(caretaker))
         except EmitterError as error:  # of the storage that holds the locks
             self._put(RoundReport("failed", problem=error.problem))
-        self._due_seconds = self._clock.monotonic_seconds() + self._config.maintenance.interval_seconds
+        self._due.ended(begin_seconds, self._clock.monotonic_seconds(), self._config.maintenance)
 
     def _round(self, caretaker: _Caretaker) -> RoundReport:
         if not caretaker.take(self._stop):
@@ -136,6 +133,33 @@ class UpkeepSchedule(Observer):
     def _put(self, report: ChoreReport | RoundReport) -> None:
         if not self._stop.is_set():  # what a stop ends has not failed
             self._reports.put(report)
+
+
+class Due:
+    """When a round is due: after so much real time, or after so many `batches`, but then not before it has rested."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._by_time_seconds = math.inf
+        self._by_batches_seconds = -math.inf
+
+    def begin(self, now_seconds: float, kept: MaintenanceConfig) -> None:
+        """Count from now on."""
+        self._by_time_seconds = now_seconds + min(FIRST_SECONDS, kept.interval_seconds)
+
+    def follow(self, now_seconds: float, kept: MaintenanceConfig) -> None:
+        """Go by other intervals."""
+        self._by_time_seconds = min(self._by_time_seconds, now_seconds + kept.interval_seconds)
+
+    def ended(self, begin_seconds: float, end_seconds: float, kept: MaintenanceConfig) -> None:
+        """A round was done, or skipped."""
+        self._by_time_seconds = end_seconds + kept.interval_seconds
+        self._by_batches_seconds = end_seconds + REST_FACTOR * (end_seconds - begin_seconds)
+
+    def is_due(self, now_seconds: float, kept: MaintenanceConfig) -> bool:
+        """Whether one is."""
+        are_many = self.batches >= kept.interval_batches
+        return now_seconds >= self._by_time_seconds or (are_many and now_seconds >= self._by_batches_seconds)
 
 
 class _Caretaker:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import partial
-from unittest import main
+from unittest import TestCase, main
 
 import psutil
 
 from emitter.clock import SystemClock
-from emitter.config import EmitterConfig
+from emitter.config import EmitterConfig, MaintenanceConfig
 from emitter.model import ChoreReport, RoundReport
-from emitter.upkeep.schedule import UpkeepSchedule
+from emitter.upkeep.schedule import Due, UpkeepSchedule
 from emitter.upkeep.turn import KEEPER, ROUND, Turn
 from emitter.watch.observer import Observer
 from tests.support.case import DaemonCase
@@ -129,6 +129,41 @@ class ScheduleTest(DaemonCase):
             self.assertFalse(schedule._thread.is_alive())
         schedule.pass_on(self.told)
         self.assertEqual((self.told.rounds, self.children()), ([], []))
+
+
+class DueTest(TestCase):
+    KEPT = MaintenanceConfig(interval_seconds=300, interval_batches=200)
+
+    def test_a_round_is_due_after_a_time(self) -> None:
+        due = Due()
+        due.begin(1_000, self.KEPT)
+        self.assertFalse(due.is_due(1_059, self.KEPT))
+        self.assertTrue(due.is_due(1_060, self.KEPT))
+        due.ended(1_060, 1_070, self.KEPT)
+        self.assertFalse(due.is_due(1_369, self.KEPT))
+        self.assertTrue(due.is_due(1_370, self.KEPT))
+
+    def test_one_that_batches_bring_rests_nine_times_as_long_as_the_last_one_took(self) -> None:
+        due = Due()
+        due.begin(1_000, self.KEPT)
+        due.batches = 200
+        self.assertTrue(due.is_due(1_001, self.KEPT))
+        due.ended(1_001, 1_006, self.KEPT)
+        self.assertFalse(due.is_due(1_050, self.KEPT))
+        self.assertTrue(due.is_due(1_051, self.KEPT))
+        due.batches = 199
+        self.assertFalse(due.is_due(1_051, self.KEPT))
+
+    def test_however_long_a_round_took_the_next_comes_after_the_interval(self) -> None:
+        due = Due()
+        due.ended(0, 1_000, self.KEPT)
+        self.assertTrue(due.is_due(1_300, self.KEPT))
+
+    def test_a_shorter_interval_holds_at_once(self) -> None:
+        due = Due()
+        due.ended(0, 10, self.KEPT)
+        due.follow(20, replace(self.KEPT, interval_seconds=5))
+        self.assertTrue(due.is_due(25, self.KEPT))
 
 
 if __name__ == "__main__":
