@@ -2,7 +2,7 @@
 
 SQLite refuses a transaction that has read what another has replaced since: then the lake is to be opened anew, and all
 done again. Two shards, or appends and upkeep, would meet all the time. So whoever is about to write takes a lock of the
-kernel's, `_emitter/locks/catalog.lock` beside the catalogue, for as long as the transaction lasts: for upkeep some ten
+kernel's, `_emitter/locks/catalog.lock` in the output, for as long as the transaction lasts: for upkeep some ten
 milliseconds. It is politeness and no more: after a short wait everybody goes on without it, and SQLite decides.
 """
 
@@ -11,11 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from emitter.clock import Clock
 from emitter.errors import SliceLockedError
-from emitter.storage.local import LocalStorage
+from emitter.storage.base import Storage
 
 _LOCK = "_emitter/locks/catalog.lock"
 _LOOKS_MAX = 150
@@ -23,10 +22,12 @@ _LOOK_SECONDS = 0.004
 
 
 class Turns:
-    """See the module. `sqlite_path`: where the catalogue is; None for one that needs no turns. Safe in threads."""
+    """See the module. `storage`: the output's, which has locks; None where no turns are needed, or can be had. Safe in
+    threads.
+    """
 
-    def __init__(self, sqlite_path: Path | None, clock: Clock) -> None:
-        self._storage = LocalStorage(sqlite_path.parent) if sqlite_path else None
+    def __init__(self, storage: Storage | None, clock: Clock) -> None:
+        self._storage = storage
         self._clock = clock
         self._never = threading.Event()
 

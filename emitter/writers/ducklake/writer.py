@@ -97,7 +97,8 @@ class DuckLakeWriter(RegisteringWriter):
         default = f"{self._root}/{DEFAULT_NAME}" if isinstance(storage, LocalStorage) else None
         access = storage.access if isinstance(storage, ObjectStorage) else None
         self._lake = Lake(catalog_place(configured.uri, default), f"{self._root}/", access)
-        self._turns = Turns(self._lake.place.sqlite_path, self._clock)
+        is_shared = self._lake.place.sqlite_path and storage.has_locks
+        self._turns = Turns(storage if is_shared else None, self._clock)
         self._reader = LakeReader(self._lake, self._root, self._schema, self.options.spec)
         self._commits = 0
         self._known: dict[tuple[Slice, str], TableProgress] = {}  # what our own last commits have left

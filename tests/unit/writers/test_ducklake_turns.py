@@ -10,16 +10,17 @@ from pathlib import Path
 from unittest.mock import patch
 
 from emitter.clock import SystemClock
+from emitter.storage.local import LocalStorage
 from emitter.writers.ducklake import turns
 from emitter.writers.ducklake.turns import Turns
 
 
 class TurnsTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "ducklake.sqlite"
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def turns(self) -> Turns:
-        return Turns(self.path, SystemClock())
+        return Turns(LocalStorage(self.folder), SystemClock())
 
     def test_who_comes_second_has_his_turn_after_the_first(self):
         order: list[str] = []
@@ -51,7 +52,7 @@ class TurnsTest(unittest.TestCase):
     def test_a_catalogue_in_postgres_needs_none(self):
         with Turns(None, SystemClock()).take(), Turns(None, SystemClock()).take():
             pass
-        self.assertEqual(list(self.path.parent.iterdir()), [])
+        self.assertEqual(list(self.folder.iterdir()), [])
 
 
 if __name__ == "__main__":
