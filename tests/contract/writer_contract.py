@@ -151,6 +151,23 @@ class WriterContract(OutputCase):
         self.assertEqual(set(writer.progress(TABLE.name)), {Slice(0, 2), Slice(1, 2)})
         self.assertEqual(found(writer, asked), in_order(rows(asked)))
 
+    def test_what_is_known_of_one_slice_says_nothing_of_another(self):
+        """Two writers bring a slice at once, as may be where storage has no locks; one of them brings another too."""
+        own, other = Slice(0, 2), Slice(1, 2)
+        writer, rival = self.opened(), self.opened()
+        for half in (own, other):
+            writer.recover(half, TABLE.name)
+            write(writer, window(0, 10), None, half)
+        rival.recover(other, TABLE.name)
+        write(rival, window(10, 20), ORIGIN + 10, other)
+        write(writer, window(10, 40), ORIGIN + 10, own)
+        with self.assertRaises(OvertakenError):
+            write(writer, window(10, 40), ORIGIN + 10, other)
+        again = self.opened()
+        again.recover(other, TABLE.name)
+        write(again, window(20, 40), ORIGIN + 20, other)
+        self.assertEqual(found(again, window(0, 40)), in_order(rows(window(0, 40))))
+
     def test_recovery_drops_staged_files_of_its_slice_alone(self):
         writer, asked, other = self.opened(), window(0, 100), Slice(1, 2)
         for file in files(asked):

@@ -111,10 +111,13 @@ class DirectLog:
             path = delta_tables.entry_path(change.table, stand.version + 1)
             if self._put(where, path, entry):
                 # A clean-up under way may have removed the next version already, and this one not yet: then the entry
-                # went behind a checkpoint, where nobody looks. Whoever cleans up has told of the checkpoint before.
+                # went behind a checkpoint, where nobody looks. Whoever cleans up has told of the checkpoint before. Or
+                # it came in time, and others were quick to go on from it: so it stays, and the progress tells.
                 if self._checkpoints.checkpoint_version(change.table) > stand.version + 1:
-                    self._storage.remove(path)
-                    raise CommitConflictError(f"the log of {where} was cleaned up meanwhile", hint="read it again")
+                    raise CommitUnknownError(
+                        f"the log of {where} was summed up just as a commit was put there",
+                        hint="read the progress: it says whether the commit has landed",
+                    )
                 return replace(stand, version=stand.version + 1, entry=entry)
             caught_up = self.caught_up(stand, change)
             if caught_up is None:

@@ -84,7 +84,8 @@ class DeltaWriter(RegisteringWriter):
         self._guards: dict[str, threading.Lock] = {}  # one commit at a time to a table
         self._totals: dict[tuple[str, Slice], TableProgress] = {}  # as of this process's last commits
         self._log = DirectLog(self.storage)
-        self._stands: dict[str, Stand] = {}
+        # Of a slice, as what is known of one says nothing of what others have done to the next.
+        self._stands: dict[tuple[str, Slice], Stand] = {}
         self._looked_at: dict[str, int] = {}  # the version up to which a table was not set back
 
     def _find(self, table: str) -> FoundTable | None:
@@ -156,15 +157,16 @@ class DeltaWriter(RegisteringWriter):
             if after is None:
                 handle = self._newest(commit.table)
                 after = self._compare_and_set(handle, slice, commit)
-                self._remember(commit.table, handle)  # only one that nothing was wrong with
+                self._remember(commit.table, slice, handle)  # only one that nothing was wrong with
             self._totals[commit.table, slice] = after
             self._crash("delta.committed")
-            self._sum_up(commit.table)
+            self._sum_up(commit.table, slice)
         return {commit.table: after}
 
     def _append(self, slice: Slice, commit: TableCommit) -> TableProgress | None:
         """Commit by what is known since the last commit (`delta.committing`); None where too little is known."""
-        stand, before = self._stands.pop(commit.table, None), self._totals.get((commit.table, slice))
+        key = commit.table, slice
+        stand, before = self._stands.pop(key, None), self._totals.get(key)
         if stand is None or before is None or before.slot != commit.expected_slot:
             return None
         run_id = self._own_run_id()
@@ -178,27 +180,27 @@ class DeltaWriter(RegisteringWriter):
             return None
         self._crash("delta.checked")
         landed = self._log.put(caught_up, change, int(self._clock.wall_seconds() * 1000))
-        self._stands[commit.table] = landed
+        self._stands[key] = landed
         self._looked_at[commit.table] = landed.version
         return after
 
-    def _remember(self, table: str, handle: _Handle) -> None:
+    def _remember(self, table: str, slice: Slice, handle: _Handle) -> None:
         """What the next commit can go by: the version that was looked at, as others may have come since."""
         self._handles[table] = handle
         version = handle.table.version()
         entry = self._log.entry(table, version)
         if entry is not None and self._delta.is_plain(handle.table):
-            self._stands[table] = Stand(version, entry, handle.checkpoint_version)
+            self._stands[table, slice] = Stand(version, entry, handle.checkpoint_version)
 
-    def _sum_up(self, table: str) -> None:
+    def _sum_up(self, table: str, slice: Slice) -> None:
         """Make a checkpoint, and clean up the log, where nobody has for long: upkeep does, where there is any."""
-        stand = self._stands.get(table)
+        stand = self._stands.get((table, slice))
         if stand is None or stand.version - stand.checkpoint_version < delta_tables.CHECKPOINT_COMMITS:
             return
         checkpoint_version = self._delta.log.checkpoint_version(table)
         # Where it fails, the rows are in all the same, and it is tried again some commits later.
         later = stand.version - delta_tables.CHECKPOINT_COMMITS + _AGAIN_COMMITS
-        self._stands[table] = replace(stand, checkpoint_version=max(checkpoint_version, later))
+        self._stands[table, slice] = replace(stand, checkpoint_version=max(checkpoint_version, later))
         if stand.version - checkpoint_version < delta_tables.CHECKPOINT_COMMITS:
             return
         handle = self._delta.load(table)
@@ -208,7 +210,7 @@ class DeltaWriter(RegisteringWriter):
             handle.create_checkpoint()
             self._delta.log.sync_checkpoints(table)
             handle.cleanup_metadata()
-        self._stands[table] = replace(stand, checkpoint_version=handle.version())
+        self._stands[table, slice] = replace(stand, checkpoint_version=handle.version())
 
     def _newest(self, table: str) -> _Handle:
         """A handle at the newest version, which nobody else has."""
