@@ -7,6 +7,8 @@ import threading
 import unittest
 from unittest.mock import patch
 
+import duckdb
+
 from emitter.clock import SystemClock
 from emitter.errors import OvertakenError
 from emitter.model import ChoreReport, TableCommit
@@ -88,6 +90,22 @@ class DuckLakeUpkeepOnPostgresAndS3Test(ducklake_outputs.OnPostgresAndS3, DuckLa
         writer = self.opened(at("ducklake.registered", lambda: self.assert_went_well(self.tended())))
         self.assertEqual(outcomes(commit(writer, window(48, 52), ORIGIN + 48)), ["ok"])
         self.assert_whole(13)
+
+    def test_a_change_by_others_that_was_begun_before_a_compaction_is_refused(self):
+        """DuckLake would let it land: it deletes rows of files that are no more, and brings them anew."""
+        self.written(8)
+        table = f"shop.main.{TABLE.name}"
+        for change in ("UPDATE {} SET pulse = 1 WHERE beat_id = {}", "DELETE FROM {} WHERE beat_id = {}"):
+            other = self.reader()
+            (first,) = other.execute(f"SELECT min(beat_id) FROM {table}").fetchone()
+            other.execute("BEGIN")
+            other.execute(change.format(table, first))
+            self.assertEqual([report.files_removed > 1 for report in self.tended() if report.task == "compact"], [True])
+            with self.assertRaises(duckdb.Error):
+                other.execute("COMMIT")
+            self.assert_whole(8)
+            self.new_output()
+            self.written(8)
 
 
 if __name__ == "__main__":

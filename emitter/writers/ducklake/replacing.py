@@ -7,7 +7,8 @@ are the catalogue's own tables written to, as DuckLake's specification (version 
 - the entry of the oldest of the files becomes that of the merged one: it counts from the first snapshot of all of them
   on, and is said to hold rows of up to the last. The other entries go. All the files are noted as out of use since now;
 - a snapshot `merge_adjacent` tells DuckLake's transactions what has become of the table. Its number is the key that one
-  of two commits at the same time cannot have.
+  of two commits at the same time cannot have. That alone would let somebody's deletes land that were begun before, for
+  files that are no more; it also says `inline_flush`, by which those are refused, and what is appended is not.
 
 DuckDB reads a SQLite catalogue by several connections, each at the moment at which it comes, and no row beyond the
 last one of the transaction's beginning. Who reads in a transaction so finds an entry that is written over in its place,
@@ -104,7 +105,7 @@ def replace(
     )
     cursor.execute(
         f"INSERT INTO {CATALOG}.ducklake_snapshot_changes VALUES (?, ?, NULL, NULL, NULL)",
-        [snapshot + 1, f"merge_adjacent:{table.table_id}"],
+        [snapshot + 1, f"merge_adjacent:{table.table_id},inline_flush:{table.table_id}"],
     )
     _check_unchanged(cursor, table, sources)
     cursor.execute(f"DELETE FROM {CATALOG}.ducklake_data_file WHERE data_file_id IN ({_numbers(others)})")

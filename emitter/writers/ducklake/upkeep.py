@@ -21,6 +21,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emitter.errors import StorageError
 from emitter.partitioning import PartitionSpec
 from emitter.writers.ducklake import catalog, replacing
 from emitter.writers.ducklake import files as lake_files
@@ -104,9 +105,10 @@ class DuckLakeUpkeep(Upkeep):
     def _compact(self, chore: Chore) -> Done:
         found = self._groups(chore.table)
         known, planned = found or (None, [])
-        group = next((each for each in planned if self._chore(chore.table, each).partition == chore.partition), None)
-        if known is None or group is None:
+        asked = [each for each in planned if self._chore(chore.table, each).partition == chore.partition]
+        if known is None or not asked:
             return Done()  # others have come first
+        group = min(asked, key=lambda each: abs(len(each) - chore.files))
         self._keep(chore.table)
         options, table = self._out.options, self._out.tables[chore.table]
         merger = Merger(self._out.storage, self._out.root, table, known, options.compression)
@@ -119,6 +121,8 @@ class DuckLakeUpkeep(Upkeep):
         with self._lake.session("look into") as cursor:
             assert cursor is not None
             statistics = replacing.statistics(cursor, known, group)
+        if self._out.storage.size(path) != made.data.size:
+            raise StorageError("commit", path, "the merged file is cut short")
 
         def replace(cursor: duckdb.DuckDBPyConnection) -> bool:
             full = f"{self._out.root}/{path}"
