@@ -107,8 +107,9 @@ class Unnamed:
             for path in self._stored
             if self._is_ours(path) and self._is_old(path, self._orphaned) and path not in told
         }
-        if orphans:  # seldom: so it is worth to look at all of the young ones
+        if data or orphans:  # what a refused attempt told of may have been committed since
             also = self._named(young, is_kept=True)
+            data -= also.live
             orphans -= also.live | also.manifests.keys()
         named_at = {each.manifest_path for each in (*named.manifests.values(), *old_manifests.values())}
         self._seen.forget_all_but(kept | dead, named_at)
