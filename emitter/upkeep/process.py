@@ -94,6 +94,10 @@ class UpkeepProcess:
             if self._process is not None:
                 self._process.kill()
 
+    def renew(self) -> None:
+        """Have another process for the next round."""
+        self._drop()
+
     def close(self) -> None:
         """To be called when nobody runs a round any more."""
         self.end()

@@ -6,6 +6,7 @@ stop: what a round has to tell is put down, and the daemon's thread passes it on
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from emitter.upkeep.opened import MakeWriter
 from emitter.upkeep.process import UpkeepProcess
 from emitter.upkeep.turn import KEEPER, ROUND, Turn
 from emitter.watch.observer import DaemonStatus, Observer
+
+_log = logging.getLogger("emitter.upkeep")
 
 REST_FACTOR = 9  # a round rests so many times as long as it took, so that upkeep has a tenth of a core at most
 FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
@@ -120,6 +123,10 @@ class UpkeepSchedule(Observer):
             self._put(self._round(caretaker))
         except EmitterError as error:  # of the storage that holds the locks
             self._put(RoundReport("failed", problem=error.problem))
+        except Exception as error:  # noqa: BLE001 (a fault of ours fails a round, and the next one comes all the same)
+            _log.exception("a round of upkeep ended in a fault")
+            self._process.renew()
+            self._put(RoundReport("failed", problem=f"a fault of upkeep: {type(error).__name__}: {error}"))
         self._due.ended(begin_seconds, self._clock.monotonic_seconds(), self._config.maintenance)
 
     def _round(self, caretaker: _Caretaker) -> RoundReport:
