@@ -17,7 +17,7 @@ from emitter.encoder import Encoder
 from emitter.errors import DamagedStateError
 from emitter.model import EncodedFile, Frame, StagedFile, Table
 from emitter.storage.base import Storage
-from emitter.writers.base import WriterOptions, file_name
+from emitter.writers.base import WriterOptions, file_name, put_young
 from emitter.writers.merges import Merge
 from emitter.writers.parts import DataFile, Part
 from emitter.writers.shapes import Shapes
@@ -37,7 +37,7 @@ def merged(
         digest = hashlib.sha256(file.data).hexdigest()[:16]
         name = file_name(merge.slice, merge.window, file.part, digest, is_merged=True)
         path = f"{table.name}/{file.partition}/{name}"
-        storage.put_if_absent(path, file.data)
+        put_young(storage, path, file.data)
         yield StagedFile(table.name, path, path, file.rows, file.data.size, file.partition, file.metadata)
 
 

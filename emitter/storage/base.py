@@ -71,6 +71,10 @@ class Storage(ABC):
         """How many bytes the object has."""
 
     @abstractmethod
+    def written_wall_seconds(self, path: str) -> float:
+        """When the object was written last, as an `Entry` has it."""
+
+    @abstractmethod
     def open_file(self, path: str) -> BinaryIO:
         """The object, to be read from any place in it."""
 

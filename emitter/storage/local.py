@@ -93,6 +93,11 @@ class LocalStorage(Storage):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
             return os.stat(target).st_size
 
+    def written_wall_seconds(self, path: str) -> float:
+        target = self._path(path)
+        with _failures("measure", target, absent=target):
+            return os.stat(target).st_mtime
+
     def open_file(self, path: str) -> BinaryIO:
         target = self._path(path)
         with _failures("open", target, absent=target):

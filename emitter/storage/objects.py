@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
@@ -89,6 +90,17 @@ class ObjectStorage(Storage):
 
     def size(self, path: str) -> int:
         return self._fetch_block("measure", path)[1]
+
+    def written_wall_seconds(self, path: str) -> float:
+        # No HEAD: it does not say whether the object is absent or the bucket.
+        try:
+            _, response = self._fetch("measure", path, Range="bytes=0-0")
+        except StorageError as error:
+            if code_of(error.__cause__ or error) != "InvalidRange":
+                raise
+            _, response = self._fetch("measure", path)  # it is empty
+        written: datetime = response["LastModified"]
+        return written.timestamp()
 
     def open_file(self, path: str) -> BinaryIO:
         data, size, version = self._fetch_block("open", path, _BLOCK_BYTES)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from emitter.clock import Clock, SystemClock, slot_of, text_of, time_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, OvertakenError, UsageError
@@ -109,6 +109,14 @@ def _slot(text: str) -> int:
 def lock_path(slice: Slice) -> str:
     """The lock that is held with a slice, where storage has any."""
     return f"_emitter/locks/{slice}.lock"
+
+
+def put_young(storage: Storage, path: str, data: Any) -> None:
+    """Store a file whose name tells its content. Where an earlier attempt has left it, it is written once more: upkeep
+    removes what is old and was never committed.
+    """
+    if not storage.put_if_absent(path, data):
+        storage.replace(path, bytes(data))
 
 
 def advanced(before: TableProgress | None, commit: TableCommit) -> TableProgress:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from emitter.clock import Clock
+from emitter.errors import StorageNotFoundError
 from emitter.storage.base import Storage, StoredFile
 from emitter.writers.upkeep import Done
 
@@ -46,10 +47,21 @@ class Leftovers:
         return [file for file in files if now - file.written_wall_seconds >= self._seconds]
 
     def remove(self, files: Iterable[StoredFile], on_each: Callable[[], None] = lambda: None) -> Done:
-        """Remove files, of whichever kind. Where the power fails then, some may be back, and are found again."""
+        """Remove files, of whichever kind, but for those that were written again since they were found: somebody has
+        staged them once more, and is about to commit them. Where the power fails then, some may be back, and are found
+        again.
+        """
         count = size_bytes = 0
         for file in files:
+            if self._is_written_again(file):
+                continue
             self._storage.remove(file.path)
             on_each()
             count, size_bytes = count + 1, size_bytes + file.size_bytes
         return Done(files_removed=count, bytes_removed=size_bytes)
+
+    def _is_written_again(self, file: StoredFile) -> bool:
+        try:
+            return self._storage.written_wall_seconds(file.path) > file.written_wall_seconds
+        except StorageNotFoundError:
+            return False

@@ -49,7 +49,15 @@ from emitter.model import (
     Window,
 )
 from emitter.randomness import Stream
-from emitter.writers.base import TableWriter, failed_report, file_name, lock_path, moved_meanwhile, waves
+from emitter.writers.base import (
+    TableWriter,
+    failed_report,
+    file_name,
+    lock_path,
+    moved_meanwhile,
+    put_young,
+    waves,
+)
 
 ATTEMPTS_MAX = 12
 UNKNOWN_MAX = 3  # of these, attempts that nobody knows the end of: the library has tried each of them before it said so
@@ -139,7 +147,7 @@ class RegisteringWriter(TableWriter):
     def stage(self, slice: Slice, window: Window, file: EncodedFile) -> StagedFile:
         digest = hashlib.sha256(file.data).hexdigest()[:16]
         path = f"{file.table}/{file.partition}/{file_name(slice, window, file.part, digest)}"
-        self.storage.put_if_absent(path, file.data)
+        put_young(self.storage, path, file.data)
         self._crash(f"{self.format_name}.staged")
         return StagedFile(file.table, path, path, file.rows, file.data.size, file.partition, file.metadata)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import patch
 
 from emitter.clock import SystemClock
 from emitter.errors import OvertakenError
 from emitter.model import ChoreReport, Slice, TableCommit
+from emitter.storage.base import StoredFile
 from emitter.testing import SimulatedCrash
 from emitter.upkeep.rounds import Round
 from emitter.writers.base import CrashHook, no_crash
+from emitter.writers.leftovers import Leftovers
 from emitter.writers.parts import DataFile, Part
-from emitter.writers.upkeep import TASKS, Chore, UpkeepPolicy
+from emitter.writers.upkeep import TASKS, Chore, Done, UpkeepPolicy
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, files, found, in_order, rows, window, write
 from tests.contract.writer_contract import OutputCase, crash_at
 
@@ -188,6 +192,34 @@ class UpkeepContract(OutputCase):
         self.assert_whole(count)
         self.written(2, first=count)
         self.assert_whole(count + 2)
+
+    def test_what_is_staged_again_while_old_files_go_stays(self):
+        """A writer was killed before its commit, and comes back just as upkeep has found what it left."""
+        count = self.written(3)
+        asked = window(count * SECONDS, (count + 1) * SECONDS)
+        killed = self.opened()
+        for file in files(asked):
+            killed.stage(WHOLE, asked, file)
+        killed.close()
+        tending, real, staged = self.opened(), Leftovers.remove, []
+
+        def remove(leftovers: Leftovers, found: Iterable[StoredFile], *more: Any) -> Done:
+            found = list(found)
+            if found and not staged:
+                writer = self.opened()
+                known = writer.recover(WHOLE, TABLE.name)
+                staged.extend(writer.stage(WHOLE, asked, file) for file in files(asked))
+                list(writer.commit(WHOLE, [TableCommit(TABLE.name, known.slot, asked.end, tuple(staged))]))
+                writer.close()
+            return real(leftovers, found, *more)
+
+        if self.storage.has_locks:  # elsewhere a second is as long as the time of a file is exact
+            with patch.object(Leftovers, "remove", remove):
+                round_ = Round(tending.upkeep(AT_ONCE), [TABLE.name], SystemClock(), threading.Event())
+                self.assert_went_well(list(round_.run(TASKS)))
+            self.assertEqual(len(staged), len(files(asked)))
+            self.assert_whole(count + 1)
+        tending.close()
 
     def test_a_reader_that_had_begun_reads_to_the_end(self):
         count = self.written(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from itertools import batched
@@ -75,9 +76,9 @@ class Vacuum:
 
     def _sized(self, path: str) -> StoredFile:
         try:
-            return StoredFile(path, self._out.storage.size(path), 0.0)
+            return StoredFile(path, self._out.storage.size(path), math.inf)
         except StorageNotFoundError:  # only its note is left
-            return StoredFile(path, 0, 0.0)
+            return StoredFile(path, 0, math.inf)
 
     def _replaced(self, cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
         """The full paths of a table's files that went out of use long enough ago, with their numbers."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from emitter.clock import Clock
+from emitter.errors import SliceLockedError
 from emitter.model import Slice, Window
 from emitter.storage.base import Storage, StoredFile
 from emitter.writers.base import CrashHook, lock_path, parse_file_name
@@ -65,12 +66,15 @@ class ParquetUpkeep(Upkeep):
         return [Chore(task, table, files=len(files), size_bytes=size_bytes)] if files else ()
 
     def apply(self, chore: Chore) -> Done:
-        files = self._leftovers.find(chore.table)
+        files, stranded = self._leftovers.find(chore.table), list[_Abandoned]()
         for found in self._abandoned(chore.table):
             files += found.passed
-            if found.stranded:
-                files += self._surely_stranded(chore.table, found)
-        return self._leftovers.remove(files, self._on_each)
+            stranded += [found] if found.stranded else []
+        done = self._leftovers.remove(files, self._on_each)
+        for found in stranded:
+            more = self._remove_stranded(chore.table, found)
+            done = Done(done.files_removed + more.files_removed, bytes_removed=done.bytes_removed + more.bytes_removed)
+        return done
 
     def _abandoned(self, table: str) -> Iterator[_Abandoned]:
         """Looks for files first, then for who holds the slice, then at its progress: so that what is decided by the
@@ -106,15 +110,20 @@ class ParquetUpkeep(Upkeep):
         objects = [StoredFile(entry.name, entry.size_bytes, entry.written_wall_seconds) for entry in entries]
         return {slice for file in self._leftovers.old(objects) if (slice := slice_of(file.path))}
 
-    def _surely_stranded(self, table: str, found: _Abandoned) -> list[StoredFile]:
-        """Those that nobody can name from now on."""
-        if self._storage.has_locks:
-            return found.stranded
+    def _remove_stranded(self, table: str, found: _Abandoned) -> Done:
+        """Those that nobody can name from now on; on a disk while the slice is held, so that nobody takes it."""
+        if not self._storage.has_locks:
+            try:
+                known, _ = self._objects.take(table, found.slice)
+            finally:
+                self._objects.let_go(found.slice)
+            return self._leftovers.remove((file for file, _ in _unnamed(found.stranded, known)), self._on_each)
         try:
-            known, _ = self._objects.take(table, found.slice)
-        finally:
-            self._objects.let_go(found.slice)
-        return [file for file, _ in _unnamed(found.stranded, known)]
+            with self._storage.lock(lock_path(found.slice)):
+                known, _ = self._objects.read(table, found.slice)
+                return self._leftovers.remove((file for file, _ in _unnamed(found.stranded, known)), self._on_each)
+        except SliceLockedError:
+            return Done()
 
 
 def _unnamed(files: Iterable[StoredFile], known: ProgressObject | None) -> list[tuple[StoredFile, Window]]:
