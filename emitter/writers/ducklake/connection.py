@@ -194,7 +194,7 @@ class Lake:
                 raise self._failure(operation, error) from error
             raise CommitUnknownError(
                 f"could not {operation} {self}, or its reply was lost: {self._reason(error)}",
-                hint="read the progress back: it says whether the commit has landed",
+                hint=self._hint(error) or "read the progress back: it says whether the commit has landed",
             ) from error
 
     def renew(self) -> None:
@@ -318,10 +318,12 @@ class Lake:
                 f"could not {operation} {self}, as another writer came first: {self._reason(error)}",
                 hint="read the progress again, then decide",
             )
-        hint = "" if self.place.sqlite_path else _POSTGRES_HINT
-        if self.place.sqlite_path and _NO_ROOM.search(str(error)):
-            hint = _NO_ROOM_HINT
+        hint = self._hint(error) if self.place.sqlite_path else _POSTGRES_HINT
         return StorageError(operation, self, self._reason(error), hint=hint)
+
+    def _hint(self, error: duckdb.Error) -> str:
+        """What to do about a disk of a SQLite file that is full; nothing for other errors."""
+        return _NO_ROOM_HINT if self.place.sqlite_path and _NO_ROOM.search(str(error)) else ""
 
     def _reason(self, error: duckdb.Error) -> str:
         """What DuckDB says, without the statements it repeats, on one line."""
