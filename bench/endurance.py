@@ -64,9 +64,11 @@ class Run:
     upkeep_memory_mib: float = 0.0
     sizes: dict[str, Any] = field(default_factory=dict)
     start_seconds: float = 0.0
-    readers: dict[str, dict[str, float]] = field(
-        default_factory=dict
-    )  # reader -> query -> seconds over those of one go
+    # Reader -> query -> seconds over those of one go; as the run has left it, and after one more round.
+    readers: dict[str, dict[str, float]] = field(default_factory=dict)
+    readers_tended: dict[str, dict[str, float]] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)  # that readers find, by table
+    files_tended: dict[str, int] = field(default_factory=dict)
 
 
 def main() -> None:
