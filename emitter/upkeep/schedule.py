@@ -28,7 +28,7 @@ from emitter.watch.observer import DaemonStatus, Observer
 
 _log = logging.getLogger("emitter.upkeep")
 
-REST_FACTOR = 9  # a round rests so many times as long as it took, so that upkeep has a tenth of a core at most
+REST_FACTOR = 9  # a round rests so many times as long as it took, for a tenth of a core or so
 FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
 _END_SECONDS_MAX = 1.0  # a thread that hangs in a call to storage ends with the process
 
