@@ -19,7 +19,7 @@ from emitter.model import EncodedFile, Frame, StagedFile, Table
 from emitter.storage.base import Storage
 from emitter.writers.base import WriterOptions, file_name, put_young
 from emitter.writers.merges import Merge
-from emitter.writers.parts import DataFile, Part
+from emitter.writers.parts import BATCH_ROWS_MAX, DataFile, Part
 from emitter.writers.shapes import Shapes
 
 
@@ -43,17 +43,11 @@ def merged(
 
 def _encoded(storage: Storage, table: Table, options: WriterOptions, parts: Sequence[Part]) -> Iterator[EncodedFile]:
     encoder = Encoder([table], options)
-    shapes = Shapes(table, options.spec.columns)
     rows = 0
-    for part in parts:
-        with DataFile(storage, part.name) as file:
-            faults = shapes.faults(file, part)
-            if faults:
-                raise _damaged(part.name, faults[0])
-            for batch in file.batches(table):
-                for chunk in encoder.add(Frame(table.name, _inside(part.name, table, batch))):
-                    rows += chunk.rows
-                    yield encoder.encode(chunk)
+    for batch in _read(storage, table, options, parts):
+        for chunk in encoder.add(Frame(table.name, batch)):
+            rows += chunk.rows
+            yield encoder.encode(chunk)
     rests = encoder.finish()
     folders = {chunk.partition for chunk in rests}
     rows += sum(chunk.rows for chunk in rests)
@@ -63,11 +57,32 @@ def _encoded(storage: Storage, table: Table, options: WriterOptions, parts: Sequ
         yield encoder.encode(chunk)
 
 
-def _inside(path: str, table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
+def _read(
+    storage: Storage, table: Table, options: WriterOptions, parts: Sequence[Part]
+) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of many files: what is done with a batch costs a small one as much as a large one."""
+    shapes = Shapes(table, options.spec.columns)
+    waiting, rows = list[pa.RecordBatch](), 0
+    for part in parts:
+        with DataFile(storage, part.name) as file:
+            faults = shapes.faults(file, part)
+            if faults:
+                raise _damaged(part.name, faults[0])
+            for batch in file.batches(table):
+                waiting.append(batch)
+                rows += batch.num_rows
+                if rows >= BATCH_ROWS_MAX:
+                    yield _inside(part.name, table, waiting)
+                    waiting, rows = [], 0
+    if waiting:
+        yield _inside(parts[-1].name, table, waiting)
+
+
+def _inside(path: str, table: Table, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     try:
-        return arrow.to_inside_form(table, batch)
+        return arrow.to_inside_form(table, pa.concat_batches(batches))
     except pa.ArrowException as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, f"it, or one before it: {error}") from error
 
 
 def _damaged(path: str, fault: str) -> DamagedStateError:
