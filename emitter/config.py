@@ -80,7 +80,7 @@ class ClockConfig:
         int,
         whole(1, 2_678_400),
         Field(description="Simulated seconds per batch, cut at its multiples since 2020."),
-    ] = 10
+    ] = 60
     batch_rows_max: Annotated[
         int,
         whole(1, 100_000_000),

@@ -117,15 +117,14 @@ class Agenda:
 
     def ends_batch(self, window: Window, ledger: Ledger) -> bool:
         """Whether a window is the last one of its batch."""
-        ends = (self._until, ledger.assignment.stretch_at(window.first).end)
-        return window.end % self.settings.batch_seconds == 0 or window.end in ends
+        ends = (self._batch_end(window.end - 1), self._until, ledger.assignment.stretch_at(window.first).end)
+        return window.end in ends
 
     def seconds_until_due(self) -> float:
         """Real seconds until there is work; 0 where there is, as far as this shard knows."""
         if self.time is None:
             return 0.0
-        batch = self.settings.batch_seconds
-        return self.time.seconds_until(min((self.reached_slot // batch + 1) * batch, self._until))
+        return self.time.seconds_until(min(self._batch_end(self.reached_slot), self._until))
 
     def _due_work(self) -> tuple[Ledger, Window, tuple[str, ...]] | None:
         """The first duty, in order of time, in which something is due."""
@@ -146,7 +145,7 @@ class Agenda:
         hard_end = min(window.end, self._until)
         if hard_end <= window.first:
             return None
-        end = min((window.first // batch + 1) * batch, hard_end)
+        end = min(self._batch_end(window.first), hard_end)
         due = ledger.furthest_slot if self.time is None else int(self.time.now())
         if self.time is not None and end > due:
             return None
@@ -161,6 +160,15 @@ class Agenda:
             if seconds > batch:
                 seconds = (window.first + seconds) // batch * batch - window.first
         return Window(window.first, window.first + seconds)
+
+    def _batch_end(self, slot: int) -> int:
+        """Where the batch ends that a slot is in. By the clock the origin's second is one by itself: who begins a run
+        sees its tables at once, however long its batches are.
+        """
+        if self.time is not None and slot == self.journal.origin_slot:
+            return slot + 1
+        batch = self.settings.batch_seconds
+        return (slot // batch + 1) * batch
 
     def _seal_ahead(self, end: int) -> int:
         if self.time is not None:

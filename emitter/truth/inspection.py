@@ -129,8 +129,8 @@ def check(config: EmitterConfig, *, clock: Clock | None = None) -> list[str]:
 
 def _check(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[str]:
     done = ["configuration: every key and value is allowed"]
-    if warning := start_warning(config, clock):
-        done.append(f"warning: {warning}")
+    warnings = [start_warning(config, clock), *config.options.warnings()]
+    done += [f"warning: {warning}" for warning in warnings if warning]
     writer.check()
     done.append(f"storage: {writer.storage.uri} can be read and written")
     generator, journal = run_of(config, writer, clock)

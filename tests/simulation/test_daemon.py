@@ -30,14 +30,23 @@ class BatchesTest(DaemonCase):
     def test_only_slots_that_have_ended_are_made(self):
         with shop_daemon(self.live(), clock=self.clock) as daemon:
             self.assertIsNone(daemon.step())
-            self.assertEqual(daemon.seconds_until_due(), 10.0)
-            self.clock.advance(9.75)
+            self.assertEqual(daemon.seconds_until_due(), 1.0)
+            self.clock.advance(0.75)
             self.assertIsNone(daemon.step())
             self.assertEqual(daemon.seconds_until_due(), 0.25)
             self.clock.advance(0.25)
             self.assertEqual(daemon.seconds_until_due(), 0.0)
-            self.assertEqual(spans(due(daemon)), [(0, 10)])
-            self.assertEqual(daemon.seconds_until_due(), 10.0)
+            self.assertEqual(spans(due(daemon)), [(0, 1)])
+            self.assertEqual(daemon.seconds_until_due(), 9.0)
+
+    def test_the_first_second_is_a_batch_by_itself_so_that_the_tables_are_there_at_once(self):
+        with shop_daemon(self.live(), clock=self.clock) as daemon:
+            self.clock.advance(1)
+            first = daemon.step()
+            self.assertEqual((first.rows["customers"], first.ends_batch), (50, True))
+            self.clock.advance(20)
+            self.assertEqual(spans(due(daemon)), [(1, 20)])
+        self.assert_undisturbed(20)
 
     def test_batches_that_were_missed_are_made_in_one(self):
         with shop_daemon(self.live(), clock=self.clock) as daemon:

@@ -33,7 +33,7 @@ class RightValues(ConfigTest):
                 "revision": None,
                 "clock.start": "now",
                 "clock.speed": 1,
-                "clock.batch_seconds": 10,
+                "clock.batch_seconds": 60,
                 "clock.batch_rows_max": 1_000_000,
                 "clock.on_restart": None,
                 "shard.count": 1,

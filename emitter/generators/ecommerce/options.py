@@ -25,6 +25,10 @@ SLOT_ORDERS_MAX = 2**18
 POPULATION_MAX = 2**30
 """A customer or product is drawn from 64-bit words in a way that reaches so many."""
 
+_DAY_SECONDS = 86_400
+CUSTOMER_DAILY_ORDERS_MAX, BUSIEST_DAILY_ORDERS_MAX = 1, 100
+"""More orders than that of a customer, in the mean or of the busiest one, are warned of."""
+
 _POISSON_PEAK_MAX = SLOT_ORDERS_MAX - 10 * math.isqrt(SLOT_ORDERS_MAX)  # ten deviations of a Poisson count below
 
 _Own = tuple[float, ...] | None
@@ -120,7 +124,11 @@ _NEW_INPUT = {"input": True, "omit_default": True}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EcommerceOptions:
-    """The options of the domain `ecommerce`. Those marked `input` may change on the way, the others never."""
+    """The options of the domain `ecommerce`. Those marked `input` may change on the way, the others never.
+
+    The defaults are part of every output whose configuration does not name them: others would change the rates of what
+    is there, or have it refused. So they stay, and the files in `config/` say what makes a believable shop.
+    """
 
     CHECKS: ClassVar[tuple[Check, ...]] = (
         Check(
@@ -215,6 +223,26 @@ class EcommerceOptions:
         ),
     ] = (("America/New_York", 0.2), ("Europe/Berlin", 0.5), ("Europe/London", 0.3))
     price_period_days: Annotated[int, whole(1, 365), Field(description="How many days a product keeps its price.")] = 30
+
+    def warnings(self) -> list[str]:
+        """What is allowed, and makes no shop that anybody would believe."""
+        daily = self.orders_per_second * _DAY_SECONDS
+        each, busiest = daily / self.customers, daily * _busiest_share(self.customers, self.customer_skew)
+        if each <= CUSTOMER_DAILY_ORDERS_MAX and busiest <= BUSIEST_DAILY_ORDERS_MAX:
+            return []
+        return [
+            f"ecommerce.orders_per_second: {self.orders_per_second:g} over {self.customers:,} customers with a skew of"
+            f" {self.customer_skew:g} are {each:,.1f} orders a day of each, and {busiest:,.0f} of the busiest, which"
+            " nobody will believe: lower the rate, or begin an output with more customers or less customer_skew"
+        ]
+
+
+def _busiest_share(customers: int, skew: float) -> float:
+    """The share of orders that the customer of the first rank has, by the law that they are drawn by."""
+    if skew == 1:
+        return math.log(2) / math.log(customers + 1)
+    rest = 1.0 - skew
+    return math.expm1(rest * math.log(2)) / math.expm1(rest * math.log(customers + 1))
 
 
 class EcommerceArguments(TypedDict, total=False):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import unittest
+from decimal import Decimal
 
+import numpy as np
+
+from emitter.config import load_config
 from emitter.errors import ConfigurationError
 from emitter.generators.ecommerce import curve
 from emitter.generators.ecommerce import options as shop
+from emitter.randomness import Stream, power_law_quantiles, skewed_rank
 from emitter.settings.declaring import leaf_keys, validate_options
-from tests.unit.config_case import ConfigTest, at, config
+from tests.unit.config_case import ROOT, ConfigTest, at, config
 
 
 class TheShop(ConfigTest):
@@ -95,6 +100,27 @@ class TheShop(ConfigTest):
         with self.assertRaises(ConfigurationError) as caught:
             validate_options(shop.EcommerceOptions, {"customers": 0, "product": 1}, "ecommerce")
         self.assertEqual([f.path for f in caught.exception.faults], ["ecommerce.product", "ecommerce.customers"])
+
+    def test_more_orders_than_customers_would_have_are_warned_of(self) -> None:
+        (told,) = shop.EcommerceOptions(customers=20_000, orders_per_second=20.0).warnings()
+        self.assertIn("20 over 20,000 customers with a skew of 0.8 are 86.4 orders a day of each, and 41,", told)
+        (told,) = shop.EcommerceOptions(customers=100_000, orders_per_second=0.3).warnings()  # the busiest alone
+        self.assertIn("are 0.3 orders a day of each, and 428 of the busiest", told)
+        self.assertEqual(
+            shop.EcommerceOptions(customers=100_000, orders_per_second=0.3, customer_skew=0.5).warnings(), []
+        )
+
+    def test_the_busiest_customer_is_drawn_as_often_as_the_warning_says(self) -> None:
+        for skew in (0.5, 0.8, 1.0):
+            words = Stream(1, "test").words(np.arange(1_000_000))
+            ranks = skewed_rank(words, power_law_quantiles(1000, Decimal(str(skew))), 1000)
+            self.assertAlmostEqual(int((ranks == 0).sum()) / 1e6 / shop._busiest_share(1000, skew), 1, delta=0.03)
+
+    def test_no_file_that_is_shipped_is_warned_of(self) -> None:
+        shipped = [*ROOT.glob("config/*.yaml"), *ROOT.glob("deploy/**/emitter.yaml")]
+        self.assertEqual(len(shipped), 14)
+        for path in shipped:
+            self.assertEqual(load_config(path).options.warnings(), [], path)
 
 
 if __name__ == "__main__":

@@ -227,10 +227,10 @@ class Reloading(ConfigTest):
 
 
 class TheExampleFile(ConfigTest):
-    def test_it_is_valid_and_small_enough_to_show_something_at_once(self) -> None:
+    def test_it_is_valid_and_makes_no_flood_of_files(self) -> None:
         loaded = load_config(EXAMPLE)
         self.assertEqual((loaded.output.uri, loaded.clock.start, loaded.clock.speed), ("./data/shop", "now", 1))
-        self.assertLessEqual(loaded.clock.batch_seconds, 5)
+        self.assertGreaterEqual(loaded.clock.batch_seconds, 60)
 
     def test_it_shows_every_key_and_each_commented_one_at_its_default(self) -> None:
         text = EXAMPLE.read_text("utf-8")
