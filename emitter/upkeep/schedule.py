@@ -177,6 +177,7 @@ class _Caretaker:
 
     def take(self, stop: threading.Event) -> bool:
         """Whether a round may begin."""
+        self._round_turn.watch()  # who was killed in the middle of a round had both
         return taken(self._keeper, self._clock, stop) and taken(self._round_turn, self._clock, stop)
 
     def keep(self) -> None:

@@ -53,6 +53,11 @@ class Turn:
         self._is_ours = True
         return True
 
+    def watch(self) -> None:
+        """Begin to see whether who has it is alive, where that shows only in time. Who watches two, waits once."""
+        if self._lease and not self._is_ours:
+            self._lease.is_free()
+
     def keep(self) -> bool:
         """Whether it is still ours; where it has to be renewed, that is done."""
         if self._is_ours and self._lease:

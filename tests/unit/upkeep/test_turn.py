@@ -13,8 +13,8 @@ from emitter.errors import SliceLockedError, StorageError
 from emitter.run.lease import BEAT_SECONDS, LOOK_SECONDS, STILL_SECONDS
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock, MemoryStorage
-from emitter.upkeep.schedule import taken
-from emitter.upkeep.turn import ROUND, Turn
+from emitter.upkeep.schedule import _Caretaker, taken
+from emitter.upkeep.turn import KEEPER, ROUND, Turn
 from tests.support.killer import REPOSITORY
 
 _HOLD = (
@@ -76,6 +76,15 @@ class LeaseTest(unittest.TestCase):
         self.assertLessEqual(self.there.monotonic_seconds(), STILL_SECONDS + 2 * LOOK_SECONDS)
         self.here.advance(BEAT_SECONDS)
         self.assertFalse(self.held.keep())
+
+    def test_who_was_killed_in_the_middle_of_a_round_is_waited_for_once(self) -> None:
+        def caretaker(clock: Clock) -> _Caretaker:
+            return _Caretaker(Turn(self.storage, KEEPER, clock), self.turn(clock), clock)
+
+        self.assertTrue(caretaker(self.here).take(threading.Event()))
+        self.assertTrue(caretaker(self.there).take(threading.Event()))
+        self.assertGreaterEqual(self.there.monotonic_seconds(), STILL_SECONDS)
+        self.assertLessEqual(self.there.monotonic_seconds(), STILL_SECONDS + 2 * LOOK_SECONDS)
 
     def test_one_that_was_let_go_is_free_at_once(self) -> None:
         self.held.take()
