@@ -1,5 +1,9 @@
 """A real daemon in real time, a batch a second, that is struck again and again while its upkeep goes on beside it.
 
+Blows come in storms. A storm may be such that no upkeep comes to its turn: on S3 whoever comes after a process that was
+killed waits until its lease has stood still for a minute, and is often struck before. So after each storm comes a calm,
+which lasts until the upkeep of the one daemon that lives through it has come to something.
+
 What is done follows from a seed. When exactly a blow falls hangs on the machine too.
 """
 
@@ -35,9 +39,13 @@ CHANGES: dict[str, Any] = {
     "maintenance__read_seconds_max": 20,
     "maintenance__keep_seconds": 20,
     "maintenance__orphan_seconds": 60,
+    "log__level": "debug",  # tells of every round
 }
 GAVE_UP = 4
 STOP_SECONDS_MAX = 60.0
+STORM_SECONDS = 60.0
+CALM_SECONDS_MAX = 300.0  # a lease that stood still takes a fourth of it
+LOOK_SECONDS = 0.25
 
 
 class Soaker:
@@ -47,22 +55,39 @@ class Soaker:
         self, place: Place, folder: Path, seed: int, outages: Mapping[str, Callable[[float], None]], **changes: Any
     ) -> None:
         self.place, self.blows = place, Counter[str]()
-        self.actions = Counter[str]()  # of the log, and of upkeep the tasks
+        self.actions = Counter[str]()  # of the log, and of upkeep the tasks that came to something
         self.lines: deque[str] = deque(maxlen=200)
         self._random, self._outages = Random(f"{place.target} {seed}"), outages
         self._config, self._environ = place.write_config(folder, **CHANGES, **changes)
 
     def soak(self, until_seconds: float) -> None:
-        """Until that much on the monotonic clock; then the daemon is stopped as it should be."""
-        while True:
+        """Storms and calms in turn, and the last is a calm: it begins at that much on the monotonic clock."""
+        while (now_seconds := time.monotonic()) < until_seconds:
+            self._storm(min(now_seconds + STORM_SECONDS, until_seconds))
+            self._calm()
+
+    def _storm(self, until_seconds: float) -> None:
+        while time.monotonic() < until_seconds:
             process = self._started()
-            left_seconds = until_seconds - time.monotonic()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(min(max(left_seconds, 0.1), 5 + 25 * self._random.random()))
-            if time.monotonic() >= until_seconds:
-                self._end(process, signal.SIGTERM, 0, GAVE_UP)
-                return
+                process.wait(5 + 25 * self._random.random())
             self._strike(process)
+
+    def _calm(self) -> None:
+        """A daemon is left alone until its upkeep has done what the format most needs, then stopped as it should be."""
+        proof = "upkeep ok" if self.place.target.format == "parquet" else "maintain compact"
+        end_seconds, known = time.monotonic() + CALM_SECONDS_MAX, self.actions[proof]
+        process = self._started()
+        while self.actions[proof] == known:
+            if time.monotonic() > end_seconds:
+                process.kill()
+                raise AssertionError(f"no {proof!r} in {CALM_SECONDS_MAX} s: {''.join(self.lines)}")
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(LOOK_SECONDS)
+                if code != GAVE_UP:
+                    raise AssertionError(f"it ended by itself with {code}: {''.join(self.lines)}")
+                process = self._started()  # others may have struck at the catalogue that it shares with them
+        self._end(process, signal.SIGTERM, 0, GAVE_UP)
 
     def call(self, verb: str, *more: str) -> subprocess.CompletedProcess[str]:
         """Another verb on the same output."""
@@ -76,18 +101,24 @@ class Soaker:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        threading.Thread(target=self._read, args=[process], daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=[process], daemon=True)
+        self._reader.start()
         return process
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self.lines.append(line)
-            with suppress(ValueError, KeyError):
-                entry = json.loads(line)
-                self.actions[entry["action"]] += 1
-                if entry["action"] == "maintain":
-                    self.actions[f"maintain {entry['task']}"] += 1
+        with process.stderr as lines:
+            for line in lines:
+                self.lines.append(line)
+                with suppress(ValueError, KeyError):
+                    self._count(json.loads(line))
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        self.actions[entry["action"]] += 1
+        if entry["action"] == "maintain" and (entry["files_removed"] or entry["files_written"]):
+            self.actions[f"maintain {entry['task']}"] += 1
+        elif entry["action"] == "upkeep":
+            self.actions[f"upkeep {entry['outcome']}"] += 1
 
     def _strike(self, process: subprocess.Popen[str]) -> None:
         blow = self._random.choice(["kill", "kill", "kill upkeep", "kill upkeep", "stop", *self._outages])
@@ -112,6 +143,7 @@ class Soaker:
         except subprocess.TimeoutExpired:
             process.kill()
             raise AssertionError(f"{how.name} did not end it: {''.join(self.lines)}") from None
+        self._reader.join(STOP_SECONDS_MAX)  # so that what it said counts as its own
         allowed = codes or (0, -how, GAVE_UP)
         if code not in allowed:
             raise AssertionError(f"it ended with {code} after {how.name}: {''.join(self.lines)}")
