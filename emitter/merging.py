@@ -57,9 +57,7 @@ def _encoded(storage: Storage, table: Table, options: WriterOptions, parts: Sequ
         yield encoder.encode(chunk)
 
 
-def _read(
-    storage: Storage, table: Table, options: WriterOptions, parts: Sequence[Part]
-) -> Iterator[pa.RecordBatch]:
+def _read(storage: Storage, table: Table, options: WriterOptions, parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
     """The rows in batches of many files: what is done with a batch costs a small one as much as a large one."""
     shapes = Shapes(table, options.spec.columns)
     waiting, rows = list[pa.RecordBatch](), 0

@@ -228,12 +228,21 @@ def verify(
 
 
 @app.command()
-def expect(config: ConfigFile, to: To, set_: Sets = None, from_: From = None) -> None:
-    """Print the truth of a period as JSON: rows, sums and order-free hashes per table."""
+def expect(
+    config: ConfigFile,
+    to: To,
+    set_: Sets = None,
+    from_: From = None,
+    table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this table.")] = None,
+    by: Annotated[str, typer.Option(metavar="PART", help="Totals by `hour` or by `partition`.")] = "hour",
+) -> None:
+    """Print the truth of a period as JSON: by table rows, sums of numeric columns and order-free digests."""
     from emitter.truth import oracle
 
-    truth = oracle.expect(_load(config, set_), _from_slot(from_), _slot("--to", to))
+    truth = oracle.expect(_load(config, set_), _from_slot(from_), _slot("--to", to), table, by)  # type: ignore[arg-type]
     typer.echo(json.dumps(truth, indent=2))
+    if any("sealed_until" in each for each in truth["tables"].values()):
+        typer.echo(oracle.seal_text(truth["sealed_until"]), err=True)
 
 
 @app.command()

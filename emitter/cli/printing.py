@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -81,7 +81,7 @@ def print_verification(verification: Verification) -> None:
     paper.print(Text(verification.sentence(), style="green" if verification.ok else "bold red"), soft_wrap=True)
 
 
-def print_status(tables: Iterable[TableStatus]) -> None:
+def print_status(tables: Sequence[TableStatus]) -> None:
     """How far each table is, and how much is in it."""
     table = columns("table", "complete up to", ">rows", ">bytes", ">files", ">lag")
     for one in tables:
@@ -93,7 +93,9 @@ def print_status(tables: Iterable[TableStatus]) -> None:
             f"{one.files:,}",
             f"{one.behind_seconds:,} s" if one.lag_seconds is None else f"{one.lag_seconds:,.0f} s",
         )
-    Paper().print(table)
+    paper = Paper()
+    paper.print(table)
+    paper.print(f"Sealed until {tables[0].sealed_until}: what changes in rates, tables or shards shows beyond.")
 
 
 def print_checked(checked: Iterable[str]) -> None:

@@ -31,7 +31,11 @@ class Expectation(Shown, dict[str, Any]):
     def grid(self) -> Grid:
         tables: Mapping[str, Mapping[str, Any]] = self["tables"]
         rows = [(name, truth["rows"], truth["digest"], _sums_text(truth["sums"])) for name, truth in tables.items()]
-        return Grid(("table", "rows", "digest", "sums"), rows, (f"From {self['from']} to {self['to']}.",))
+        lines = [f"From {self['from']} to {self['to']}."]
+        lines += (
+            [oracle.seal_text(self["sealed_until"])] if any("sealed_until" in each for each in tables.values()) else []
+        )
+        return Grid(("table", "rows", "digest", "sums"), rows, tuple(lines))
 
 
 def _sums_text(sums: Mapping[str, Any]) -> str:
@@ -46,6 +50,8 @@ def expect(
     *,
     start: str | date | datetime | None = None,
     end: str | date | datetime | None = None,
+    table: str | None = None,
+    by: oracle.By = "hour",
 ) -> Expectation: ...
 @overload
 def expect(
@@ -54,6 +60,8 @@ def expect(
     *,
     start: str | date | datetime | None = None,
     end: str | date | datetime,
+    table: str | None = None,
+    by: oracle.By = "hour",
 ) -> Expectation: ...
 def expect(
     source: GeneratorBase | EmitterConfig | str | os.PathLike[str],
@@ -62,10 +70,12 @@ def expect(
     *,
     start: str | date | datetime | None = None,
     end: str | date | datetime | None = None,
+    table: str | None = None,
+    by: oracle.By = "hour",
 ) -> Expectation:
     """What the tables must hold from `start` (default: the origin) to `end` (exclusive; default: the end of the
-    generator's period), all shards together: by table the rows, the sums of amounts and counts, and the order-free
-    digest, in all and by hour. No table is read.
+    generator's period), all shards together: by table the rows, the sum of each numeric column over all of them, and
+    the order-free digest, in all and `by` hour or partition. `table`: only this one. No table is read.
 
     The source is a generator, or a configuration: an `EmitterConfig` or its path. With the writer of an output, and
     with a configuration, the rates of that output's journal hold.
@@ -83,7 +93,7 @@ def expect(
         config = _configuration(source, writer)
         if end_slot is None:
             raise UsageError("a configuration has no end", hint='give one: expect(..., end="2026-02-01")')
-        return Expectation(oracle.expect(config, first, end_slot))
+        return Expectation(oracle.expect(config, first, end_slot, table, by))
     if end_slot is None and source.period is None:
         raise UsageError("the generator has no end", hint="give end to expect, or to create_generator")
     if end_slot is None:
@@ -91,10 +101,10 @@ def expect(
         end_slot = source.period.window.end
     journal = _journal(_checked(writer)) if writer is not None else None
     if journal is not None:
-        return Expectation(oracle.expect_rows(with_journal(source, journal), first, end_slot, journal.run_id))
+        return Expectation(oracle.expect_rows(with_journal(source, journal), first, end_slot, journal, table, by))
     inputs = Inputs(input_options(source.options), 1, source.tables())
     generator = source.rebuilt(source.origin_slot, (Epoch(source.origin_slot, inputs),))
-    return Expectation(oracle.expect_rows(generator, first, end_slot))
+    return Expectation(oracle.expect_rows(generator, first, end_slot, None, table, by))
 
 
 @overload

@@ -33,6 +33,7 @@ class TableStatus:
 
     `lag_seconds` is simulated time between what is due and what the table has: 0 at speed max, None where downtime does
     not count, as it depends on whether a daemon runs. `behind_seconds` is how far it is behind the furthest table.
+    `sealed_until` is the run's: up to there no change of inputs can make other rows.
     """
 
     table: str
@@ -43,6 +44,7 @@ class TableStatus:
     lag_seconds: float | None
     behind_seconds: int
     slices: Mapping[str, int]
+    sealed_until: str
 
 
 def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableStatus]:
@@ -81,6 +83,7 @@ def _status(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[Ta
                 None if due_slot is None else float(max(0, min(due_slot, end) - slot)),
                 min(furthest, end) - slot,
                 {str(slice): slot for slice, slot in sorted(complete[table].items(), key=lambda item: str(item[0]))},
+                text_of(journal.sealed_slot),
             )
         )
     return found

@@ -7,12 +7,12 @@ memory; only an hour that differs is looked at row by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import Any
+from typing import Any, Literal, get_args
 
-from emitter.clock import Clock, SystemClock, text_of
+from emitter.clock import SLOT_END, Clock, SystemClock, text_of
 from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError, UsageError
 from emitter.generators.base import GeneratorBase
@@ -25,6 +25,7 @@ from emitter.run.plan import furthest_slots, remaining, stands, table_ends
 from emitter.truth.comparing import Comparison
 from emitter.truth.reading import Contents
 from emitter.truth.rows import (
+    HOUR_SECONDS,
     ControlTotals,
     Segment,
     add_by_hour,
@@ -37,29 +38,60 @@ from emitter.watch.observer import ready_seconds
 from emitter.watch.progressbar import OnProgress
 from emitter.writers.base import TableWriter, parse_file_name
 
+By = Literal["hour", "partition"]
+"""What totals are told by."""
 
-def expect(config: EmitterConfig, from_slot: int | None, to_slot: int, *, clock: Clock | None = None) -> dict[str, Any]:
-    """The truth of a period as JSON values: by table the rows, the sums of amounts and counts (money as text with two
-    decimals), and the order-free digest, in all and by hour.
+
+def expect(
+    config: EmitterConfig,
+    from_slot: int | None,
+    to_slot: int,
+    table: str | None = None,
+    by: By = "hour",
+    *,
+    clock: Clock | None = None,
+) -> dict[str, Any]:
+    """The truth of a period as JSON values: by table the rows, the sums of numeric columns over all of these rows
+    (money as text with two decimals), and the order-free digest, in all and by hour or partition. What ends beyond the
+    journal's last seal says so as `sealed_until`: a change of inputs may still make other rows of it.
     """
     generator, journal = run_of(config, configured_writer(config), clock or SystemClock())
-    return expect_rows(generator, from_slot, to_slot, journal.run_id if journal else None)
+    return expect_rows(generator, from_slot, to_slot, journal, table, by)
 
 
 def expect_rows(
-    generator: GeneratorBase, from_slot: int | None, to_slot: int, run_id: str | None = None
+    generator: GeneratorBase,
+    from_slot: int | None,
+    to_slot: int,
+    journal: Journal | None = None,
+    table: str | None = None,
+    by: By = "hour",
 ) -> dict[str, Any]:
-    """`expect` for a generator that has its inputs (`run_of`, `rebuilt`); `run_id` is that of its journal, if any."""
+    """`expect` for a generator that has its inputs (`run_of`, `rebuilt`), those of the journal, if there is one."""
+    if by not in get_args(By):
+        raise UsageError(f"there are no totals by {by!r}", hint=f"choose from: {', '.join(get_args(By))}")
     first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
-    window = _window(first, to_slot)
-    run_id = run_id or Journal(identity_of(generator)).run_id
+    window, names = _window(first, to_slot), tuple(table_ends(generator.epochs))
+    _check_table(table, names)
     tables = {}
-    for name in table_ends(generator.epochs):
-        table, hours = generator.table(name), new_hours()
+    for name in (name for name in names if table in (None, name)):
+        declared, hours = generator.table(name), new_hours()
         for _, rows in true_rows(generator, segments(generator.epochs, name, window, None), [name]):
-            add_by_hour(table, rows, hours, with_sums=True)
-        tables[name] = _truth_json(table, hours)
-    return {"run_id": run_id, "from": text_of(window.first), "to": text_of(window.end), "tables": tables}
+            add_by_hour(declared, rows, hours, with_sums=True)
+        sealed_slot = journal.sealed_slot if journal else SLOT_END
+        tables[name] = _truth_json(declared, hours, window.end, by, generator.partition, sealed_slot)
+    return {
+        "run_id": journal.run_id if journal else Journal(identity_of(generator)).run_id,
+        "from": text_of(window.first),
+        "to": text_of(window.end),
+        "sealed_until": text_of(journal.sealed_slot) if journal else None,
+        "tables": tables,
+    }
+
+
+def seal_text(sealed_until: str) -> str:
+    """What a seal means to who reads a truth that goes beyond it."""
+    return f"Sealed until {sealed_until}: beyond, a change of rates, tables or shards may still make other rows."
 
 
 def verify(
@@ -112,8 +144,7 @@ def verify_tables(
     names = journal.tables()
     for name in names:  # what a run would refuse, nobody can vouch for
         writer.open(journal.run_id, generator.table(name))
-    if table is not None and table not in names:
-        raise UsageError(f"the run has no table {table!r}", hint=f"choose from: {', '.join(names)}")
+    _check_table(table, names)
     first = generator.origin_slot if from_slot is None else max(from_slot, generator.origin_slot)
     chosen = [name for name in names if table in (None, name)]
     held = _held(writer, journal)  # before the progress is read: whoever ends meanwhile has brought what it had begun
@@ -205,14 +236,29 @@ def _window(first: int, to_slot: int) -> Window:
     return Window(first, to_slot)
 
 
-def _truth_json(table: Table, hours: Mapping[int, ControlTotals]) -> dict[str, Any]:
-    whole = ControlTotals()
-    for totals in hours.values():
-        whole.add(totals.rows, totals.digest, totals.sums)
-    return {
-        **_totals_json(table, whole),
-        "hours": {text_of(start): _totals_json(table, hours[start]) for start in sorted(hours)},
-    }
+def _check_table(table: str | None, names: Sequence[str]) -> None:
+    if table is not None and table not in names:
+        raise UsageError(f"the run has no table {table!r}", hint=f"choose from: {', '.join(names)}")
+
+
+def _truth_json(
+    table: Table, hours: Mapping[int, ControlTotals], end: int, by: By, spec: PartitionSpec, sealed_slot: int
+) -> dict[str, Any]:
+    """The totals of a table up to `end`, in all and by part."""
+    whole, parts = ControlTotals(), new_hours()
+    for start, totals in sorted(hours.items()):
+        for each in (whole, parts[start if by == "hour" else spec.start(start)]):
+            each.add(totals.rows, totals.digest, totals.sums)
+
+    def json_of(totals: ControlTotals, end: int) -> dict[str, Any]:
+        mark = {} if end <= sealed_slot else {"sealed_until": text_of(sealed_slot)}
+        return {**_totals_json(table, totals), **mark}
+
+    if by == "hour":
+        told = {text_of(start): json_of(each, min(end, start + HOUR_SECONDS)) for start, each in parts.items()}
+    else:
+        told = {spec.path(start): json_of(each, min(end, spec.end(start))) for start, each in parts.items()}
+    return {**json_of(whole, end), f"{by}s": told}
 
 
 def _totals_json(table: Table, totals: ControlTotals) -> dict[str, Any]:

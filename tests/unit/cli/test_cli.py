@@ -177,6 +177,14 @@ class VerbsTest(CliCase):
         self.assertEqual(result.stderr, "")
         return json.loads(result.stdout)["tables"]
 
+    def test_a_truth_beyond_the_last_seal_says_so_beside_the_result(self) -> None:
+        result = invoke(*("expect", "-c", self.config, "--to", "2026-01-02", "--table", "orders", "--by", "partition"))
+        self.assert_exit(0, result)
+        (day,) = json.loads(result.stdout)["tables"]["orders"]["partitions"].values()
+        self.assertEqual(day["sealed_until"], END)
+        self.assertIn(f"Sealed until {END}: beyond", result.stderr)
+        self.assertIn(f"Sealed until {END}: ", invoke("status", "-c", self.config).stdout)
+
     def test_generate_tells_what_it_wrote(self) -> None:
         self.assert_exit(0, self.generated)
         rows = {table: f"{truth['rows']:,}" for table, truth in self.truth().items()}
