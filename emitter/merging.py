@@ -78,7 +78,7 @@ def _read(storage: Storage, table: Table, options: WriterOptions, parts: Sequenc
 
 def _inside(path: str, table: Table, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     try:
-        return arrow.to_inside_form(table, pa.concat_batches(batches))
+        return arrow.to_inside_form(table, pa.concat_batches(batches))  # type: ignore[attr-defined]  # not in the stubs
     except pa.ArrowException as error:
         raise _damaged(path, f"it, or one before it: {error}") from error
 
