@@ -1,8 +1,9 @@
 """The one translation between a `Table` declaration and Arrow.
 
 The inside form is what generators make and what digests are taken of: money as int64 cents, times as
-`timestamp[us, UTC]`, strings plain or dictionary-encoded. The file form is what a reader gets: money as
-`decimal128(12, 2)`.
+`timestamp[us, UTC]`, strings plain or dictionary-encoded. The file form is what the Parquet writer gets: money as
+`decimal64(12, 2)`, which is those cents as they lie there. The schema of the tables, and what readers get, has
+`decimal128(12, 2)`: in a Parquet file both are one type.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from emitter.model import Column, Table
 type Values = pa.Array[Any]
 
 MONEY_TYPE = pa.decimal128(12, 2)
+_WRITTEN_MONEY_TYPE = pa.decimal64(12, 2)
 TIME_TYPE = pa.timestamp("us", "UTC")
 _TYPES: dict[str, pa.DataType] = {
     "int32": pa.int32(),
@@ -36,7 +38,7 @@ def inside_schema(table: Table) -> pa.Schema:
 
 
 def file_schema(table: Table) -> pa.Schema:
-    """The columns of the file form."""
+    """The columns that readers get."""
     return pa.schema([_field(column, MONEY_TYPE) for column in table.columns])
 
 
@@ -45,17 +47,17 @@ def _field(column: Column, money: pa.DataType) -> pa.Field[Any]:
 
 
 def to_file_form(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Inside form to file form. Strings stay as they are encoded; nothing is copied but money."""
+    """Inside form to file form. Strings stay as they are encoded; nothing is copied."""
     columns, fields = [], []
     for column, values in zip(table.columns, rows.columns, strict=True):
-        shaped = _decimals(values) if column.type == "money" else values
+        shaped = values.view(_WRITTEN_MONEY_TYPE) if column.type == "money" else values
         columns.append(shaped)
         fields.append(pa.field(column.name, shaped.type, nullable=column.nullable))
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def to_table(table: Table, rows: pa.RecordBatch) -> pa.Table:
-    """Inside form to what a reader of the written table gets: file form, with plain strings."""
+    """Inside form to what a reader of the written table gets, with plain strings."""
     return pa.Table.from_batches([to_file_form(table, rows)]).cast(file_schema(table))
 
 
@@ -101,16 +103,6 @@ def joined(separator: str, *parts: Values) -> Values:
     """Strings put together row by row."""
     texts: Values = pc.binary_join_element_wise(*parts, separator)  # type: ignore[call-overload]
     return texts
-
-
-def _decimals(cents: Values) -> Values:
-    """int64 cents as decimal(12,2): 128-bit two's complement, low word first."""
-    low = (cents.fill_null(0) if cents.null_count else cents).to_numpy(zero_copy_only=False)
-    wide = np.empty((len(low), 2), dtype=np.int64)
-    wide[:, 0] = low
-    np.right_shift(low, 63, out=wide[:, 1])
-    valid = pa.array(np.asarray(cents.is_valid())).buffers()[1] if cents.null_count else None
-    return pa.Array.from_buffers(MONEY_TYPE, len(low), [valid, pa.py_buffer(wide)])
 
 
 def _cents(values: Values) -> Values:

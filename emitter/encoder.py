@@ -5,8 +5,10 @@ meanwhile.
 
 The settings, measured on this project's tables: integers, times and money as DELTA_BINARY_PACKED, and
 dictionaries on strings alone, are twice as fast as the defaults and smaller (money as INT64, which every
-reader of decimals knows). The Arrow schema is not stored, so that strings come back plain. Field ids cost 16
-bytes and let a file be registered in Iceberg as it is.
+reader of decimals knows). Pages end at a mebibyte alone: the writer's own limit of 20,000 rows makes small ones, each
+with a call of the compressor, and its steps of 1,024 rows cost more than what they do (a sixth of the time together).
+The Arrow schema is not stored, so that strings come back plain. Field ids cost 16 bytes and let a file be registered
+in Iceberg as it is.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from emitter.writers.base import WriterOptions
 pa.set_memory_pool(pa.system_memory_pool())
 
 _ROW_GROUP_ROWS_MAX = 1 << 20
+_STEP_ROWS = 4096
 _PENDING_FILES_MAX = 8  # so many full files' rows may wait in all; then the largest rest goes early
 _CENTS_MAX = 10**12 - 1  # what decimal(12,2) holds
 _ZSTD_LEVEL = 1
@@ -115,6 +118,8 @@ class Encoder:
             },
             store_decimal_as_integer=True,
             store_schema=False,
+            write_batch_size=_STEP_ROWS,
+            max_rows_per_page=_ROW_GROUP_ROWS_MAX,  # none: a page is full by its bytes
             # They pass over NaN, so readers would skip files that hold it.
             write_statistics=[name for name in rows.column_names if not _has_nan(rows.column(name))],
             metadata_collector=collected,

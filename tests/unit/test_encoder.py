@@ -7,6 +7,7 @@ import unittest
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -218,6 +219,20 @@ class FileTest(unittest.TestCase):
         self.assertEqual(chunks["price"].physical_type, "INT64")
         self.assertEqual(chunks["price"].statistics.max, Decimal("6.88"))
         self.assertEqual((chunks["kind"].statistics.min, chunks["kind"].statistics.max), ("a", "エ"))
+
+    def test_money_is_in_the_file_what_wide_decimals_would_be(self):
+        made = encoder()
+        (chunk,) = chunks_of(made, rows([MIDNIGHT] * 100))
+        narrow = made.encode(chunk)
+
+        def wide(table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
+            whole = pa.Table.from_batches([to_file_form(table, batch)])
+            return whole.cast(arrow.file_schema(table)).combine_chunks().to_batches()[0]
+
+        to_file_form = arrow.to_file_form
+        with patch.object(arrow, "to_file_form", wide):
+            self.assertEqual(narrow.data, made.encode(chunk).data)
+        self.assertEqual(to_file_form(TABLE, chunk.batches[0])["price"].type, pa.decimal64(12, 2))
 
     def test_a_column_with_nan_has_no_bounds_that_readers_could_skip_it_by(self):
         for shares, has_bounds in (([0.5, 2.0], True), ([0.5, float("nan")], False)):
