@@ -227,7 +227,7 @@ ended by itself; `skipped`: another process looks after these tables.
 @dataclass(frozen=True, slots=True)
 class RoundReport:
     """How a round of upkeep ended as a whole: how many chores it did, what is in each table now (where that is known),
-    and what went wrong with the round itself, if anything did.
+    what each task took of its time, and what went wrong with the round itself, if anything did.
     """
 
     outcome: RoundOutcome
@@ -235,3 +235,4 @@ class RoundReport:
     chores: int = 0
     sizes: Mapping[str, TableSize] = field(default_factory=dict)
     problem: str = ""
+    task_seconds: Mapping[Task, float] = field(default_factory=dict)

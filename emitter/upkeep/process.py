@@ -18,7 +18,8 @@ from emitter.run.children import deaf_to
 from emitter.upkeep.child import Order, serve
 from emitter.upkeep.opened import MakeWriter
 
-ROUNDS_MAX = 20  # then it is ended, so that its memory goes back: to begin costs as much as a second of work
+ROUNDS_MAX = 1_000  # then it is ended, and another begun: which costs as much as a second of work
+_FULL = 0.5  # of the memory that it may have: it is ended after a round, so that the next is not cut off
 LOOK_SECONDS = 0.25  # how often its time and its memory are looked at
 _END_SECONDS_MAX = 5.0  # after a kill: a process in a call to a disk that hangs stays until that answers
 
@@ -51,6 +52,8 @@ class UpkeepProcess:
             while True:
                 try:
                     if report := self._next(tell):
+                        if self._is_spent(order):
+                            self._drop()
                         return report
                 except (EOFError, OSError):
                     if self._chores or not self._rounds:
@@ -71,8 +74,6 @@ class UpkeepProcess:
         message = self._pipe.recv()
         if isinstance(message, RoundReport):
             self._rounds += 1
-            if self._rounds >= ROUNDS_MAX:
-                self._drop()
             return message
         self._chores += 1
         tell(message)
@@ -86,6 +87,9 @@ class UpkeepProcess:
         if self._resident_mib() > kept.memory_mib_max:
             return f"{kept.memory_mib_max} MiB of memory (maintenance.memory_mib_max)"
         return ""
+
+    def _is_spent(self, order: Order) -> bool:
+        return self._rounds >= ROUNDS_MAX or self._resident_mib() > _FULL * order.config.maintenance.memory_mib_max
 
     def end(self) -> None:
         """End it at once, whatever it does, for good."""

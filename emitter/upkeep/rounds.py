@@ -20,11 +20,12 @@ OnWork = Callable[[Task, str, str], object]
 
 class Round:
     """One round over some tables of an output, which must be open in the upkeep's writer. `stop`, if it is set, ends it
-    after the chore under way.
+    after the chore under way. `task_seconds` is what each task has taken so far.
     """
 
     def __init__(self, upkeep: Upkeep, tables: Sequence[str], clock: Clock, stop: threading.Event) -> None:
         self._upkeep, self._tables, self._clock, self._stop = upkeep, tables, clock, stop
+        self.task_seconds: dict[Task, float] = {}
 
     def plan(self, tasks: Sequence[Task]) -> list[Chore]:
         """What there is to do of these tasks, as things stand. Only reads. What one chore makes, a later one may have
@@ -36,20 +37,24 @@ class Round:
     def run(self, tasks: Sequence[Task], on_work: OnWork = lambda *_: None) -> Iterator[ChoreReport]:
         """Do it, and tell how each chore ended. One that fails is told of, and left to the next round."""
         for task in (task for task in self._upkeep.tasks if task in tasks):
+            begin = self._clock.monotonic_seconds()
             for table in self._tables:
-                on_work(task, table, "")
-                begin = self._clock.monotonic_seconds()
-                try:
-                    chores = self._upkeep.plan(task, table)
-                except EmitterError as error:
-                    seconds = self._clock.monotonic_seconds() - begin
-                    yield ChoreReport(task, table, seconds=seconds, problem=error.problem)
-                    continue
-                for chore in chores:
-                    if self._stop.is_set():
-                        return
-                    on_work(task, table, chore.partition)
-                    yield self.do(chore)
+                yield from self._run(task, table, on_work)
+                self.task_seconds[task] = self._clock.monotonic_seconds() - begin
+
+    def _run(self, task: Task, table: str, on_work: OnWork) -> Iterator[ChoreReport]:
+        on_work(task, table, "")
+        begin = self._clock.monotonic_seconds()
+        try:
+            chores = self._upkeep.plan(task, table)
+        except EmitterError as error:
+            yield ChoreReport(task, table, seconds=self._clock.monotonic_seconds() - begin, problem=error.problem)
+            return
+        for chore in chores:
+            if self._stop.is_set():
+                return
+            on_work(task, table, chore.partition)
+            yield self.do(chore)
 
     def do(self, chore: Chore) -> ChoreReport:
         """One of them, and how it ended."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Self, override
 
 from emitter.clock import Clock
 from emitter.config import EmitterConfig, MaintenanceConfig
 from emitter.errors import EmitterError, SliceLockedError
-from emitter.model import ChoreReport, RoundReport, StepReport
+from emitter.model import TASKS, ChoreReport, RoundReport, StepReport, Task
 from emitter.run.assembly import configured_policy, configured_writer
 from emitter.run.lease import LOOK_SECONDS, STILL_SECONDS
 from emitter.run.schedule import Ticks
@@ -28,7 +29,7 @@ from emitter.watch.observer import DaemonStatus, Observer
 
 _log = logging.getLogger("emitter.upkeep")
 
-REST_FACTOR = 9  # a round rests so many times as long as it took, for a tenth of a core or so
+SHARE_MAX = 0.1  # of real time, for the tasks that batches bring; each has the same part of it
 FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
 _END_SECONDS_MAX = 1.0  # a thread that hangs in a call to storage ends with the process
 
@@ -96,7 +97,8 @@ class UpkeepSchedule(Observer):
         """The thread."""
         writer = self._make_writer(self._config)
         try:
-            if not writer.upkeep(configured_policy(self._config)).tasks:
+            self._due.tasks = writer.upkeep(configured_policy(self._config)).tasks
+            if not self._due.tasks:
                 return
             caretaker = _Caretaker(
                 Turn(writer.storage, KEEPER, self._clock), Turn(writer.storage, ROUND, self._clock), self._clock
@@ -116,24 +118,28 @@ class UpkeepSchedule(Observer):
         try:
             if self._stop.is_set():
                 return
-            if not kept.enabled or not self._due.is_due(begin_seconds, kept):
+            tasks = self._due.at(begin_seconds) if kept.enabled else ()
+            if not tasks:
                 caretaker.keep()
                 return
-            self._due.batches = 0
-            self._put(self._round(caretaker))
+            batches = self._due.batches
+            report = self._round(caretaker, tasks)
         except EmitterError as error:  # of the storage that holds the locks
-            self._put(RoundReport("failed", problem=error.problem))
+            report = RoundReport("failed", problem=error.problem)
         except Exception as error:  # noqa: BLE001 (a fault of ours fails a round, and the next one comes all the same)
             _log.exception("a round of upkeep ended in a fault")
             self._process.renew()
-            self._put(RoundReport("failed", problem=f"a fault of upkeep: {type(error).__name__}: {error}"))
-        self._due.ended(begin_seconds, self._clock.monotonic_seconds(), self._config.maintenance)
+            report = RoundReport("failed", problem=f"a fault of upkeep: {type(error).__name__}: {error}")
+        self._put(report)
+        end_seconds = self._clock.monotonic_seconds()
+        task_seconds = report.task_seconds or dict.fromkeys(tasks, end_seconds - begin_seconds)
+        self._due.ended({task: task_seconds.get(task, 0.0) for task in tasks}, batches, end_seconds, kept)
 
-    def _round(self, caretaker: _Caretaker) -> RoundReport:
+    def _round(self, caretaker: _Caretaker, tasks: Sequence[Task]) -> RoundReport:
         if not caretaker.take(self._stop):
             return RoundReport("skipped")
         try:
-            return self._process.run(Order(self._config), self._put, caretaker.keep)
+            return self._process.run(Order(self._config, tuple(tasks)), self._put, caretaker.keep)
         finally:
             caretaker.end_round()
 
@@ -142,31 +148,54 @@ class UpkeepSchedule(Observer):
             self._reports.put(report)
 
 
-class Due:
-    """When a round is due: after so much real time, or after so many `batches`, but then not before it has rested."""
+@dataclass(slots=True)
+class _Wait:
+    """What a task waits for."""
 
-    def __init__(self) -> None:
-        self.batches = 0
-        self._by_time_seconds = math.inf
-        self._by_batches_seconds = -math.inf
+    time_seconds: float = math.inf
+    batches: int = 0
+    rested_seconds: float = -math.inf
+
+
+class Due:
+    """Which of the `tasks` are due: each after so much real time, or after so many `batches`, but then not before
+    it has rested. So what is quickly done, and keeps commits short, need not wait for what takes long.
+    """
+
+    def __init__(self, tasks: Sequence[Task] = TASKS) -> None:
+        self.tasks = tasks
+        self.batches = 0  # in all
+        self._waits = {task: _Wait() for task in TASKS}
 
     def begin(self, now_seconds: float, kept: MaintenanceConfig) -> None:
         """Count from now on."""
-        self._by_time_seconds = now_seconds + min(FIRST_SECONDS, kept.interval_seconds)
+        for wait in self._waits.values():
+            wait.time_seconds = now_seconds + min(FIRST_SECONDS, kept.interval_seconds)
+            wait.batches = self.batches + kept.interval_batches
 
     def follow(self, now_seconds: float, kept: MaintenanceConfig) -> None:
         """Go by other intervals."""
-        self._by_time_seconds = min(self._by_time_seconds, now_seconds + kept.interval_seconds)
+        for wait in self._waits.values():
+            wait.time_seconds = min(wait.time_seconds, now_seconds + kept.interval_seconds)
+            wait.batches = min(wait.batches, self.batches + kept.interval_batches)
 
-    def ended(self, begin_seconds: float, end_seconds: float, kept: MaintenanceConfig) -> None:
-        """A round was done, or skipped."""
-        self._by_time_seconds = end_seconds + kept.interval_seconds
-        self._by_batches_seconds = end_seconds + REST_FACTOR * (end_seconds - begin_seconds)
+    def ended(
+        self, task_seconds: Mapping[Task, float], batches: int, end_seconds: float, kept: MaintenanceConfig
+    ) -> None:
+        """These tasks were done or skipped, which took so long each, and began after so many batches."""
+        for task, seconds in task_seconds.items():
+            rest_seconds = seconds * (len(self.tasks) / SHARE_MAX - 1)
+            self._waits[task] = _Wait(
+                end_seconds + kept.interval_seconds, batches + kept.interval_batches, end_seconds + rest_seconds
+            )
 
-    def is_due(self, now_seconds: float, kept: MaintenanceConfig) -> bool:
-        """Whether one is."""
-        are_many = self.batches >= kept.interval_batches
-        return now_seconds >= self._by_time_seconds or (are_many and now_seconds >= self._by_batches_seconds)
+    def at(self, now_seconds: float) -> Sequence[Task]:
+        """Those that are due now."""
+        return [task for task in self.tasks if self._is_due(self._waits[task], now_seconds)]
+
+    def _is_due(self, wait: _Wait, now_seconds: float) -> bool:
+        are_many = self.batches >= wait.batches and now_seconds >= wait.rested_seconds
+        return are_many or now_seconds >= wait.time_seconds
 
 
 class _Caretaker:

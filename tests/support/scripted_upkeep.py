@@ -28,6 +28,7 @@ class ScriptedUpkeep(Upkeep):
     def __init__(self, policy: UpkeepPolicy, script: str, begun: Path) -> None:
         super().__init__(policy)
         self._script, self._begun = script, begun
+        self._done = 0
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
         return [Chore(task, table, "year=2026", 60, 600, 1)] if task == "compact" else ()
@@ -35,6 +36,9 @@ class ScriptedUpkeep(Upkeep):
     def apply(self, chore: Chore) -> Done:
         self._begun.write_text(str(os.getpid()))
         match self._script:
+            case "count":
+                self._done += 1
+                return Done(files_removed=self._done)
             case "fail":
                 raise StorageError("write", chore.table, "disk full")
             case "fault":

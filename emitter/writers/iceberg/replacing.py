@@ -86,10 +86,14 @@ def live_manifests(handle: Handle) -> list[ManifestFile]:
 
 
 def prepare(
-    handle: Handle, manifests: Sequence[ManifestFile], old: Collection[str], new: Sequence[DataFile]
+    handle: Handle,
+    manifests: Sequence[ManifestFile],
+    old: Collection[str],
+    holding: Collection[str],
+    new: Sequence[DataFile],
 ) -> Replacement | None:
     """Write the manifests of a snapshot with `new` instead of `old` (locations), as the table stands with its live
-    `manifests`; None where it does not hold all of the old ones.
+    `manifests`; None where not all of the old ones are in those that are said to be `holding` them (locations).
     """
     spec = handle.spec()
     ours = [
@@ -97,14 +101,17 @@ def prepare(
         for manifest in manifests
         if manifest.content == ManifestContent.DATA and manifest.partition_spec_id == spec.spec_id
     ]
-    entries = {manifest.manifest_path: manifest.fetch_manifest_entry(handle.io) for manifest in ours}
-    touched = {path for path, found in entries.items() if any(entry.data_file.file_path in old for entry in found)}
-    small = {path for path, found in entries.items() if path not in touched and len(found) < _SMALL_MANIFEST_ENTRIES}
+    touched = {manifest.manifest_path for manifest in ours if manifest.manifest_path in holding}
+    small = {
+        manifest.manifest_path
+        for manifest in ours
+        if manifest.manifest_path not in touched and _entries(manifest) < _SMALL_MANIFEST_ENTRIES
+    }
     if len(small) > _SMALL_MANIFESTS_MAX:
         touched |= small
     gone, stay = list[ManifestEntry](), list[ManifestEntry]()
-    for path, found in entries.items():
-        for entry in found if path in touched else ():
+    for manifest in ours:
+        for entry in manifest.fetch_manifest_entry(handle.io) if manifest.manifest_path in touched else ():
             (gone if entry.data_file.file_path in old else stay).append(entry)
     if len(gone) != len(old):
         return None
@@ -116,6 +123,11 @@ def prepare(
     written = tuple(_write(handle, snapshot_id, new, stay, gone))
     partitions = frozenset(partition_key(entry.data_file) for entry in gone)
     return Replacement(snapshot_id, written, frozenset(touched), partitions, metrics)
+
+
+def _entries(manifest: ManifestFile) -> int:
+    """How many files are live in it."""
+    return (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
 
 
 def commit(handle: Handle, manifests: Sequence[ManifestFile], replacement: Replacement) -> None:

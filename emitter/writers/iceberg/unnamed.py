@@ -23,21 +23,21 @@ The time is made a tenth longer, for commits that were under way at its edge and
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from pyiceberg.avro.file import AvroFile
-from pyiceberg.manifest import (
-    MANIFEST_LIST_FILE_SCHEMAS,
-    ManifestContent,
-    ManifestEntryStatus,
-    ManifestFile,
-    PartitionFieldSummary,
-)
+import fastavro
+from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.table import Table as Handle
+from pyiceberg.table.metadata import TableMetadata
 
-from emitter.errors import ForeignTableError, StorageNotFoundError
+from emitter.errors import DamagedStateError, ForeignTableError, StorageNotFoundError
 from emitter.storage.base import StoredFile
 from emitter.writers.base import is_file_name
 from emitter.writers.iceberg.io import Place
@@ -52,24 +52,33 @@ _MARGIN = 0.1
 
 @dataclass(slots=True)
 class _Named:
-    """What some lists name: manifests by path, and the data files that are live in them."""
+    """What some lists name: manifests (path -> location), and the data files that are live in them."""
 
-    manifests: dict[str, ManifestFile] = field(default_factory=dict)
+    manifests: dict[str, str] = field(default_factory=dict)
     live: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Seen:
-    """What was read of a table's lists and manifests, which never change: the next look need not read them again."""
+    """What is known of a table's lists and manifests, which never change: the next look need not read them again.
 
-    lists: dict[str, list[ManifestFile]] = field(default_factory=dict)
-    manifests: dict[str, ManifestFile] = field(default_factory=dict)
+    `numbers`: sequence numbers of lists; `lists`: the manifests that each names; `entries`: the data files that each
+    manifest tells of, and whether they are live in it.
+    """
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=dict)
     entries: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
+
+    def note(self, place: Place, metadata: TableMetadata) -> None:
+        """Know the number of every list that is named in the metadata."""
+        for snapshot in metadata.snapshots:
+            self.numbers[place.path(snapshot.manifest_list)] = snapshot.sequence_number or 0
 
     def forget_all_but(self, lists: set[str], manifests: set[str]) -> None:
         """Keep these lists, and these manifests (locations)."""
+        self.numbers = {path: number for path, number in self.numbers.items() if path in lists}
         self.lists = {path: found for path, found in self.lists.items() if path in lists}
-        self.manifests = {path: found for path, found in self.manifests.items() if path in manifests}
         self.entries = {path: found for path, found in self.entries.items() if path in manifests}
 
 
@@ -94,11 +103,11 @@ class Unnamed:
         named = self._named(kept, is_kept=True)
         below = self._named(dead, is_kept=False)
         old_manifests = {
-            path: manifest
-            for path, manifest in below.manifests.items()
+            path: location
+            for path, location in below.manifests.items()
             if path not in named.manifests and self._is_old(path, self._horizon)
         }
-        known = {path for manifest in old_manifests.values() for path, _ in self._entries(manifest)}
+        known = {path for location in old_manifests.values() for path, _ in self._entries(location)}
         data = {path for path in known - named.live if self._is_old(path, self._horizon)}
         lists = {path for path in dead if self._is_old(path, self._horizon)}
         told = named.live | named.manifests.keys() | below.manifests.keys() | data
@@ -107,12 +116,11 @@ class Unnamed:
             for path in self._stored
             if self._is_ours(path) and self._is_old(path, self._orphaned) and path not in told
         }
-        if data or orphans:  # what a refused attempt told of may have been committed since
-            also = self._named(young, is_kept=True)
-            data -= also.live
-            orphans -= also.live | also.manifests.keys()
-        named_at = {each.manifest_path for each in (*named.manifests.values(), *old_manifests.values())}
-        self._seen.forget_all_but(kept | dead, named_at)
+        also = self._named(young if data or orphans else (), is_kept=True)
+        data -= also.live  # what a refused attempt told of may have been committed since
+        orphans -= also.live | also.manifests.keys()
+        manifests = {*named.manifests.values(), *also.manifests.values(), *old_manifests.values()}
+        self._seen.forget_all_but(kept | dead | young, manifests)
         order = (*sorted(data | orphans), *sorted(old_manifests), *sorted(lists), *self._metadata_files())
         return [self._stored[path] for path in order]
 
@@ -131,9 +139,8 @@ class Unnamed:
         list.
         """
         metadata, upcoming = self._handle.metadata, self._handle.metadata.next_sequence_number()
-        numbers = dict[str, int]()
-        for snapshot in metadata.snapshots:
-            numbers[self._place.path(snapshot.manifest_list)] = snapshot.sequence_number or 0
+        self._seen.note(self._place, metadata)
+        numbers = {path: self._seen.numbers[path] for path in map(self._place.path, _lists_of(metadata))}
         kept, dead, young = set(numbers), set[str](), set[str]()
         for path in self._there(_LIST):
             if path in kept:
@@ -155,50 +162,60 @@ class Unnamed:
 
     def _number(self, path: str) -> int | None:
         """The sequence number of a list's snapshot; None where it does not say, or is gone."""
-        try:
-            with AvroFile[ManifestFile](self._handle.io.new_input(self._place.of(path))) as file:
-                text = file.header.meta.get("sequence-number", "")
-        except StorageNotFoundError:
-            return None
-        return int(text) if text.isdecimal() else None
+        if path not in self._seen.numbers:
+            try:
+                about, self._seen.lists[path] = self._read_list(path)
+            except StorageNotFoundError:
+                return None
+            text = about.get("sequence-number", "")
+            if not text.isdecimal():
+                return None
+            self._seen.numbers[path] = int(text)
+        return self._seen.numbers[path]
 
     # What they name.
 
     def _named(self, lists: Iterable[str], *, is_kept: bool) -> _Named:
         """What is kept must be there: an unknown file might name whatever else is there. Raises StorageError."""
         named = _Named()
-        for manifest in (each for path in lists if is_kept or path in self._stored for each in self._manifests(path)):
-            path = self._path(manifest.manifest_path) or manifest.manifest_path
-            if path not in named.manifests:
-                named.manifests[path] = manifest
-                if is_kept:
-                    named.live.update(data for data, is_live in self._entries(manifest) if is_live)
+        for location in {each for path in lists if is_kept or path in self._stored for each in self._manifests(path)}:
+            named.manifests[self._path(location) or location] = location
+            if is_kept:
+                named.live.update(data for data, is_live in self._entries(location) if is_live)
         return named
 
-    def _manifests(self, path: str) -> Iterator[ManifestFile]:
+    def _manifests(self, path: str) -> Sequence[str]:
         if path not in self._seen.lists:
-            with AvroFile[ManifestFile](
-                self._handle.io.new_input(self._place.of(path)),
-                MANIFEST_LIST_FILE_SCHEMAS[2],
-                read_types={-1: ManifestFile, 508: PartitionFieldSummary},
-                read_enums={517: ManifestContent},
-            ) as reader:
-                found = [self._seen.manifests.setdefault(manifest.manifest_path, manifest) for manifest in reader]
-            self._seen.lists[path] = found
-        yield from self._seen.lists[path]
+            _, self._seen.lists[path] = self._read_list(path)
+        return self._seen.lists[path]
 
-    def _entries(self, manifest: ManifestFile) -> Sequence[tuple[str, bool]]:
+    def _read_list(self, path: str) -> tuple[Mapping[str, str], list[str]]:
+        """What a list says about itself, and the manifests that it names."""
+        about, records = self._records(self._place.of(path))
+        return about, [sys.intern(record["manifest_path"]) for record in records]
+
+    def _entries(self, location: str) -> Sequence[tuple[str, bool]]:
         """The data files that a manifest tells of, and whether they are live in it."""
-        location = manifest.manifest_path
         if location not in self._seen.entries:
-            entries = manifest.fetch_manifest_entry(self._handle.io, discard_deleted=False)
-            paths = [self._path(entry.data_file.file_path) for entry in entries]
+            _, records = self._records(location)
+            found = [(self._path(each["data_file"]["file_path"]), each["status"]) for each in records]
             self._seen.entries[location] = [
-                (path, entry.status != ManifestEntryStatus.DELETED)
-                for path, entry in zip(paths, entries, strict=True)
-                if path is not None
+                (path, status != ManifestEntryStatus.DELETED) for path, status in found if path is not None
             ]
         return self._seen.entries[location]
+
+    def _records(self, location: str) -> tuple[Mapping[str, str], list[dict[str, Any]]]:
+        """An Avro file's own words about it, and its records, by the names that Iceberg gives their fields."""
+        with self._handle.io.new_input(location).open() as file:
+            data = file.read()
+        try:
+            reader = fastavro.reader(io.BytesIO(data))
+            return reader.metadata, [record for record in reader if isinstance(record, dict)]
+        except (ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
+            raise DamagedStateError(
+                f"{location} cannot be read: {error!r}",
+                hint="readers of the snapshots that name it fail on it: restore it from a backup",
+            ) from error
 
     # Metadata files.
 
@@ -228,3 +245,7 @@ class Unnamed:
             return self._place.path(location)
         except ForeignTableError:
             return None
+
+
+def _lists_of(metadata: TableMetadata) -> Iterator[str]:
+    return (snapshot.manifest_list for snapshot in metadata.snapshots)

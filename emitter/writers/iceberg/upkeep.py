@@ -47,6 +47,7 @@ Declared = Callable[[str, Handle], Table]
 
 _ATTEMPTS_MAX = 8
 _WAIT_SECONDS = 0.02
+_TRIES_SECONDS = 10  # also where nothing is kept
 
 
 class IcebergUpkeep(Upkeep):
@@ -75,9 +76,7 @@ class IcebergUpkeep(Upkeep):
         self._place, self._storage, self._catalog = place, place.storage, catalog
         self._options, self._clock, self._crash, self._declared = options, clock, crash_hook, declared
         self._leftovers = Leftovers(place.storage, policy.orphan_seconds, clock)
-        self._small: dict[
-            str, dict[str, list[tuple[PartitionKey, SmallFile]]]
-        ] = {}  # by table and manifest, which never change
+        self._small: dict[str, dict[str, list[tuple[PartitionKey, SmallFile]]]] = {}
         self._seen: dict[str, Seen] = {}
         self._never = threading.Event()
 
@@ -125,20 +124,23 @@ class IcebergUpkeep(Upkeep):
             return []  # later ones number rows, for good
         manifests = live_manifests(handle)
         deleted = with_deletes(handle, manifests)
-        files = [file for key, file in self._small_files(table, handle, manifests) if not deleted(key)]
+        small = self._small_files(table, handle, manifests)
+        files = [file for found in small.values() for key, file in found if not deleted(key)]
         slots = {slice: known.slot for slice, known in iceberg_tables.recorded(table, handle.metadata).items()}
         return merges.choose(files, slots, self._options.spec, self.policy)
 
     def _small_files(
         self, table: str, handle: Handle, manifests: Sequence[ManifestFile]
-    ) -> Iterator[tuple[PartitionKey, SmallFile]]:
+    ) -> dict[str, list[tuple[PartitionKey, SmallFile]]]:
+        """By manifest, which never change: each is read once."""
         known, spec_id = self._small.get(table, {}), handle.spec().spec_id
-        self._small[table] = found = dict[str, list[tuple[PartitionKey, SmallFile]]]()
-        for manifest in manifests:
-            path = manifest.manifest_path
-            if manifest.content == ManifestContent.DATA and manifest.partition_spec_id == spec_id:
-                found[path] = known[path] if path in known else list(self._read(table, handle, manifest))
-                yield from found[path]
+        self._small[table] = {
+            path: known[path] if path in known else list(self._read(table, handle, manifest))
+            for manifest in manifests
+            if manifest.content == ManifestContent.DATA and manifest.partition_spec_id == spec_id
+            for path in [manifest.manifest_path]
+        }
+        return self._small[table]
 
     def _read(self, table: str, handle: Handle, manifest: ManifestFile) -> Iterator[tuple[PartitionKey, SmallFile]]:
         for entry in manifest.fetch_manifest_entry(handle.io):
@@ -166,6 +168,7 @@ class IcebergUpkeep(Upkeep):
     def _replace(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
         """Put the new files in the old ones' place, if all of these are still in theirs."""
         replacement: Replacement | None = None
+        begin = self._clock.monotonic_seconds()
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             handle = self._load(table)
             if handle is None:
@@ -181,6 +184,8 @@ class IcebergUpkeep(Upkeep):
             deleted = with_deletes(handle, manifests)
             if any(deleted(key) for key in replacement.partitions):
                 raise _overtaken(table)
+            if self._clock.monotonic_seconds() - begin > max(self.policy.keep_seconds, _TRIES_SECONDS):
+                raise _overtaken(table)  # what a refused attempt told of may be removed by now
             try:
                 with self._catalog.committing(table):
                     commit(handle, manifests, replacement)
@@ -195,12 +200,15 @@ class IcebergUpkeep(Upkeep):
     def _prepare(
         self, table: str, handle: Handle, manifests: Sequence[ManifestFile], merge: Merge, made: Sequence[StagedFile]
     ) -> Replacement:
+        old = {file.path for file in merge.files}
+        small = self._small_files(table, handle, manifests)
+        holding = {manifest for manifest, files in small.items() if any(file.path in old for _, file in files)}
         schema, spec = iceberg_tables.schema_of(self._declared(table, handle)), handle.spec()
         new = [iceberg_tables.data_file(file, self._place.of(file.final_path), schema, spec) for file in made]
         for file in made:
             if self._storage.size(file.final_path) != file.size_bytes:
                 raise StorageError("commit", file.final_path, "the merged file is cut short")
-        replacement = prepare(handle, manifests, {self._place.of(file.path) for file in merge.files}, new)
+        replacement = prepare(handle, manifests, {self._place.of(path) for path in old}, holding, new)
         if replacement is None:
             raise _overtaken(table)
         return replacement
@@ -210,6 +218,8 @@ class IcebergUpkeep(Upkeep):
     def _expire(self, table: str) -> Done:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             handle = self._load(table)
+            if handle is not None:
+                self._seen.setdefault(table, Seen()).note(self._place, handle.metadata)
             snapshots = expired(handle.metadata, self.policy, self._clock.wall_seconds()) if handle else []
             if handle is None or not snapshots:
                 return Done()

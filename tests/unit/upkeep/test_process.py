@@ -96,6 +96,19 @@ class ProcessTest(DaemonCase):
         self.round(process)
         self.assertEqual(self.begun(), first)
 
+    def test_tables_stay_open_from_round_to_round_of_one_configuration(self) -> None:
+        process, count = self.process("count"), len(TABLES)
+        self.round(process)
+        self.round(process)
+        self.round(process, keep_seconds=7_200)
+        counts = [each.files_removed for each in self.chores]
+        self.assertEqual(counts, [*range(1, 2 * count + 1), *range(1, count + 1)])
+
+    def test_a_round_tells_what_each_task_took(self) -> None:
+        report = self.round(self.process("work"))
+        self.assertEqual(list(report.task_seconds), ["compact", "vacuum"])
+        self.assertGreaterEqual(report.seconds, sum(report.task_seconds.values()))
+
     def test_tables_of_another_run_are_left_alone(self) -> None:
         other = shop(self.output, {"seed": 7})
         report = self.round(self.process("work"), other)

@@ -11,7 +11,7 @@ import psutil
 
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig, MaintenanceConfig
-from emitter.model import ChoreReport, RoundReport
+from emitter.model import ChoreReport, RoundReport, Task
 from emitter.upkeep.schedule import Due, UpkeepSchedule
 from emitter.upkeep.turn import KEEPER, ROUND, Turn
 from emitter.watch.observer import Observer
@@ -133,37 +133,51 @@ class ScheduleTest(DaemonCase):
 
 class DueTest(TestCase):
     KEPT = MaintenanceConfig(interval_seconds=300, interval_batches=200)
+    BOTH: tuple[Task, ...] = ("compact", "expire")
+
+    def begun(self) -> Due:
+        due = Due(self.BOTH)
+        due.begin(1_000, self.KEPT)
+        return due
 
     def test_a_round_is_due_after_a_time(self) -> None:
-        due = Due()
-        due.begin(1_000, self.KEPT)
-        self.assertFalse(due.is_due(1_059, self.KEPT))
-        self.assertTrue(due.is_due(1_060, self.KEPT))
-        due.ended(1_060, 1_070, self.KEPT)
-        self.assertFalse(due.is_due(1_369, self.KEPT))
-        self.assertTrue(due.is_due(1_370, self.KEPT))
+        due = self.begun()
+        self.assertEqual(due.at(1_059), [])
+        self.assertEqual(due.at(1_060), [*self.BOTH])
+        due.ended(dict.fromkeys(self.BOTH, 5.0), 0, 1_070, self.KEPT)
+        self.assertEqual(due.at(1_369), [])
+        self.assertEqual(due.at(1_370), [*self.BOTH])
 
-    def test_one_that_batches_bring_rests_nine_times_as_long_as_the_last_one_took(self) -> None:
-        due = Due()
-        due.begin(1_000, self.KEPT)
-        due.batches = 200
-        self.assertTrue(due.is_due(1_001, self.KEPT))
-        due.ended(1_001, 1_006, self.KEPT)
-        self.assertFalse(due.is_due(1_050, self.KEPT))
-        self.assertTrue(due.is_due(1_051, self.KEPT))
+    def test_a_task_that_batches_bring_rests_until_it_has_taken_its_part_of_a_tenth(self) -> None:
+        due = self.begun()
         due.batches = 199
-        self.assertFalse(due.is_due(1_051, self.KEPT))
+        self.assertEqual(due.at(1_001), [])
+        due.batches = 200
+        self.assertEqual(due.at(1_001), [*self.BOTH])
+        due.ended({"compact": 5.0, "expire": 1.0}, 200, 1_007, self.KEPT)
+        due.batches = 400
+        self.assertEqual(due.at(1_025), [])
+        self.assertEqual(due.at(1_026), ["expire"])
+        due.ended({"expire": 1.0}, 400, 1_027, self.KEPT)
+        self.assertEqual(due.at(1_101), [])  # fewer batches than that since it began
+        self.assertEqual(due.at(1_102), ["compact"])
+        due.batches = 600
+        self.assertEqual(due.at(1_102), [*self.BOTH])
 
-    def test_however_long_a_round_took_the_next_comes_after_the_interval(self) -> None:
-        due = Due()
-        due.ended(0, 1_000, self.KEPT)
-        self.assertTrue(due.is_due(1_300, self.KEPT))
+    def test_however_long_a_task_took_it_comes_again_after_the_interval(self) -> None:
+        due = self.begun()
+        due.ended({"compact": 900.0}, 0, 2_000, self.KEPT)
+        self.assertEqual(due.at(2_299), ["expire"])
+        self.assertEqual(due.at(2_300), [*self.BOTH])
 
     def test_a_shorter_interval_holds_at_once(self) -> None:
-        due = Due()
-        due.ended(0, 10, self.KEPT)
-        due.follow(20, replace(self.KEPT, interval_seconds=5))
-        self.assertTrue(due.is_due(25, self.KEPT))
+        due = self.begun()
+        due.ended(dict.fromkeys(self.BOTH, 1.0), 0, 1_010, self.KEPT)
+        due.follow(1_020, replace(self.KEPT, interval_seconds=5))
+        self.assertEqual(due.at(1_025), [*self.BOTH])
+        due.follow(1_020, replace(self.KEPT, interval_batches=3))
+        due.batches = 3
+        self.assertEqual(due.at(1_030), [*self.BOTH])
 
 
 if __name__ == "__main__":
