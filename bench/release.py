@@ -4,7 +4,7 @@ The release is installed from its commit, in a folder of its own with its own li
 write the same period in turns, each as a command of its own from its start to its end, by its own defaults. Seconds of
 the processor are those of all its processes, user and system.
 
-    .venv/bin/python bench/release.py [--period 600] [--rounds 5] [--formats parquet,delta] [--jobs 2] [--release FOLDER]
+    .venv/bin/python bench/release.py [--period 600] [--rounds 5] [--formats parquet] [--jobs 2] [--release FOLDER]
 
 The recorded run is of an hour (`--period 3600`). `--release` is where the release lies, or is put and kept.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -138,6 +139,8 @@ def run(
     from emitter.cli.sizes import read_size
     from emitter.run.schedule import Enough
 
+    gc.freeze()  # what was loaded stays; from now on garbage is to go as soon as it comes (see `entry`)
+    gc.set_threshold(700)
     enough = Enough(batches, rows, None if bytes_ is None else read_size("--bytes", bytes_))
     until_slot = None if until is None else _slot("--until", until)
     service.run(
@@ -158,7 +161,7 @@ def generate(
     set_: Sets = None,
     from_: From = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=256, metavar="N", help="Processes. Default: one per core.")
+        int | None, typer.Option(min=1, max=256, metavar="N", help="Processes. Default: one for two cores.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate rows, bytes and files.")] = False,
 ) -> None:
@@ -186,7 +189,7 @@ def generate(
             settings,
             first,
             end,
-            jobs=jobs or _cores(),
+            jobs=jobs or max(1, _cores() // 2),  # one makes rows in a thread and encodes in two
             clock=clock,
             on_progress=on_progress,
             stop=stop,

@@ -72,10 +72,11 @@ class Chains:
         self._seconds, self._blocks = np.ones(shape, np.int64), np.zeros(shape, np.int64)
         self._factor, self._inverse = np.ones(shape, np.int64), np.ones(shape, np.int64)
         self._key = np.zeros(shape, np.int64)
+        identities = [[(pair.lane << 8) | level for level in range(len(pair.delays))] for pair in self.pairs]
+        words = iter(stream.words(-1 - np.concatenate(identities)).tolist())  # one by one they take ten times as long
         for column, pair in enumerate(self.pairs):
-            for level, delay in enumerate(pair.delays):
-                identity = (pair.lane << 8) | level
-                factor = _unit(delay.block_seconds, stream.word(-1 - identity))
+            for level, (delay, identity) in enumerate(zip(pair.delays, identities[column], strict=True)):
+                factor = _unit(delay.block_seconds, next(words))
                 self._seconds[level, column] = delay.block_seconds
                 self._blocks[level, column] = delay.blocks
                 self._factor[level, column] = factor
