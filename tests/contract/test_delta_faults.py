@@ -51,6 +51,7 @@ class DiskTest(OnDisk, BegunCase):
 
     def test_a_checkpoint_that_does_not_fit_leaves_its_commit_in_place(self):
         self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", 20))
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_GRACE_SECONDS", 0))
         writer, failed = self.opened(), []
         for second in range(50):
             asked = window(second, second + 1)
@@ -73,6 +74,7 @@ class DiskTest(OnDisk, BegunCase):
             real(descriptor)
 
         self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", 20))
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_GRACE_SECONDS", 0))
         with patch("os.fsync", recording):
             writer = self.opened()
             for second in range(21):

@@ -23,9 +23,11 @@ from deltalake.transaction import Transaction
 from emitter.errors import DamagedStateError, ForeignTableError, OvertakenError, RolledBackError, StorageError
 from emitter.model import Slice, TableCommit
 from emitter.storage.local import LocalStorage
+from emitter.testing import ManualClock
 from emitter.writers.base import CrashHook
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.tables import DeltaTables
+from emitter.writers.delta.writer import DeltaWriter
 from tests.contract.beats import (
     OPTIONS,
     ORIGIN,
@@ -151,6 +153,7 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
     def test_the_log_of_a_daemon_that_runs_stays_short(self):
         commits = 20
         self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", commits))
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_GRACE_SECONDS", 0))
         writer, entries = self.opened(), []
         for second in range(4 * commits):
             write(writer, window(second, second + 1), ORIGIN + second if second else None)
@@ -159,6 +162,19 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
             entries.append(len(list(self.log().glob("*.json"))))
         self.assertLessEqual(max(entries), 2 * commits + 1)
         self.assertEqual(self.opened().progress(TABLE.name)[WHOLE].rows, 4 * commits)
+
+    def test_a_daemon_leaves_checkpoints_to_upkeep_for_a_minute(self):
+        self.enterContext(patch.object(delta_tables, "CHECKPOINT_COMMITS", 10))
+        clock, checkpoints = ManualClock(), []
+        writer = DeltaWriter(self.storage, OPTIONS, clock=clock)
+        writer.open(RUN, TABLE)
+        for second in range(62):
+            write(writer, window(second, second + 1), ORIGIN + second if second else None)
+            checkpoints.append(len(list(self.log().glob("*.checkpoint.parquet"))))
+            if second == 40:
+                clock.advance(delta_tables.CHECKPOINT_GRACE_SECONDS)
+        self.assertEqual((checkpoints[40], checkpoints[61]), (0, 1))
+        self.assertEqual(self.opened().progress(TABLE.name)[WHOLE].rows, 62)
 
     def test_a_handle_whose_log_was_cleaned_up_far_ahead_goes_on(self):
         slow_writer, other = self.opened(), Slice(1, 2)

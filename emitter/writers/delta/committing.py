@@ -153,10 +153,7 @@ def encoded(change: Change, read_version: int, now_milliseconds: int) -> bytes:
     actions: list[dict[str, Any]] = [{"commitInfo": info}]
     actions += [{"add": _added(change, file, now_milliseconds)} for file in change.added]
     actions += [{"remove": _removed(change, file, now_milliseconds)} for file in change.removed]
-    actions += [
-        {"txn": {"appId": name, "version": number, "lastUpdated": now_milliseconds}}
-        for name, number in change.moves.items()
-    ]
+    actions += [{"txn": {"appId": name, "version": number}} for name, number in change.moves.items()]
     return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
 
 

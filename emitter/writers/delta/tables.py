@@ -35,6 +35,9 @@ NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_log
 CHECKPOINT_COMMITS = 500
 """So many may come since the last checkpoint before who appends makes one: whoever opens the table reads all of them.
 """
+CHECKPOINT_GRACE_SECONDS = 60
+"""For so long it waits even then, as a batch takes ten times as long with one: upkeep, where there is any, comes first.
+"""
 
 
 def retention(keep_seconds: int) -> dict[str, str]:

@@ -87,6 +87,7 @@ class DeltaWriter(RegisteringWriter):
         # Of a slice, as what is known of one says nothing of what others have done to the next.
         self._stands: dict[tuple[str, Slice], Stand] = {}
         self._looked_at: dict[str, int] = {}  # the version up to which a table was not set back
+        self._overdue_since: dict[str, float] = {}  # in monotonic seconds, of a table's checkpoint
 
     def _find(self, table: str) -> FoundTable | None:
         with self._looked(table) as handle:
@@ -202,6 +203,10 @@ class DeltaWriter(RegisteringWriter):
         later = stand.version - delta_tables.CHECKPOINT_COMMITS + _AGAIN_COMMITS
         self._stands[table, slice] = replace(stand, checkpoint_version=max(checkpoint_version, later))
         if stand.version - checkpoint_version < delta_tables.CHECKPOINT_COMMITS:
+            self._overdue_since.pop(table, None)
+            return
+        now_seconds = self._clock.monotonic_seconds()
+        if now_seconds - self._overdue_since.setdefault(table, now_seconds) < delta_tables.CHECKPOINT_GRACE_SECONDS:
             return
         handle = self._delta.load(table)
         if handle is None:
@@ -210,6 +215,7 @@ class DeltaWriter(RegisteringWriter):
             handle.create_checkpoint()
             self._delta.log.sync_checkpoints(table)
             handle.cleanup_metadata()
+        del self._overdue_since[table]
         self._stands[table, slice] = replace(stand, checkpoint_version=handle.version())
 
     def _newest(self, table: str) -> _Handle:
