@@ -79,7 +79,7 @@ OWNERS: dict[str, set[str]] = {
     "aiohttp": {"storage.s3_errors"},
     "botocore": {"storage.s3", "storage.s3_errors"},
     "duckdb": {"writers.ducklake.extensions", "writers.ducklake.*"},
-    "deltalake": {"writers.delta.writer", "writers.delta.tables", "writers.delta.upkeep"},
+    "deltalake": {f"writers.delta.{module}" for module in ("following", "tables", "upkeep", "writer")},
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
     "apscheduler": {"run.schedule", "upkeep.schedule"},

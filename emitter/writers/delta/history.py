@@ -13,9 +13,11 @@ RESTORE, or a compaction, ours too: that moves no progress, and every row is in 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from emitter.errors import DamagedStateError
 
@@ -42,7 +44,7 @@ def decode(data: bytes, path: str, names: str) -> LoggedCommit:
     """An entry of the log. It is ours if it moves an application transaction whose name begins with `names`. Raises
     DamagedStateError.
     """
-    try:
+    with _understood(path):
         lines = (line for line in data.splitlines() if line.strip() and not line.startswith(_OF_FILES))
         actions: list[dict[str, Any]] = [json.loads(line) for line in lines]
         info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
@@ -54,17 +56,56 @@ def decode(data: bytes, path: str, names: str) -> LoggedCommit:
             target = info.get("operationParameters", {}).get("version")
             restored = -1 if target is None else int(target)
         return LoggedCommit(int(info.get("readVersion", -1)) if ours else None, restored, moved, is_plain)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedStateError(
-            f"{path} cannot be understood ({type(error).__name__}: {error})",
-            hint="every reader of the table fails on it: restore it from a backup",
-        ) from error
 
 
 def removed_paths(data: bytes) -> set[str]:
     """The files that an entry of the log takes out of the table, as it writes them."""
     lines = (line for line in data.splitlines() if b'"remove"' in line)
     return {action["remove"]["path"] for action in map(json.loads, lines) if "remove" in action}
+
+
+class MovedFiles(NamedTuple):
+    """What an entry of the log does to files, by their paths in the table: bytes and rows of those it adds, the unix
+    time in seconds at which others were removed.
+    """
+
+    added: dict[str, tuple[int, int | None]]
+    removed: dict[str, float]
+
+
+def moved_files(data: bytes, path: str) -> MovedFiles | None:
+    """Those of a plain entry; None where it takes more to know a file than its path as it is written. Raises
+    DamagedStateError.
+    """
+    moved = MovedFiles({}, {})
+    with _understood(path):
+        for line in data.splitlines():
+            if b'"add"' not in line and b'"remove"' not in line:
+                continue
+            action = json.loads(line)
+            for name in ("add", "remove"):
+                file: dict[str, Any] | None = action.get(name)
+                if file is None:
+                    continue
+                if any(mark in file["path"] for mark in ("%", ":")) or file.get("deletionVector"):
+                    return None
+                if name == "add":
+                    rows = json.loads(file.get("stats") or "{}").get("numRecords")
+                    moved.added[file["path"]] = file["size"], rows
+                else:
+                    moved.removed[file["path"]] = (file.get("deletionTimestamp") or math.inf) / 1000
+    return moved
+
+
+@contextmanager
+def _understood(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedStateError(
+            f"{path} cannot be understood ({type(error).__name__}: {error})",
+            hint="every reader of the table fails on it: restore it from a backup",
+        ) from error
 
 
 def find_rollback(read: ReadCommit, newest: int, looked_at: int) -> int | None:

@@ -16,6 +16,7 @@ leaves is a file that no version names, or work that is found undone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -30,8 +31,9 @@ from emitter.writers import merges
 from emitter.writers.base import CrashHook, WriterOptions, is_merged_name, parse_file_name
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.committing import Change, DirectLog, Stand
+from emitter.writers.delta.following import Followed, Following
 from emitter.writers.delta.log import LOG
-from emitter.writers.delta.progress import DeltaProgress, names_of
+from emitter.writers.delta.progress import names_of
 from emitter.writers.delta.tables import DeltaTables
 from emitter.writers.leftovers import Leftovers
 from emitter.writers.merges import Merge
@@ -43,10 +45,11 @@ Declared = Callable[[str, DeltaTable], tuple[Table, str]]
 
 _CHECKPOINT_COMMITS = 10  # since the last one, at least
 _CHECKPOINT_FACTOR = 2  # and so much longer than it: so that all checkpoints together are shorter than the commits
+_FILE_BYTES, _REMOVED_BYTES = 600, 120  # what a file takes in a checkpoint, and one that was removed of late
 
 
 class DeltaUpkeep(Upkeep):
-    """See the module. Every step looks at the table anew."""
+    """See the module. Every step looks at the table as it stands."""
 
     tasks = ("compact", "checkpoint", "expire", "vacuum")
     crash_points: ClassVar[tuple[str, ...]] = (
@@ -65,103 +68,100 @@ class DeltaUpkeep(Upkeep):
         options: WriterOptions,
         clock: Clock,
         crash_hook: CrashHook,
+        following: Following,
         declared: Declared,
     ) -> None:
         super().__init__(policy)
         self._storage, self._delta, self._options = storage, tables, options
         self._clock, self._crash, self._declared = clock, crash_hook, declared
         self._log = DirectLog(storage)
-        self._planned: dict[str, tuple[DeltaTable, list[Merge]]] = {}
+        self._following = following
+        self._planned: dict[str, list[Merge]] = {}
         self._leftovers = Leftovers(storage, policy.orphan_seconds, clock)
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
-        if task == "checkpoint":
-            return self._plan_checkpoint(table)
-        handle = self._load(table)
-        if handle is None:
+        known = self._look(table)
+        if known is None:
             return ()
         match task:
             case "compact":
-                planned = self._merges(table, handle)
-                self._planned[table] = handle, list(planned)
+                self._planned[table] = planned = self._merges(known)
                 return [merge.chore(table, self.policy.file_rows_target) for merge in planned]
+            case "checkpoint":
+                return self._plan_checkpoint(known)
             case "expire":
-                return self._plan_expiry(table, handle)
+                return self._plan_expiry(known)
             case "vacuum":
-                files = [*self._unnamed(table, handle), *self._leftovers.find(table)]
+                files = [*self._unnamed(known), *self._leftovers.find(table)]
                 return [Chore("vacuum", table, "", len(files), _bytes(files))] if files else ()
 
     def apply(self, chore: Chore) -> Done:
-        if chore.task == "compact":
-            return self._compact(chore)
-        handle = self._load(chore.table)
-        if handle is None:
-            return Done()
         match chore.task:
+            case "compact":
+                return self._compact(chore)
             case "checkpoint":
-                return self._sum_up(chore.table, handle)
+                return self._sum_up(chore.table)
             case "expire":
-                return self._expire(chore.table, handle)
+                return self._expire(chore.table)
             case "vacuum":
-                return self._vacuum(chore.table, handle)
+                return self._vacuum(chore.table)
+
+    def _look(self, table: str) -> Followed | None:
+        """The table as it stands, if it is there and ours to write to. Raises StateError."""
+        known = self._following.look(table)
+        if known is not None:
+            self._declared(table, known.loaded)
+        return known
 
     def _load(self, table: str) -> DeltaTable | None:
-        """The table as it stands, if it is there and ours to write to. Raises StateError."""
+        """The same, as the library has it."""
         handle = self._delta.load(table)
         if handle is not None:
             self._declared(table, handle)
         return handle
 
-    def _slots(self, table: str, handle: DeltaTable) -> dict[Slice, int]:
-        _, run_id = self._declared(table, handle)
-        with delta_tables.reading(self._delta.where(table)):
-            progress = DeltaProgress(run_id, table, handle.transaction_version).all()
-        return {slice: known.slot for slice, known in progress.items()}
-
     # Compaction.
 
-    def _merges(self, table: str, handle: DeltaTable) -> list[Merge]:
-        spec = self._options.spec
-        if not self._delta.is_plain(handle):
+    def _merges(self, known: Followed) -> list[Merge]:
+        if not self._delta.is_plain(known.loaded):
             return []  # a feature may ask for more than to name the files
-        parts = self._delta.parts(table, handle, spec)
         small = (
-            merges.small_file(part.name, _folder(table, part.name), part.rows, part.size_bytes or 0) for part in parts
+            merges.small_file(path, _folder(known.name, path), file.rows, file.size_bytes)
+            for path, file in known.files.items()
         )
         files = [file for file in small if file]
         if len(files) < 2:
             return []
-        return merges.choose(files, self._slots(table, handle), spec, self.policy)
+        return merges.choose(files, known.slots, self._options.spec, self.policy)
 
-    def _asked(self, chore: Chore) -> tuple[DeltaTable, Merge] | None:
-        """A merge that the partition asks for, and the table in which it was seen: one that was planned, as the commit
-        looks at all that came since; else, or where that was tried before, one that is asked for by now.
+    def _asked(self, chore: Chore) -> Merge | None:
+        """A merge that the partition asks for: one that was planned, as the commit sees whether its files are still
+        there; else, or where that was tried before, one that is asked for by now.
         """
-        handle, planned = self._planned.get(chore.table, (None, []))
+        planned = self._planned.get(chore.table, [])
         asked = [merge for merge in planned if merge.partition == chore.partition]
-        if handle is None or not asked:
-            handle = self._load(chore.table)
-            planned = self._merges(chore.table, handle) if handle else []
+        if not asked:
+            known = self._look(chore.table)
+            planned = self._merges(known) if known else []
             asked = [merge for merge in planned if merge.partition == chore.partition]
-        if handle is None or not asked:
+        if not asked:
             return None
         merge = min(asked, key=lambda each: abs(len(each.files) - chore.files))
         planned.remove(merge)
-        return handle, merge
+        return merge
 
     def _compact(self, chore: Chore) -> Done:
-        found = self._asked(chore)
-        if found is None:
+        merge, known = self._asked(chore), self._look(chore.table)
+        if merge is None or known is None:
             return Done()
-        handle, merge = found
         try:
-            declared, _ = self._declared(chore.table, handle)
+            declared, _ = self._declared(chore.table, known.loaded)
             made = self._merge(declared, merge)
         except StorageNotFoundError as error:
             self._check_still_there(chore.table, merge, error)
             raise
         self._crash("delta.merged")
-        self._commit(chore.table, handle, merge, made)
+        self._commit(chore.table, merge, made)
         self._crash("delta.compacted")
         return merge.done(made)
 
@@ -170,30 +170,25 @@ class DeltaUpkeep(Upkeep):
 
     def _check_still_there(self, table: str, merge: Merge, error: StorageNotFoundError) -> None:
         """A file is gone: somebody has compacted and vacuumed meanwhile, or the table is broken."""
-        handle = self._load(table)
-        named = set(self._paths(table, handle)) if handle else set()
+        known = self._look(table)
         for file in merge.files:
-            if file.path not in named:
+            if known is None or file.path not in known.files:
                 raise _overtaken(self._delta.where(table)) from error
         raise missing(str(error.path)) from error
 
-    def _paths(self, table: str, handle: DeltaTable) -> list[str]:
-        return [part.name for part in self._delta.parts(table, handle, self._options.spec)]
-
-    def _commit(self, table: str, handle: DeltaTable, merge: Merge, made: Sequence[StagedFile]) -> None:
-        """Put the new files in the old ones' place, if all of these are still in theirs, as they are in the handle."""
-        where, version = self._delta.where(table), handle.version()
-        entry, named = self._log.entry(table, version), set(self._paths(table, handle))
+    def _commit(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
+        """Put the new files in the old ones' place, if all of these are in the table as it stands now, and none of
+        those. What comes after that look the log tells.
+        """
+        known = self._look(table)
         old, new = {file.path for file in merge.files}, {file.final_path for file in made}
-        if entry is None or not old <= named or new & named:
-            raise _overtaken(where)
-        _, run_id = self._declared(table, handle)
+        if known is None or known.entry is None or not old <= known.files.keys() or new & known.files.keys():
+            raise _overtaken(self._delta.where(table))
+        _, run_id = self._declared(table, known.loaded)
         columns = self._options.spec.columns
         change = Change(table, columns, names_of(run_id, table), made, removed=merge.files)
-        stand = self._log.caught_up(Stand(version, entry, -1), change)
-        if stand is None:
-            raise _overtaken(where)
         self._check_stored(made)
+        stand = Stand(known.version, known.entry, -1)
         self._log.put(stand, change, int(self._clock.wall_seconds() * 1000))
 
     def _check_stored(self, made: Sequence[StagedFile]) -> None:
@@ -203,15 +198,20 @@ class DeltaUpkeep(Upkeep):
 
     # The log.
 
-    def _plan_checkpoint(self, table: str) -> Sequence[Chore]:
-        entries, checkpoint_bytes = self._delta.log.since_checkpoint(table)
+    def _plan_checkpoint(self, known: Followed) -> Sequence[Chore]:
+        entries, checkpoint_bytes = self._delta.log.since_checkpoint(known.name)
         size_bytes = sum(entry.size_bytes for entry in entries)
-        if len(entries) < _CHECKPOINT_COMMITS or size_bytes < _CHECKPOINT_FACTOR * checkpoint_bytes:
+        # Where the last one tells of much that is gone by now, all readers would go on reading that.
+        next_bytes = _FILE_BYTES * len(known.files) + _REMOVED_BYTES * len(known.removed)
+        least_bytes = _CHECKPOINT_FACTOR * min(checkpoint_bytes, next_bytes)
+        if len(entries) < _CHECKPOINT_COMMITS or size_bytes < least_bytes:
             return ()
-        return [Chore("checkpoint", table, "", len(entries), size_bytes, 1)]
+        return [Chore("checkpoint", known.name, "", len(entries), size_bytes, 1)]
 
-    def _sum_up(self, table: str, handle: DeltaTable) -> Done:
-        if not self._plan_checkpoint(table):
+    def _sum_up(self, table: str) -> Done:
+        known = self._look(table)
+        handle = self._load(table) if known and self._plan_checkpoint(known) else None
+        if handle is None:
             return Done()
         with delta_tables.changing("checkpoint", self._delta.where(table)):
             handle.create_checkpoint()
@@ -222,11 +222,11 @@ class DeltaUpkeep(Upkeep):
         size_bytes = sum(entry.size_bytes for entry in entries if entry.name == name)
         return Done(files_written=1, bytes_written=size_bytes)
 
-    def _plan_expiry(self, table: str, handle: DeltaTable) -> Sequence[Chore]:
-        expired = self._expired(table)
-        if not expired and not self._missing_properties(handle):
+    def _plan_expiry(self, known: Followed) -> Sequence[Chore]:
+        expired = self._expired(known.name)
+        if not expired and not self._missing_properties(known.loaded):
             return ()
-        return [Chore("expire", table, "", len(expired), sum(expired.values()))]
+        return [Chore("expire", known.name, "", len(expired), sum(expired.values()))]
 
     def _expired(self, table: str) -> dict[str, int]:
         before = self._clock.wall_seconds() - self.policy.keep_seconds
@@ -238,8 +238,10 @@ class DeltaUpkeep(Upkeep):
         wanted = delta_tables.retention(self.policy.keep_seconds)
         return {name: value for name, value in wanted.items() if found.get(name) != value}
 
-    def _expire(self, table: str, handle: DeltaTable) -> Done:
-        where = self._delta.where(table)
+    def _expire(self, table: str) -> Done:
+        where, handle = self._delta.where(table), self._load(table)
+        if handle is None:
+            return Done()
         version = handle.version()
         if changed := self._missing_properties(handle):
             with delta_tables.committing(where):
@@ -259,30 +261,53 @@ class DeltaUpkeep(Upkeep):
 
     # Data files.
 
-    def _unnamed(self, table: str, handle: DeltaTable) -> list[StoredFile]:
-        """The data files that no version names which is kept, and no commit will name.
+    def _unnamed(self, known: Followed) -> list[StoredFile]:
+        """The data files that no version names which is kept, and no commit will name."""
+        there = [file for file in self._storage.walk(known.name) if file.path not in known.files]
+        before, slots = self._clock.wall_seconds() - self.policy.keep_seconds, known.slots
+        if self._missing_properties(known.loaded) or any(self._is_unknown(file, known, slots) for file in there):
+            return self._unnamed_by_library(known, there)
+        found = [file for file in there if known.removed.get(file.path, math.inf) < before]
+        for path in known.removed.keys() - {file.path for file in there}:
+            del known.removed[path]
+        return found
 
-        The library tells what is not named, by the properties of the table. Of that, a file that was appended is
+    def _is_unknown(self, file: StoredFile, known: Followed, slots: Mapping[Slice, int]) -> bool:
+        """Whether it takes the whole log to tell what has become of a file that is not in the table: it was not removed
+        since that is followed, and not staged just now.
+        """
+        if file.path in known.removed or _is_hidden(file.path):
+            return False
+        made = parse_file_name(file.path)
+        is_staged = made is not None and not is_merged_name(file.path) and not _is_done_with(file.path, slots)
+        return bool(self._leftovers.old([file])) or (file.path.endswith(".parquet") and not is_staged)
+
+    def _unnamed_by_library(self, known: Followed, there: Sequence[StoredFile]) -> list[StoredFile]:
+        """The library tells what is not named, by the properties of the table. Of that, a file that was appended is
         done with once its slice is complete beyond its window, and so is one that a version has named; any other may
         be about to be committed for as long as `orphan_seconds`.
         """
-        with delta_tables.reading(self._delta.where(table)):
+        handle = self._load(known.name)
+        if handle is None:
+            return []
+        with delta_tables.reading(self._delta.where(known.name)):
             unnamed = set(handle.vacuum(dry_run=True, full=True))
             named_before = set(handle.vacuum(dry_run=True)) if unnamed else set[str]()
-        if not unnamed:
-            return []
-        slots = self._slots(table, handle)
-        found = [file for file in self._storage.walk(table) if file.path.removeprefix(f"{table}/") in unnamed]
-        old = set(self._leftovers.old(found))
-        return [
-            file
-            for file in found
-            if file in old or file.path.removeprefix(f"{table}/") in named_before or _is_done_with(file.path, slots)
-        ]
+        names = {file: file.path.removeprefix(f"{known.name}/") for file in there}
+        found = [file for file in there if names[file] in unnamed]
+        old, slots = set(self._leftovers.old(found)), known.slots
+        return [file for file in found if file in old or names[file] in named_before or _is_done_with(file.path, slots)]
 
-    def _vacuum(self, table: str, handle: DeltaTable) -> Done:
-        files = [*self._unnamed(table, handle), *self._leftovers.find(table)]
+    def _vacuum(self, table: str) -> Done:
+        known = self._look(table)
+        files = [*(self._unnamed(known) if known else ()), *self._leftovers.find(table)]
         return self._leftovers.remove(files, lambda: self._crash("delta.vacuumed"))
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether nobody takes a file of a table's folder for one of data, nor for a change."""
+    folders = path.split("/")[1:]
+    return any(name[0] in "._" for name in folders) and not folders[0].startswith("_change_data")
 
 
 def _is_done_with(path: str, slots: Mapping[Slice, int]) -> bool:

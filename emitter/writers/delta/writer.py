@@ -42,6 +42,7 @@ from emitter.writers.base import advanced
 from emitter.writers.delta import history as delta_history
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.committing import Change, DirectLog, Stand
+from emitter.writers.delta.following import Following
 from emitter.writers.delta.history import LoggedCommit
 from emitter.writers.delta.log import LOG
 from emitter.writers.delta.progress import DeltaProgress, names_of
@@ -88,6 +89,7 @@ class DeltaWriter(RegisteringWriter):
         self._stands: dict[tuple[str, Slice], Stand] = {}
         self._looked_at: dict[str, int] = {}  # the version up to which a table was not set back
         self._overdue_since: dict[str, float] = {}  # in monotonic seconds, of a table's checkpoint
+        self._following: Following | None = None  # of who looks after the tables
 
     def _find(self, table: str) -> FoundTable | None:
         with self._looked(table) as handle:
@@ -283,9 +285,14 @@ class DeltaWriter(RegisteringWriter):
         from emitter.writers.delta.upkeep import DeltaUpkeep  # the encoder stands above the writers
 
         options, clock, crash = self.options, self._clock, self._crash
-        return DeltaUpkeep(policy, self.storage, self._delta, options, clock, crash, self._ours)
+        self._following = following = Following(self._delta, self._log, options.spec)
+        return DeltaUpkeep(policy, self.storage, self._delta, options, clock, crash, following, self._ours)
 
     def size(self, table: str) -> TableSize:
+        if self._following:
+            known = self._following.look(table)
+            sizes = [file.size_bytes for file in known.files.values()] if known else []
+            return TableSize(len(sizes), sum(sizes))
         with self._looked(table) as handle:
             files = self._delta.parts(table, handle, self.options.spec) if handle else []
         return TableSize(len(files), sum(file.size_bytes or 0 for file in files))
