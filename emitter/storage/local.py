@@ -244,7 +244,11 @@ class LocalStorage(Storage):
             except (BlockingIOError, PermissionError) as error:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
                 raise _locked(target, holder or "?") from error
-            os.pwrite(descriptor, b"%19d\n" % os.getpid(), 0)  # of fixed width: no moment without a holder
+            try:
+                os.pwrite(descriptor, b"%19d\n" % os.getpid(), 0)  # of fixed width: no moment without a holder
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # what makes room has to have a lock
+                    raise
         except BaseException:
             os.close(descriptor)
             raise

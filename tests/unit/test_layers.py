@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "writers.registering",
         "writers.upkeep",
         "writers.leftovers",
+        "writers.sqlite",
     },
     "writers.delta.*": {"storage.local", "storage.objects", "writers.merges"},
     "writers.iceberg.*": {"writers.merges"},

@@ -36,6 +36,7 @@ from emitter.errors import (
 )
 from emitter.storage.s3 import S3Access
 from emitter.writers.ducklake.extensions import NOTHING_UNASKED, load, quoted
+from emitter.writers.sqlite import room_hint
 
 LAKE = "lake"
 CATALOG = "lake_catalog"
@@ -78,8 +79,6 @@ _ELSEWHERE = "does not match existing data path"
 _BEFORE_COMMIT = "Failed to flush changes into DuckLake"
 _STATEMENT = re.compile(r'(Failed to (?:execute|prepare) query) ".*?":', re.DOTALL)
 _REASON_LENGTH_MAX = 400
-_NO_ROOM = re.compile(r"disk I/O error|disk is full|No space left", re.IGNORECASE)  # SQLite's words for a full disk
-_NO_ROOM_HINT = "free some space on that disk: nothing is lost, the same call goes on where it stopped"
 _POSTGRES_HINT = (
     "see that the Postgres of output.catalog.uri runs and lets this user in, and that the files can be reached; then"
     " repeat the call: it goes on where it stopped"
@@ -323,7 +322,7 @@ class Lake:
 
     def _hint(self, error: duckdb.Error) -> str:
         """What to do about a disk of a SQLite file that is full; nothing for other errors."""
-        return _NO_ROOM_HINT if self.place.sqlite_path and _NO_ROOM.search(str(error)) else ""
+        return room_hint(error) if self.place.sqlite_path else ""
 
     def _reason(self, error: duckdb.Error) -> str:
         """What DuckDB says, without the statements it repeats, on one line."""

@@ -58,6 +58,7 @@ from emitter.settings.connections import CatalogConfig
 from emitter.writers.iceberg.io import Place
 from emitter.writers.iceberg.library import configuration_faults
 from emitter.writers.iceberg.remembering import RememberingSqlCatalog
+from emitter.writers.sqlite import room_hint
 
 NAME = "emitter"
 """Of the catalogue, which keeps several apart in one database, and of the namespace where none is configured."""
@@ -172,7 +173,11 @@ class IcebergCatalog:
             self._client.engine.dispose()
 
     def _failed(self, operation: str, name: str, error: BaseException) -> StorageError:
-        hint = f"see that {self.text} runs and lets this user in, then repeat the call: it goes on where it stopped"
+        hint = room_hint(error) if self._url.get_backend_name() == "sqlite" else ""
+        hint = (
+            hint
+            or f"see that {self.text} runs and lets this user in, then repeat the call: it goes on where it stopped"
+        )
         return StorageError(operation, f"{self.namespace}.{name} of {self.text}", _text_of(error), hint=hint)
 
     def _existing(self) -> Catalog | None:
