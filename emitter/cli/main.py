@@ -215,6 +215,8 @@ def verify(
     from_: From = None,
     to: OptionalTo = None,
     table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this table.")] = None,
+    examples: Annotated[int, typer.Option(min=0, max=10_000, metavar="N", help="So many examples a table.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare the tables with the truth. Exit code 1 if a row is lost, duplicated or altered."""
     from emitter.cli import printing, progresslog
@@ -224,8 +226,11 @@ def verify(
     settings = _load(config, set_, logging=True)
     first, end = _from_slot(from_), None if to is None else _slot("--to", to)
     with progresslog.shown("verify", settings.log, SystemClock()) as on_progress:
-        verification = oracle.verify(settings, first, end, table, on_progress=on_progress)
-    printing.print_verification(verification)
+        verification = oracle.verify(settings, first, end, table, on_progress=on_progress, examples_max=examples)
+    if as_json:
+        typer.echo(json.dumps(verification.as_json(), indent=2))
+    else:
+        printing.print_verification(verification)
     if not verification.ok:
         raise typer.Exit(ending.DIFFERENCE_EXIT_CODE)
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from emitter.truth.inspection import TableStatus
     from emitter.truth.verdict import Verification
 
-EXAMPLES_SHOWN_MAX = 5
-
 
 class Paper(Console):
     """Standard output. No markup: what is printed is data."""
@@ -73,8 +71,10 @@ def print_verification(verification: Verification) -> None:
             *(Text(f"{count:,}", style="bold red" if count else "dim") for count in counts.values()),
         )
     paper.print(table)
+    for line in verification.partition_lines():
+        paper.print(f"  {line}", soft_wrap=True)
     for one in verification.tables:
-        for example in one.examples[:EXAMPLES_SHOWN_MAX]:
+        for example in one.examples:
             paper.print(f"  {one.table}: {example}", soft_wrap=True)
     for line in verification.completeness():
         paper.print(line, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from emitter import arrow
 from emitter.clock import SLOT_END, text_of
@@ -47,12 +48,14 @@ class Comparison:
             for name, rows in true_rows(self._generator, parts, names):
                 add_by_hour(self._generator.table(name), rows, expected[name])
         for name, contents in self._contents.items():
+            before = self._results[name].wrong()
             found = contents.totals(partition, window, span)
             self._note(name, found, f"rows of other times in the partition from {text_of(span.first)}")
             for hour, totals in self._any_time[name].hours.items():
                 if window.first - HOUR_SECONDS < hour < window.end:
                     found.hours[hour].add(totals.rows, totals.digest)
             self._judge(name, partition, window, expected[name], found.hours)
+            self._results[name].note_partition(spec.path(window.first), before)
 
     def _judge(
         self,
@@ -79,8 +82,8 @@ class Comparison:
                     result.to_come(slice, totals.rows, first_slot)
                 continue
             span = Window(max(hour, window.first), min(hour + HOUR_SECONDS, window.end))
-            parts, rows = cut(self._required[name], span), self._contents[name].rows(partition, span)
-            compare(self._generator, table, span, parts, cut(later, span), rows, result)
+            parts, read = cut(self._required[name], span), partial(self._contents[name].rows, partition, span)
+            compare(self._generator, table, span, parts, cut(later, span), read, result)
 
     def _coming(self, table: Table, later: Iterable[Segment]) -> dict[int, dict[Slice, tuple[ControlTotals, int]]]:
         """By hour and slice, what is not yet required, and the slot of its first row."""

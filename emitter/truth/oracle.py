@@ -33,7 +33,7 @@ from emitter.truth.rows import (
     segments,
     true_rows,
 )
-from emitter.truth.verdict import TableVerification, Verification, Watermarks
+from emitter.truth.verdict import EXAMPLES_MAX, TableVerification, Unwritten, Verification, Watermarks
 from emitter.watch.observer import ready_seconds
 from emitter.watch.progressbar import OnProgress
 from emitter.writers.base import TableWriter, parse_file_name
@@ -102,10 +102,11 @@ def verify(
     *,
     clock: Clock | None = None,
     on_progress: OnProgress | None = None,
+    examples_max: int = EXAMPLES_MAX,
 ) -> Verification:
-    """Compare the tables with the truth: up to `to_slot`, or, if it is None, up to where the furthest of them is. Then
-    each must have what it says it has, by its own word and that of its children, and must not be behind the others by
-    more than a batch under way explains.
+    """Compare the tables with the truth: up to `to_slot`, or, if it is None or beyond, up to where the furthest of them
+    is. Then each must have what it says it has, by its own word and that of its children, and must not be behind the
+    others by more than a batch under way explains. What should come between there and `to_slot` is `unwritten`.
 
     True rows beyond what a table says are no fault. Without bounds, files outside the run's partitions count too. Only
     reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written, and UsageError for a
@@ -121,7 +122,15 @@ def verify(
         speed = None if config.clock.speed == "max" else config.clock.speed
         apart_seconds = math.ceil(ready_seconds(config.clock.batch_seconds, speed))
         return verify_tables(
-            generator, writer, journal, from_slot, to_slot, table, apart_seconds=apart_seconds, on_progress=on_progress
+            generator,
+            writer,
+            journal,
+            from_slot,
+            to_slot,
+            table,
+            apart_seconds=apart_seconds,
+            on_progress=on_progress,
+            examples_max=examples_max,
         )
 
 
@@ -135,6 +144,7 @@ def verify_tables(
     *,
     apart_seconds: int = 0,
     on_progress: OnProgress | None = None,
+    examples_max: int = EXAMPLES_MAX,
 ) -> Verification:
     """`verify` for a generator that has the inputs of the journal (`run_of`, `rebuilt`), and the writer of its output.
     `apart_seconds` is how much simulated time may lie between shards at work.
@@ -154,6 +164,11 @@ def verify_tables(
     journal.check_progress(found)
     slots = furthest_slots(found.values())
     furthest = max([generator.origin_slot, *slots.values()])
+    is_bounded = from_slot is not None or to_slot is not None
+    unwritten = None
+    if to_slot is not None and to_slot > furthest:
+        unwritten = _unwritten(generator, chosen, furthest, Window(max(first, furthest), max(first, to_slot)))
+        to_slot = None if unwritten else to_slot  # a table without rows to come says nothing of it
     window = Window(first, max(first, furthest if to_slot is None else to_slot))
     required, later = {}, {}
     if to_slot is None:
@@ -163,8 +178,7 @@ def verify_tables(
             later[name] = [Segment(*each) for each in remaining(journal.epochs, name, complete[name], furthest)]
     else:
         required = {name: segments(journal.epochs, name, window, None) for name in chosen}
-    results = {name: TableVerification(name, window.first, window.end) for name in chosen}
-    is_bounded = from_slot is not None or to_slot is not None
+    results = {name: TableVerification(name, window.first, window.end, examples_max=examples_max) for name in chosen}
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(writer.storage.reads_at_once, thread_name_prefix="read"))
         contents = {name: stack.enter_context(Contents(writer, generator.table(name), pool)) for name in names}
@@ -186,7 +200,17 @@ def verify_tables(
         result.settle(watermarks)
     if on_progress:
         on_progress(window.seconds, window.seconds, _rows_compared(results.values()))
-    return Verification([results[name] for name in chosen])
+    return Verification([results[name] for name in chosen], unwritten)
+
+
+def _unwritten(generator: GeneratorBase, names: Sequence[str], ends_slot: int, beyond: Window) -> Unwritten | None:
+    """What comes beyond the end of the tables; None where that is nothing."""
+    for name in names:
+        parts = segments(generator.epochs, name, beyond, None)
+        if any(rows.num_rows for _, rows in true_rows(generator, parts, [name])):
+            expected = generator.expected_rows(beyond)
+            return Unwritten(ends_slot, beyond.end, sum(expected[name] for name in names))
+    return None
 
 
 def _rows_compared(results: Iterable[TableVerification]) -> int:

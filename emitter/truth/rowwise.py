@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ from emitter.model import Slice, Table, Window
 from emitter.randomness import Words
 from emitter.truth.digest import row_words
 from emitter.truth.rows import Segment, segments, true_rows
-from emitter.truth.verdict import EXAMPLES_MAX, TableVerification
+from emitter.truth.verdict import TableVerification
 
 _NO_ROW = np.uint64(0)
 
@@ -24,18 +26,18 @@ def compare(
     span: Window,
     required: Iterable[Segment],
     later: Sequence[Segment],
-    rows: Iterable[pa.RecordBatch],
+    read: Callable[[], Iterable[pa.RecordBatch]],
     result: TableVerification,
 ) -> None:
-    """Note which keys are lost, doubled, altered or unexpected among the rows of a span: `required` must be there, and
-    what `later` holds may be.
+    """Note which keys are lost, doubled, altered or unexpected among the rows of a span, which `read` gives:
+    `required` must be there, and what `later` holds may be.
     """
     wanted, truth, found = _Rows(table), _Rows(table), _Rows(table)
     for _, batch in true_rows(generator, required, [table.name]):
         wanted.add(batch)
     for _, batch in true_rows(generator, segments(generator.epochs, table.name, span, None), [table.name]):
         truth.add(batch)
-    for batch in rows:
+    for batch in read():
         found.add(batch)
     true_keys, true_words = truth.by_key()
     keys, words = found.keys(), found.words()
@@ -53,10 +55,58 @@ def compare(
         ("unexpected", found, order[~known]),
     ):
         setattr(result, what, getattr(result, what) + len(places))
-        for place in places[:EXAMPLES_MAX]:
-            result.example(f"{what}: {source.key_text(int(place))}")
+        shown = places[: result.examples_left]
+        changes = {}
+        if what == "altered" and len(shown):
+            changes = _changes(generator, table, span, source.keys()[shown], source.words()[shown], read)
+        for place in shown:
+            result.example(f"{what}: {source.key_text(int(place))}{changes.get(source.keys()[place], '')}")
     for slice, missing in _missing(generator, table, later, keys):
         result.to_come(slice, len(missing), int(missing.min()))
+
+
+def _changes(
+    generator: GeneratorBase,
+    table: Table,
+    span: Window,
+    keys: Words,
+    words: Words,
+    read: Callable[[], Iterable[pa.RecordBatch]],
+) -> dict[np.uint64, str]:
+    """By key what is other than it should be in the rows of these keys and words. They are few, and looked for once
+    more: a whole hour of rows is not kept for them.
+    """
+    truth, found = {}, {}
+    parts = segments(generator.epochs, table.name, span, None)
+    for batch in (batch for _, batch in true_rows(generator, parts, [table.name])):
+        truth.update(_values(table, batch, np.isin(row_words(table, batch, table.key), keys)))
+    for batch in read():
+        found.update(_values(table, batch, np.isin(row_words(table, batch), words)))
+    return {
+        key: "".join(
+            f"; {name} is {_text(found[key][name])}, not {_text(value)}"
+            for name, value in truth[key].items()
+            if found[key][name] != value
+        )
+        for key in keys
+        if key in truth and key in found
+    }
+
+
+def _values(table: Table, rows: pa.RecordBatch, wanted: np.ndarray) -> dict[np.uint64, dict[str, Any]]:
+    """By key the values of the wanted rows, as their readers have them."""
+    if not wanted.any():
+        return {}
+    chosen = rows.filter(pa.array(wanted))
+    values = chosen.to_pylist()
+    for column in (column.name for column in table.columns if column.type == "money"):
+        for row in values:
+            row[column] = None if row[column] is None else Decimal(row[column]).scaleb(-2)
+    return dict(zip(row_words(table, chosen, table.key), values, strict=True))
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _missing(

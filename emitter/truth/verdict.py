@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from emitter.clock import text_of
 from emitter.model import Slice
 from emitter.showing import Grid, Shown
 
 EXAMPLES_MAX = 10
-SLICES_SHOWN_MAX = 20
+SLICES_SHOWN_MAX = PARTITIONS_SHOWN_MAX = 20
 WRONG_ROWS = ("lost", "duplicated", "altered", "unexpected", "behind")
 _WRONG_FILES = ("broken_files", "misshapen_files")
+_IN_PARTITIONS = (*WRONG_ROWS[:-1], *_WRONG_FILES)
 _KINDS = ("rows_expected", "rows_found", *WRONG_ROWS, "under_way", *_WRONG_FILES)
 
 
@@ -26,7 +28,7 @@ class TableVerification:
     than a batch under way explains; `under_way` are those that it does explain, which is no fault.
 
     `complete_slot` is where the first row is missing that is neither wrong nor lost, or the end of the period; `slices`
-    says the same of those slices that are not as far.
+    says the same of those slices that are not as far. `partitions` has by folder what is wrong in it, `behind` aside.
     """
 
     table: str
@@ -45,6 +47,8 @@ class TableVerification:
     complete_slot: int = 0
     slices: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
+    examples_max: int = EXAMPLES_MAX
+    partitions: dict[str, dict[str, int]] = field(default_factory=dict)
     _missing: dict[Slice, tuple[int, int]] = field(default_factory=dict, repr=False)
 
     @property
@@ -58,9 +62,24 @@ class TableVerification:
         rows = self.lost or self.duplicated or self.altered or self.unexpected
         return bool(rows or self.broken_files or self.misshapen_files)
 
+    @property
+    def examples_left(self) -> int:
+        """How many more examples are taken."""
+        return self.examples_max - len(self.examples)
+
     def example(self, text: str) -> None:
-        if len(self.examples) < EXAMPLES_MAX:
+        if self.examples_left:
             self.examples.append(text)
+
+    def wrong(self) -> dict[str, int]:
+        """What is wrong so far, by kind, `behind` aside."""
+        return {kind: getattr(self, kind) for kind in _IN_PARTITIONS}
+
+    def note_partition(self, folder: str, before: Mapping[str, int]) -> None:
+        """What has become wrong since `wrong` said so is of this partition."""
+        found = {kind: count - before[kind] for kind, count in self.wrong().items() if count > before[kind]}
+        if found:
+            self.partitions[folder] = found
 
     def to_come(self, slice: Slice, rows: int, first_slot: int) -> None:
         """Rows of a slice that it has not done, the first of them in this slot."""
@@ -107,15 +126,27 @@ class Watermarks:
         return self.furthest_slot - max(first_missing_slot, own or 0) <= self.apart_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """What was asked for beyond the end of all tables: `ends_slot` is where they end, `to_slot` up to where was asked,
+    and `rows` about how many rows come there.
+    """
+
+    ends_slot: int
+    to_slot: int
+    rows: float
+
+
 @dataclass(frozen=True, repr=False)
 class Verification(Shown):
     """The verdict over all tables. It shows itself as a table."""
 
     tables: Sequence[TableVerification]
+    unwritten: Unwritten | None = None
 
     @property
     def ok(self) -> bool:
-        return all(table.ok for table in self.tables)
+        return not self.unwritten and all(table.ok for table in self.tables)
 
     @property
     def is_wrong(self) -> bool:
@@ -125,7 +156,8 @@ class Verification(Shown):
     @property
     def complete_slot(self) -> int:
         """Up to where no row is still to come, in any table and slice."""
-        return min((table.complete_slot for table in self.tables), default=0)
+        ends = [table.complete_slot for table in self.tables]
+        return min([*ends, self.unwritten.ends_slot] if self.unwritten else ends, default=0)
 
     def completeness(self) -> list[str]:
         """Lines that say up to where no row is still to come; and which tables and slices are not at the end."""
@@ -135,21 +167,69 @@ class Verification(Shown):
             lines.append(f"  and {len(behind) - SLICES_SHOWN_MAX} more that are further")
         return [f"Complete up to {text_of(self.complete_slot)}.", *lines]
 
+    def partition_lines(self) -> list[str]:
+        """What is wrong by table and partition, a line each."""
+        lines = [
+            f"{table.table} {folder}: {_counts_text(found)}"
+            for table in self.tables
+            for folder, found in table.partitions.items()
+        ]
+        more = [f"and {len(lines) - PARTITIONS_SHOWN_MAX} more partitions"] if len(lines) > PARTITIONS_SHOWN_MAX else []
+        return [*lines[:PARTITIONS_SHOWN_MAX], *more]
+
     def sentence(self) -> str:
         """The verdict."""
-        rows, coming = self._total("rows_expected"), self._total("under_way")
-        if self.ok:
+        rows, coming, beyond = self._total("rows_expected"), self._total("under_way"), ""
+        if self.unwritten:
+            beyond = (
+                f" The tables end at {text_of(self.unwritten.ends_slot)}: of about {self.unwritten.rows:,.0f} rows that"
+                f" were asked for beyond it, up to {text_of(self.unwritten.to_slot)}, none is written yet."
+            )
+        if all(table.ok for table in self.tables):
             more = f"; {coming:,} more are on their way" if coming else ""
-            return f"All {rows:,} rows are there, each once{more}."
-        wrong = {kind.replace("_", " "): self._total(kind) for kind in (*WRONG_ROWS, *_WRONG_FILES)}
-        said = ", ".join(f"{count:,} {kind}" for kind, count in wrong.items() if count)
-        return f"Of {rows + self._total('behind'):,} rows: {said}."
+            return f"All {rows:,} rows are there, each once{more}.{beyond}"
+        wrong = {kind: self._total(kind) for kind in (*WRONG_ROWS, *_WRONG_FILES)}
+        return f"Of {rows + self._total('behind'):,} rows: {_counts_text(wrong)}.{beyond}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        beyond = self.unwritten
+        return {
+            "ok": self.ok,
+            "verdict": self.sentence(),
+            "complete_up_to": text_of(self.complete_slot),
+            "unwritten": {
+                "from": text_of(beyond.ends_slot),
+                "to": text_of(beyond.to_slot),
+                "rows_estimated": round(beyond.rows),
+            }
+            if beyond
+            else None,
+            "tables": {table.table: _table_json(table) for table in self.tables},
+        }
 
     def grid(self) -> Grid:
         rows = [(table.table, *(getattr(table, kind) for kind in _KINDS)) for table in self.tables]
         examples = [f"{table.table}: {example}" for table in self.tables for example in table.examples]
-        below = (*examples, *self.completeness(), self.sentence())
+        below = (*self.partition_lines(), *examples, *self.completeness(), self.sentence())
         return Grid(("table", *(kind.replace("_", " ") for kind in _KINDS)), rows, below)
 
     def _total(self, kind: str) -> int:
         return sum(getattr(table, kind) for table in self.tables)
+
+
+def _counts_text(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
+
+
+def _table_json(table: TableVerification) -> dict[str, Any]:
+    return {
+        "ok": table.ok,
+        "from": text_of(table.from_slot),
+        "to": text_of(table.to_slot),
+        "complete_up_to": text_of(table.complete_slot),
+        **{kind: getattr(table, kind) for kind in _KINDS},
+        "slices": {name: text_of(slot) for name, slot in table.slices.items()},
+        "partitions": table.partitions,
+        "examples": table.examples,
+    }

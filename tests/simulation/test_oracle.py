@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from emitter.clock import text_of
 from emitter.config import EmitterConfig
 from emitter.errors import DamagedStateError, MissingJournalError, StateError, UsageError
 from emitter.model import CommitReport
@@ -215,15 +216,60 @@ class VerifyTest(DaemonCase):
         result = self.assert_found("order_items", lost=lost, duplicated=twice, altered=1, unexpected=1)
         self.assertEqual(len(result.examples), EXAMPLES_MAX)
 
-    def test_beyond_the_progress_all_is_lost(self):
-        more = self.new_folder()
-        run(shop(more), UNTIL + 100)
-        lost = {table: rows - self.rows[table] for table, (rows, *_) in figures(more).items()}
-        verification = self.verified(until=UNTIL + 100)
-        self.assertEqual({each.table: each.lost for each in verification.tables}, lost)
-        self.assertGreater(lost["payments"], 0)
+    def test_beyond_the_end_of_the_tables_nothing_is_lost_and_nothing_is_there(self):
+        verification = self.verified(until=UNTIL + 86_400)
+        self.assertEqual((verification.ok, verification.is_wrong), (False, False))
+        self.assertEqual(sum(each.lost + each.behind for each in verification.tables), 0)
+        self.assertEqual(verification.complete_slot, ORIGIN + UNTIL)
+        told, ends = verification.sentence(), text_of(ORIGIN + UNTIL)
+        self.assertRegex(told, rf"^All [\d,]+ rows are there, each once\. The tables end at {ends}: of about \d\d\d,")
         self.assertTrue(self.verified(until=UNTIL).ok)
         self.assertTrue(self.verified(until=UNTIL - 100).ok)
+        far = oracle.verify(self.shop, ORIGIN + 2 * UNTIL, ORIGIN + 3 * UNTIL)
+        self.assertEqual((far.ok, far.complete_slot), (False, ORIGIN + UNTIL))
+        self.assertIn(f"The tables end at {ends}", far.sentence())
+        paths(self.output, "orders")[-1].unlink()
+        self.assertRegex(self.verified(until=UNTIL + 60).sentence(), r"^Of [\d,]+ rows: \d+ lost\. The tables end at ")
+
+    def test_where_no_row_comes_beyond_the_end_all_is_there(self):
+        self.output = self.new_folder()
+        quiet = {"ecommerce.orders_per_second": 0, "ecommerce.customer_growth_per_year": 0}
+        config = shop(self.output, {**quiet, "ecommerce.product_growth_per_year": 0})
+        run(config, 60)
+        self.assertTrue(self.verified(config, UNTIL).ok)
+
+    def test_what_is_wrong_is_told_by_partition(self):
+        twice, *_, gone = paths(self.output, "orders")
+        rows = {path: pq.read_metadata(path).num_rows for path in (twice, gone)}
+        gone.unlink()
+        shutil.copy(twice, twice.with_name("copy.parquet"))
+        result = self.assert_found("orders", lost=rows[gone], duplicated=rows[twice])
+        days = {f"year=2026/month=01/day=0{day}": found for day, found in ((1, twice), (2, gone))}
+        self.assertEqual([path.parent.name for path in days.values()], ["day=01", "day=02"])
+        self.assertEqual(
+            result.partitions,
+            {folder: {("duplicated" if path is twice else "lost"): rows[path]} for folder, path in days.items()},
+        )
+        self.assertIn(f"orders year=2026/month=01/day=02: {rows[gone]} lost", self.verified().partition_lines())
+
+    def test_an_altered_row_is_shown_with_what_it_should_be(self):
+        path = paths(self.output, "orders")[0]
+        old = pq.read_table(path, partitioning=None).slice(2, 1).to_pylist()[0]
+        rewrite(path, lambda rows: with_value(rows, "amount", 2, lambda value: value + 1))
+        rewrite(path, lambda rows: with_value(rows, "channel", 2, lambda _: None))
+        examples = self.assert_found("orders", altered=1).examples
+        (example,) = [text for text in examples if text.startswith(f"altered: order_id={old['order_id']}, event_time=")]
+        amount, channel = (
+            f"amount is {old['amount'] + 1}, not {old['amount']}",
+            f"channel is null, not {old['channel']}",
+        )
+        self.assertEqual(set(example.split("; ")[1:]), {amount, channel})
+
+    def test_as_many_examples_as_are_asked_for(self):
+        paths(self.output, "customers")[0].unlink()
+        for count in (0, 1, 12):
+            found = oracle.verify(self.shop, table="customers", examples_max=count).tables[0]
+            self.assertEqual(len(found.examples), count)
 
     def test_a_part_of_the_time_and_one_table(self):
         last = paths(self.output, "orders")[-1]

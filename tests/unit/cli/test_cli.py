@@ -236,6 +236,22 @@ class VerbsTest(CliCase):
             lost = self.truth()["payments"]["rows"]
             self.assertIn(f"Of {lost:,} rows: {lost:,} lost.", result.stdout)
             self.assertRegex(result.stdout, r"payments: lost: payment_id=\d+")
+            self.assertIn(f"payments year=2026/month=01/day=01: {lost:,} lost\n", result.stdout)
+            result = invoke("verify", "-c", path, "--json", "--examples", "2")
+            self.assert_exit(1, result)
+            told = json.loads(result.stdout)
+            self.assertEqual((told["ok"], told["tables"]["orders"]["ok"]), (False, True))
+            payments = told["tables"]["payments"]
+            self.assertEqual((payments["lost"], len(payments["examples"])), (lost, 2))
+            self.assertEqual(payments["partitions"], {"year=2026/month=01/day=01": {"lost": lost}})
+
+    def test_verify_beyond_what_is_written_says_where_the_tables_end(self) -> None:
+        result = invoke("verify", "-c", self.config, "--to", "2026-03-01", "--json")
+        self.assert_exit(1, result)
+        told = json.loads(result.stdout)
+        self.assertEqual((told["unwritten"]["from"], told["complete_up_to"]), (END, END))
+        self.assertEqual({table["lost"] for table in told["tables"].values()}, {0})
+        self.assertIn(f"The tables end at {END}", told["verdict"])
 
     def test_status_is_a_table_or_json(self) -> None:
         result = invoke("status", "-c", self.config)
