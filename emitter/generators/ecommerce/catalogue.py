@@ -24,6 +24,7 @@ from emitter.randomness import (
     below,
     choice_table,
     choose,
+    entries,
     power_law_quantiles,
     skewed_rank,
 )
@@ -129,13 +130,13 @@ class Catalogue:
     def prices_cents(self, products: Integers, slots: Integers) -> Integers:
         """What each product costs at the start of each slot."""
         self._know(int(products.max(initial=-1)) + 1)
-        versions = slots + self._phases[products]
+        versions = slots + entries(self._phases, products)
         versions -= 1
         versions //= self._period
         versions ^= products << 24
         cents = below(self._version.words(versions), _FACTOR_RANGE)
         cents += _FACTOR_LOW
-        cents *= self._base_cents[products]
+        cents *= entries(self._base_cents, products)
         cents //= 10_000
         cents *= 10
         np.maximum(cents, 10, out=cents)

@@ -8,7 +8,7 @@ import numpy as np
 
 from emitter.clock import EPOCH_UNIX_SECONDS
 from emitter.model import Slice
-from emitter.randomness import Integers, Stream, Words, below
+from emitter.randomness import Integers, Stream, Words, below, entries
 
 SEQUENCE_BITS, CHILD_BITS = 18, 4
 SLOT_SHIFT = SEQUENCE_BITS + CHILD_BITS
@@ -53,7 +53,7 @@ def places_within(counts: Integers) -> tuple[Integers, Integers]:
     groups = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts
     places = np.arange(len(groups))
-    places -= starts[groups]
+    places -= entries(starts, groups)
     return groups, places
 
 
@@ -75,5 +75,5 @@ def deal(first_slot: int, counts: Integers, offsets: Integers, slice: Slice) -> 
     dealt = count_dealt(counts, firsts, slice.count)
     groups, places = places_within(dealt)
     slots = first_slot + groups
-    ids = (slots << SLOT_SHIFT) | ((firsts[groups] + slice.count * places) << CHILD_BITS)
+    ids = (slots << SLOT_SHIFT) | ((entries(firsts, groups) + slice.count * places) << CHILD_BITS)
     return Dealt(slice, first_slot, np.concatenate([[0], np.cumsum(dealt)]), firsts, slots, ids)

@@ -14,7 +14,7 @@ from emitter.generators.ecommerce.people import People
 from emitter.generators.ecommerce.rates import Counts
 from emitter.generators.ecommerce.tables import ORDER_ITEMS, ORDERS
 from emitter.model import Slice, Window
-from emitter.randomness import Integers, Stream, Words, choice_table, choose
+from emitter.randomness import Integers, Stream, Words, choice_table, choose, entries
 
 CURRENCY = "EUR"
 _CHANNELS = (("web", 52), ("app", 33), ("marketplace", 10), ("store", 5))
@@ -82,9 +82,9 @@ class Orders:
         counts = choose(_ITEM_TABLE, words)
         ends = np.cumsum(counts)
         order = np.repeat(np.arange(len(ids)), counts)
-        order_ids = ids[order]
+        order_ids = entries(ids, order)
         lines = np.arange(1, len(order) + 1)
-        lines -= (ends - counts)[order]
+        lines -= entries(ends - counts, order)
         item_words = self._item.words(order_ids + lines)
         slots = order_ids >> SLOT_SHIFT
         products = self._catalogue.pick(item_words, self._catalogue.population.sizes_within(slots))
@@ -118,7 +118,7 @@ class Orders:
             [
                 pa.array(items.order_ids + items.lines),
                 pa.array(items.order_ids),
-                arrow.times(times[items.order]),
+                arrow.times(entries(times, items.order)),
                 pa.array(items.lines.astype(np.int32)),
                 pa.array(items.products),
                 pa.array(items.quantities.astype(np.int32)),

@@ -22,7 +22,7 @@ from emitter.generators.ecommerce.keys import (
 from emitter.generators.ecommerce.orders import Orders
 from emitter.generators.ecommerce.tables import PAYMENTS
 from emitter.model import Slice, Window
-from emitter.randomness import Integers, Stream, choice_table, choose
+from emitter.randomness import Integers, Stream, choice_table, choose, entries
 
 LANES = 64
 _TO_PAYMENT, _TO_REPLY, _TO_RETRY = Delay(12), Delay(6), Delay(90)
@@ -78,7 +78,7 @@ class Payments:
         ids, pairs, slots = self._due(window, slice)
         if not len(ids):
             return None
-        payment_ids = self._chains.steps[pairs] + 1
+        payment_ids = entries(self._chains.steps, pairs) + 1
         payment_ids += ids
         amounts = self.amounts.of(ids, slice)
         method = choose(_METHOD_TABLE, self._method.words(ids))
@@ -87,8 +87,8 @@ class Payments:
                 pa.array(payment_ids),
                 pa.array(ids),
                 arrow.times(times_micros(slots, self._payment.words(payment_ids))),
-                pa.array(self._attempt[pairs]),
-                arrow.labels(self._status[pairs], _STATUS_NAMES),
+                pa.array(entries(self._attempt, pairs)),
+                arrow.labels(entries(self._status, pairs), _STATUS_NAMES),
                 arrow.labels(method, _METHOD_NAMES),
                 pa.array(amounts),
             ],
@@ -128,16 +128,16 @@ class Payments:
         firsts = first_dealt(offsets, self._chains.lanes[columns], LANES)
         cells, seqs = places_within(count_dealt(counts, firsts, LANES).reshape(-1))
         seqs *= LANES
-        seqs += firsts.reshape(-1)[cells]
+        seqs += entries(firsts.reshape(-1), cells)
         if LANES % slice.count:
             mine = np.flatnonzero((seqs + offsets.reshape(-1)[cells]) % slice.count == slice.index)
             cells, seqs = cells[mine], seqs[mine]
-        ids = sources.reshape(-1)[cells]
+        ids = entries(sources.reshape(-1), cells)
         ids <<= SLOT_SHIFT - CHILD_BITS
         ids |= seqs
         ids <<= CHILD_BITS
         rows = cells // len(columns)
-        return ids, columns[cells - rows * len(columns)], slots[rows]
+        return ids, entries(columns, cells - rows * len(columns)), entries(slots, rows)
 
 
 class AmountBook:
@@ -196,9 +196,9 @@ class AmountBook:
     def _look_up(self, ids: Integers, slots: Integers) -> Integers:
         slots = slots - self._first
         place = (ids >> CHILD_BITS) & SEQUENCE_MASK
-        place -= self._firsts[slots]
+        place -= entries(self._firsts, slots)
         if self._slice.count > 1:
             place //= self._slice.count
-        place += self._starts[slots]
-        amounts_cents: Integers = self._amounts[place]
+        place += entries(self._starts, slots)
+        amounts_cents: Integers = entries(self._amounts, place)
         return amounts_cents
