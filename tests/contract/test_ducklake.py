@@ -21,6 +21,7 @@ from emitter.model import TableCommit
 from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.local import LocalStorage
+from emitter.writers.ducklake import connection
 from emitter.writers.ducklake import extensions as duckdb_extensions
 from emitter.writers.ducklake import writer as ducklake
 from emitter.writers.ducklake.connection import catalog_place
@@ -167,7 +168,7 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
 
     def test_progress_stays_in_the_catalogue_and_small(self):
         writer = self.opened()
-        with patch.multiple(ducklake, _COMMITS_PER_PRUNING=5, _COMMITS_PER_CONNECTION=3):
+        with patch.object(ducklake, "_COMMITS_PER_PRUNING", 5):
             for number in range(12):
                 write(writer, window(number, number + 1), ORIGIN + number if number else None)
         self.assertEqual(list(self.root.glob("_emitter/progress*/**/*.parquet")), [])
@@ -177,6 +178,15 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         self.reader().execute("CALL ducklake_flush_inlined_data('shop')").to_arrow_table()
         write(writer, window(12, 13), ORIGIN + 12)
         self.assertEqual(writer.progress(TABLE.name)[WHOLE].rows, 13)
+
+    def test_what_duckdb_remembers_of_commits_does_not_grow_for_good(self):
+        writer, sizes = self.opened(), []
+        with patch.object(connection, "_SESSIONS_MAX", 8):
+            for number in range(12):
+                write(writer, window(number, number + 1), ORIGIN + number if number else None)
+                with writer._lake.session("look at") as cursor:
+                    sizes.append(cursor.sql("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchone())
+        self.assertNotEqual(sizes, sorted(sizes))
 
     def test_upkeep_by_others_changes_nothing(self):
         writer = self.opened()

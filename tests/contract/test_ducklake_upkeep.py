@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unittest
 from dataclasses import replace
 from typing import Any
@@ -9,13 +10,15 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
+from emitter.clock import SystemClock
 from emitter.errors import CommitConflictError, DamagedStateError
-from emitter.model import Slice, TableCommit, TableProgress
+from emitter.model import ChoreReport, Slice, TableCommit, TableProgress
+from emitter.upkeep.rounds import Round
 from emitter.writers.ducklake import replacing, upkeep
 from emitter.writers.ducklake.connection import CATALOG
 from emitter.writers.parts import DataFile
 from emitter.writers.shapes import Shapes
-from emitter.writers.upkeep import Done, UpkeepPolicy
+from emitter.writers.upkeep import TASKS, Done, Upkeep, UpkeepPolicy
 from tests.contract.beats import ODD_ROWS, ORIGIN, TABLE, WHOLE, encoded, files, found, window, write
 from tests.contract.ducklake_outputs import OnSqlite, commit, outcomes
 from tests.contract.test_ducklake_faults import at
@@ -90,6 +93,22 @@ class DuckLakeUpkeepCase(UpkeepContract):
                 )
             with self.assertRaises(DamagedStateError):
                 writer.check_not_set_back(WHOLE, TABLE.name, writer.recover(WHOLE, TABLE.name), slot)
+
+    def test_an_upkeep_that_stays_open_sees_what_others_do(self):
+        self.written(6, HALVES[0])
+        kept = self.opened().upkeep(AT_ONCE)
+        self.assert_went_well(self.done_by(kept))
+        self.written(6, HALVES[0], first=6)
+        self.written(6, HALVES[1])  # whose progress has a table of its own, that is new
+        self.assert_went_well(self.tended(AT_ONCE))
+        count = self.written(6, HALVES[0], first=12)
+        self.written(12, HALVES[1], first=6)
+        self.assert_went_well(self.done_by(kept))
+        self.assertEqual([chore for chore in self.planned(AT_ONCE) if chore.task != "expire"], [])
+        self.assert_whole(count, HALVES)
+
+    def done_by(self, kept: Upkeep) -> list[ChoreReport]:
+        return list(Round(kept, [TABLE.name], SystemClock(), threading.Event()).run(TASKS))
 
     def test_foreign_upkeep_passes_over_what_ours_has_compacted(self):
         count = self.written(24)

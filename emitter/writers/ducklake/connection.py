@@ -10,6 +10,9 @@ kept in WAL mode: in SQLite's older mode a reader keeps a writer from committing
 The lake is opened when it is first needed, and anew after every failure: a commit to SQLite that was refused would
 otherwise keep its locks. A lake is made when its first table is: looking leaves nothing. Every piece of work gets a
 cursor of its own, which sees the newest snapshot, not that of an earlier piece.
+
+DuckLake remembers of each commit up to 45 kB, a third of it in DuckDB itself, which a lake that is opened anew leaves
+there. So after many sessions all of DuckDB goes, and is made anew.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ _SETTINGS = {
 }
 _HTTP_SETTINGS = {"http_timeout": 30, "http_retries": 3, "http_retry_wait_ms": 100, "http_retry_backoff": 4}
 _RETENTION = "7 days"
+_SESSIONS_MAX = 1_000  # to make DuckDB anew takes as long as some commits
 
 _MET_ANOTHER = re.compile(
     r"Transaction conflict|database is locked|duplicate key value|UNIQUE constraint|PRIMARY KEY|already exists"
@@ -158,6 +162,7 @@ class Lake:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._prepared: duckdb.DuckDBPyConnection | None = None  # one that has found no lake: to load takes a while
         self._credentials_version = 0
+        self._sessions = 0  # since DuckDB was made
 
     def __str__(self) -> str:
         return f"the DuckLake catalogue of {self.data_path}"
@@ -219,9 +224,13 @@ class Lake:
                 if connection is not None:
                     connection.close()
             self._connection = self._prepared = None
+            self._sessions = 0
 
     def _connected(self, create: bool) -> duckdb.DuckDBPyConnection | None:
         with self._guard:
+            self._sessions += 1
+            if self._sessions > _SESSIONS_MAX:
+                self.close()
             if self._connection is None:
                 self._connection = self._connect(create)
             else:

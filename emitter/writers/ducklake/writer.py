@@ -61,7 +61,6 @@ _DEFAULT_NAMESPACE = "main"
 _WAIT_SECONDS = 0.05
 _LOOKS_MAX = 5
 _COMMITS_PER_PRUNING = 200
-_COMMITS_PER_CONNECTION = 500  # DuckLake remembers up to 45 kB of each for as long as a connection lasts
 _TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
     "int32": ("INTEGER", "int32"),
     "int64": ("BIGINT", "int64"),
@@ -270,10 +269,8 @@ class DuckLakeWriter(RegisteringWriter):
         self._begun.update((slice, name) for name in names)
 
     def _tidy(self, slice: Slice) -> None:
-        """Once in a while, so that the millionth commit costs no more than the first, in time and in memory."""
+        """Once in a while, so that the millionth commit takes no longer than the first."""
         self._commits += 1
-        if self._commits % _COMMITS_PER_CONNECTION == 0:
-            self._lake.renew()
         if self._commits % _COMMITS_PER_PRUNING == 0:
             with self._lake.session("prune the progress in") as cursor, self._turns.take():
                 if cursor:
