@@ -29,6 +29,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import psycopg
+
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' Postgres and REST catalogue
 
 from bench._readers import READERS, ratios
@@ -92,7 +94,7 @@ def measured(folder: Path, case: str, batches: int, *, upkeep: bool) -> Run:
     out = folder / f"{case}{'' if upkeep else '-without'}"
     config = written_config(out, case, upkeep=upkeep)
     follow(config, batches, run)
-    run.sizes = sizes(out)
+    run.sizes = sizes(out, CATALOGS.get(config))
     run.start_seconds = statistics.median(seconds_to_first_batch(config) for _ in range(3))
     once = folder / f"{out.name}-once"
     again = written_config(once, case, upkeep=False)
@@ -193,15 +195,24 @@ def memory_mib(pid: int) -> float:
     return int(pages[1]) * PAGE_BYTES / 2**20 if pages else 0.0
 
 
-def sizes(out: Path) -> dict[str, Any]:
-    """Files and bytes: of rows, and of all beside them."""
-    rows = beside = files = 0
+def sizes(out: Path, catalog: str | None) -> dict[str, Any]:
+    """Files and bytes: of rows, and of all beside them, a catalogue in a server too."""
+    rows = files = 0
+    beside = catalog_bytes(catalog) if catalog else 0
     for path in out.rglob("*"):
         if path.is_file():
             is_data = path.suffix == ".parquet" and "_delta_log" not in path.parts
             files += is_data
             rows, beside = (rows + path.stat().st_size, beside) if is_data else (rows, beside + path.stat().st_size)
     return {"files_on_disk": files, "row_bytes_on_disk": rows, "other_bytes": beside}
+
+
+def catalog_bytes(uri: str) -> int:
+    """Of a database; one that nobody has written to has some 7.5 MB."""
+    with psycopg.connect(uri) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def seconds_to_first_batch(config: Path) -> float:
