@@ -92,6 +92,19 @@ def table(cursor: duckdb.DuckDBPyConnection, schema: str, name: str) -> LakeTabl
     return LakeTable(found.table_id, found.comment, described, partition, tuple(column[-1] for column in columns))
 
 
+def inlined_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice | None = None) -> list[str]:
+    """The same of the progress of a slice, or of all."""
+    found = cursor.execute(
+        f"SELECT t.table_name, i.table_name FROM {CATALOG}.ducklake_inlined_data_tables i"
+        f" JOIN {CATALOG}.ducklake_table t ON t.table_id = i.table_id AND t.end_snapshot IS NULL"
+        f" JOIN {CATALOG}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL"
+        " WHERE s.schema_name = ? ORDER BY ALL",
+        [PROGRESS_SCHEMA],
+    ).fetchall()
+    is_asked = _PROGRESS_TABLE.fullmatch if slice is None else _progress_name(slice).__eq__
+    return [inlined for name, inlined in found if is_asked(name)]
+
+
 def inlined_tables(cursor: duckdb.DuckDBPyConnection, table_id: int) -> list[str]:
     """The catalogue's own tables that hold those of a table's rows that are in no file."""
     query = f"SELECT table_name FROM {CATALOG}.ducklake_inlined_data_tables WHERE table_id = ? ORDER BY ALL"
@@ -187,6 +200,15 @@ def keep_to_own_upkeep(cursor: duckdb.DuckDBPyConnection, schema: str, table: st
     return not is_said
 
 
+def is_said_how_to_compact(cursor: duckdb.DuckDBPyConnection, table_id: int) -> bool:
+    """Whether a table has that option, one way or the other."""
+    query = (
+        f"SELECT count(*) FROM {CATALOG}.ducklake_metadata"
+        " WHERE key = 'auto_compact' AND scope = 'table' AND scope_id = ?"
+    )
+    return cursor.execute(query, [table_id]).fetchone() != (0,)
+
+
 def _has_compact_option(cursor: duckdb.DuckDBPyConnection, scope: str) -> bool:
     options = f"SELECT count(*) FROM {LAKE}.options() WHERE option_name = 'auto_compact' AND scope_entry = ?"
     return cursor.execute(options, [scope]).fetchone() != (0,)
@@ -216,25 +238,19 @@ def move_progress(
         )
 
 
-def prune_progress(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> None:
+def prune(cursor: duckdb.DuckDBPyConnection, inlined: Iterable[str]) -> None:
     """Remove rows that commits have replaced. DuckLake keeps them for good, and reads past all of them at each commit:
     expiry forgets only snapshots.
     """
-    name = _progress_name(slice)
-    for known in tables(cursor, PROGRESS_SCHEMA, [name]).values():
-        for inlined in inlined_tables(cursor, known.table_id):
-            cursor.execute(f"DELETE FROM {CATALOG}.{identifier(inlined)} WHERE end_snapshot IS NOT NULL")
+    for name in inlined:
+        cursor.execute(f"DELETE FROM {CATALOG}.{identifier(name)} WHERE end_snapshot IS NOT NULL")
 
 
-def dead_rows(cursor: duckdb.DuckDBPyConnection, slice: Slice) -> int:
-    """How many rows of a slice's progress were replaced and are still there."""
-    count = 0
-    for known in tables(cursor, PROGRESS_SCHEMA, [_progress_name(slice)]).values():
-        for inlined in inlined_tables(cursor, known.table_id):
-            query = f"SELECT count(*) FROM {CATALOG}.{identifier(inlined)} WHERE end_snapshot IS NOT NULL"
-            row = cursor.execute(query).fetchone()
-            count += row[0] if row else 0
-    return count
+def dead_rows(cursor: duckdb.DuckDBPyConnection, inlined: Iterable[str]) -> int:
+    """How many rows were replaced and are still there."""
+    query = f"SELECT count(*) FROM {CATALOG}.{{}} WHERE end_snapshot IS NOT NULL"
+    rows = [cursor.execute(query.format(identifier(name))).fetchone() for name in inlined]
+    return sum(row[0] for row in rows if row)
 
 
 def last_altered(cursor: duckdb.DuckDBPyConnection, table_id: int) -> int:

@@ -159,30 +159,29 @@ def _tell_statistics(
         )
 
 
-def sweep(cursor: duckdb.DuckDBPyConnection) -> bool:
-    """In a transaction: remove what is left of entries that went a while ago, as long as it is known which they are;
-    whether there was anything.
-    """
-    numbers = (
-        f"SELECT data_file_id FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
-        f" WHERE schedule_start::TIMESTAMPTZ < now() - INTERVAL ({_SWEEP_SECONDS}) SECOND"
-    )
-    found = ", ".join(
-        str(number)
-        for (number,) in cursor.execute(
-            f"SELECT DISTINCT data_file_id FROM {CATALOG}.ducklake_file_partition_value"
-            f" WHERE data_file_id IN ({numbers})"
-        ).fetchall()
-    )
-    for relation in _OF_FILES if found else ():
-        cursor.execute(f"DELETE FROM {CATALOG}.{relation} WHERE data_file_id IN ({found})")
-    return bool(found)
+def left_behind(cursor: duckdb.DuckDBPyConnection) -> list[int]:
+    """The numbers of entries that went a while ago and have left something, as long as it is known which they are."""
+    found = cursor.execute(
+        f"SELECT DISTINCT data_file_id FROM {CATALOG}.ducklake_file_partition_value WHERE data_file_id IN"
+        f" (SELECT data_file_id FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
+        f" WHERE schedule_start::TIMESTAMPTZ < now() - INTERVAL ({_SWEEP_SECONDS}) SECOND)"
+    ).fetchall()
+    return [number for (number,) in found]
+
+
+def sweep(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> None:
+    """In a transaction: remove what is left of entries that went."""
+    _remove(cursor, numbers, _OF_FILES)
 
 
 def forget(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> None:
-    """In a transaction: remove all that is left of entries that went, whose files are no more."""
+    """The same, and the note of them, as their files are no more."""
+    _remove(cursor, numbers, (*_OF_FILES, "ducklake_files_scheduled_for_deletion"))
+
+
+def _remove(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[int], relations: Sequence[str]) -> None:
     listed = ", ".join(map(str, numbers))
-    for relation in (*_OF_FILES, "ducklake_files_scheduled_for_deletion"):
+    for relation in relations:
         cursor.execute(f"DELETE FROM {CATALOG}.{relation} WHERE data_file_id IN ({listed})")
 
 

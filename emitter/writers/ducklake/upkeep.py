@@ -57,7 +57,7 @@ class DuckLakeUpkeep(Upkeep):
         super().__init__(policy)
         self._out = output
         self._lake = output.lake
-        self._kept: set[str] = set()  # tables that the upkeep of others is known to pass over
+        self._kept: set[int] = set()  # tables that the upkeep of others is known to pass over
         self._vacuum = Vacuum(policy, output)
 
     def plan(self, task: Task, table: str) -> Sequence[Chore]:
@@ -109,7 +109,7 @@ class DuckLakeUpkeep(Upkeep):
         if known is None or not asked:
             return Done()  # others have come first
         group = min(asked, key=lambda each: abs(len(each) - chore.files))
-        self._keep(chore.table)
+        self._keep(chore.table, known)
         options, table = self._out.options, self._out.tables[chore.table]
         merger = Merger(self._out.storage, self._out.root, table, known, options.compression)
         made = merger.merge(group, dict(zip(options.spec.columns, group[0].partition or (), strict=True)))
@@ -132,15 +132,30 @@ class DuckLakeUpkeep(Upkeep):
 
         self._out.write("compact", replace)
         self._out.crash("ducklake.compacted")
-        self._out.write("sweep", replacing.sweep)
+        self._sweep()
         return Done(len(group), 1, _bytes(group), made.data.size)
 
-    def _keep(self, table: str) -> None:
+    def _keep(self, table: str, known: LakeTable) -> None:
         """See that the upkeep of others passes over a table from now on."""
-        if table not in self._kept:
+        if known.table_id in self._kept:
+            return
+        with self._lake.session("look into") as cursor:
+            is_said = cursor is None or catalog.is_said_how_to_compact(cursor, known.table_id)
+        if not is_said:
             schema = self._out.schema
             self._out.write("set an option of", lambda cursor: catalog.keep_to_own_upkeep(cursor, schema, table))
-        self._kept.add(table)
+        self._kept.add(known.table_id)
+
+    def _sweep(self) -> None:
+        with self._lake.session("look into") as cursor:
+            numbers = replacing.left_behind(cursor) if cursor else []
+
+        def sweep(cursor: duckdb.DuckDBPyConnection) -> bool:
+            replacing.sweep(cursor, numbers)
+            return True
+
+        if numbers:
+            self._out.write("sweep", sweep)
 
     # Expiry
 
@@ -151,7 +166,7 @@ class DuckLakeUpkeep(Upkeep):
             if cursor is None:
                 return []
             count = len(self._expired(cursor))
-            dead = sum(catalog.dead_rows(cursor, slice) for slice in catalog.slices(cursor))
+            dead = catalog.dead_rows(cursor, catalog.inlined_progress(cursor))
         chores = -(-count // _SNAPSHOTS_MAX) or int(dead >= _DEAD_ROWS_MIN)
         return [Chore("expire", table)] * chores
 
@@ -165,18 +180,20 @@ class DuckLakeUpkeep(Upkeep):
         return [number for (number,) in found]
 
     def _expire(self) -> Done:
-        def expire(cursor: duckdb.DuckDBPyConnection) -> bool:
-            numbers = self._expired(cursor)[:_SNAPSHOTS_MAX]
-            if numbers:
-                cursor.execute(f"SELECT count(*) FROM ducklake_expire_snapshots('{LAKE}', versions => {numbers})")
-            return bool(numbers)
+        with self._lake.session("look into") as cursor:
+            numbers = self._expired(cursor)[:_SNAPSHOTS_MAX] if cursor else []
+            inlined = catalog.inlined_progress(cursor) if cursor else []
 
-        def prune(cursor: duckdb.DuckDBPyConnection) -> bool:
-            for slice in catalog.slices(cursor):
-                catalog.prune_progress(cursor, slice)
+        def expire(cursor: duckdb.DuckDBPyConnection) -> bool:
+            cursor.execute(f"SELECT count(*) FROM ducklake_expire_snapshots('{LAKE}', versions => {numbers})")
             return True
 
-        self._out.write("expire snapshots of", expire)
+        def prune(cursor: duckdb.DuckDBPyConnection) -> bool:
+            catalog.prune(cursor, inlined)
+            return True
+
+        if numbers:
+            self._out.write("expire snapshots of", expire)
         self._out.crash("ducklake.expired")
         self._out.write("prune the progress in", prune)
         return Done()

@@ -37,33 +37,37 @@ class Vacuum:
     def plan(self, table: str) -> list[Chore]:
         return [
             Chore("vacuum", table, files=len(some), size_bytes=sum(file.size_bytes for file in some))
-            for some in batched(self._removable(table), FILES_MAX)
+            for some in batched(self._removable(table)[0], FILES_MAX)
         ]
 
     def apply(self, table: str) -> Done:
-        files = self._removable(table)[:FILES_MAX]
+        removable, replaced = self._removable(table)
+        files = removable[:FILES_MAX]
         if not files:
             return Done()
         done = self._leftovers.remove(files)
         self._out.crash("ducklake.removed")
-        paths = {f"{self._out.root}/{file.path}" for file in files}
+        paths = [f"{self._out.root}/{file.path}" for file in files]
+        numbers = [replaced[path] for path in paths if path in replaced]
 
         def forget(cursor: duckdb.DuckDBPyConnection) -> bool:
-            numbers = [number for path, number in self._replaced(cursor, table).items() if path in paths]
-            if numbers:
-                replacing.forget(cursor, numbers)
-            return bool(numbers)
+            replacing.forget(cursor, numbers)
+            return True
 
-        self._out.write("vacuum", forget)
+        if numbers:
+            self._out.write("vacuum", forget)
         return done
 
-    def _removable(self, table: str) -> list[StoredFile]:
-        """They are listed before the catalogue is asked, so that what is committed meanwhile is known by then."""
+    def _removable(self, table: str) -> tuple[list[StoredFile], Mapping[str, int]]:
+        """The files, and under which numbers the catalogue notes those of them that it does, by their full paths.
+
+        They are listed before the catalogue is asked, so that what is committed meanwhile is known by then.
+        """
         listed = {file.path: file for file in self._out.storage.walk(table) if _is_ours(file.path)}
         root = f"{self._out.root}/"
         with self._out.lake.session("look into") as cursor:
             if cursor is None:
-                return []
+                return [], {}
             needed = lake_files.needed_paths(cursor, self._out.lake.data_path)
             noted = lake_files.scheduled(cursor, self._out.lake.data_path)
             replaced = self._replaced(cursor, table)
@@ -72,7 +76,7 @@ class Vacuum:
         orphans = [file for file in self._leftovers.old(unnamed) if not self._may_be_committed(file.path, progress)]
         gone = (path.removeprefix(root) for path in sorted(replaced.keys() - needed))
         out_of_use = [listed.get(path) or self._sized(path) for path in gone]
-        return [*out_of_use, *orphans, *self._leftovers.find(table)]
+        return [*out_of_use, *orphans, *self._leftovers.find(table)], replaced
 
     def _sized(self, path: str) -> StoredFile:
         try:

@@ -272,9 +272,11 @@ class DuckLakeWriter(RegisteringWriter):
         """Once in a while, so that the millionth commit takes no longer than the first."""
         self._commits += 1
         if self._commits % _COMMITS_PER_PRUNING == 0:
-            with self._lake.session("prune the progress in") as cursor, self._turns.take():
-                if cursor:
-                    catalog.prune_progress(cursor, slice)
+            with self._lake.session("prune the progress in") as cursor:
+                inlined = catalog.inlined_progress(cursor, slice) if cursor else []
+                with self._turns.take():
+                    if cursor:
+                        catalog.prune(cursor, inlined)
 
     def _checked(
         self, cursor: duckdb.DuckDBPyConnection, slice: Slice, commits: Sequence[TableCommit]
