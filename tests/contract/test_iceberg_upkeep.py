@@ -14,6 +14,7 @@ from pyiceberg.table.snapshots import Operation
 from emitter.model import ChoreReport
 from emitter.writers.base import is_merged_name
 from emitter.writers.iceberg import expiry, replacing, upkeep
+from emitter.writers.iceberg.io import Place
 from emitter.writers.upkeep import UpkeepPolicy
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, assert_progress_is_missed, window, write
 from tests.contract.iceberg_case import IcebergOutput, OnSqlite
@@ -108,6 +109,27 @@ class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):
             self.assert_went_well(self.tended(AT_ONCE))
         self.assert_only_what_is_named()
         self.assert_whole(count)
+
+    def test_metadata_in_every_compression_is_understood(self):
+        count = self.written(1)
+        for codec in ("zstd", "gzip"):
+            self.handle().transaction().set_properties({"write.avro.compression-codec": codec}).commit_transaction()
+            count = self.written(7, first=count)
+            self.assert_went_well(self.tended(AT_ONCE))
+        self.assert_only_what_is_named()
+        self.assert_whole(count)
+
+    def test_a_list_that_is_damaged_is_told_by_name_and_nothing_is_removed(self):
+        self.written(5)
+        oldest, *_ = self.handle().metadata.snapshots
+        path = Place(self.storage).path(oldest.manifest_list)
+        there = {file.path for file in self.storage.walk(TABLE.name)}
+        whole = self.storage.read(path)
+        for data in (b"", whole[:200], whole[:-20], b"x" * 100):
+            self.storage.replace(path, data)
+            problems = [report.problem for report in self.tended() if report.task == "vacuum"]
+            self.assertEqual([_name(path) in problem for problem in problems], [True])
+            self.assertLessEqual(there, {file.path for file in self.storage.walk(TABLE.name)})
 
     def test_an_append_that_comes_first_is_looked_at_and_kept(self):
         count = self.written(12)
