@@ -34,8 +34,10 @@ from emitter.storage.base import Entry, Storage, StoredFile, moved
 from emitter.storage.new_names import give_new_name
 
 _FLOCK = "hhqqi4x"  # struct flock: kind, from where on, first byte, how many, whose
-_TEMPORARY = re.compile(r"\..+\.\d+-\d+-\d+\.tmp(\.new)?")  # what `_write_temporary` and `_try_new_name` make
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+-\d+\.tmp(\.new)?")  # what `_write_temporary` and `_try_object` make
 _DURABLE_FOLDERS_MAX = 4096  # remembered; beyond it they are only synced once more
+
+_TRIED = b"what emitter check writes, reads and removes\n"
 
 _numbers = itertools.count()  # of temporary names, one series per process
 _held: dict[tuple[int, int], int] = {}  # (device, inode) of a lock file -> the process that holds it
@@ -51,7 +53,7 @@ class LocalStorage(Storage):
         """A path, or a `file://` URI. Raises UsageError for any other URI."""
         self.uri = os.fspath(uri)
         self.root = _local_path(self.uri)
-        with _failures("reach", self.root):
+        with _failures("write, read and remove an object in", self.root):
             existing = (folder for folder in (self.root, *self.root.parents) if folder.exists())
             self._base = str(next(existing))  # the names from here up are not ours to sync
         self._durable: set[str] = set()
@@ -64,22 +66,31 @@ class LocalStorage(Storage):
         return str(self.root)
 
     def check(self) -> None:
-        with _failures("reach", self.root):
+        with _failures("write, read and remove an object in", self.root):
             existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
             if not existing.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
             if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
-            self._try_new_name(os.path.join(existing, "emitter-check"))
+            own = self.root / "_emitter"  # with rights of its own, perhaps
+            for folder in (existing, *((own,) if own.is_dir() else ())):
+                self._try_object(os.path.join(folder, "emitter-check"))
 
-    def _try_new_name(self, target: str) -> None:
-        """See that the file system can do what `put_if_absent` stands on."""
-        temporary = self._write_temporary(target, b"")
+    def _try_object(self, target: str) -> None:
+        """See that a file can be written, read and removed, and that the file system can do what `put_if_absent` stands
+        on: rights alone do not tell.
+        """
+        temporary = self._write_temporary(target, _TRIED)
         try:
             self._link(temporary, f"{temporary}.new")
+            with open(f"{temporary}.new", "rb") as file:
+                if file.read() != _TRIED:
+                    raise OSError(errno.EIO, "what was written is not what is read", target)
         finally:
             self._discard(temporary)
             self._discard(f"{temporary}.new")
+        if os.path.lexists(f"{temporary}.new"):
+            raise OSError(errno.EPERM, "a file can be written there, and not removed", target)
 
     def read(self, path: str) -> bytes:
         target = self._path(path)

@@ -39,7 +39,8 @@ class MemoryStorage(Storage):
         self._guard = threading.RLock()
 
     def check(self) -> None:
-        pass
+        self.put_if_absent("_emitter/check", b"")
+        self.remove("_emitter/check")
 
     def read(self, path: str) -> bytes:
         with self._guard:

@@ -124,7 +124,7 @@ def preview(config: EmitterConfig, rows: int, *, clock: Clock | None = None) -> 
 
 def check(config: EmitterConfig, *, clock: Clock | None = None) -> list[str]:
     """See that a run of this configuration could start: what was looked at, a line each, and what may surprise as
-    `warning: ...`. Raises the first fault that only storage can tell; nothing is written.
+    `warning: ...`. Raises the first fault that only storage can tell. Nothing of what it tries storage with is left.
     """
     with closing(configured_writer(config)) as writer:
         return _check(config, writer, clock or SystemClock())
@@ -135,7 +135,7 @@ def _check(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[str
     warnings = [start_warning(config, clock), *config.options.warnings()]
     done += [f"warning: {warning}" for warning in warnings if warning]
     writer.check()
-    done.append(f"storage: {writer.storage.uri} can be read and written")
+    done.append(f"storage: {writer.storage.uri} can be read and written, as an object of its own has shown")
     generator, journal = run_of(config, writer, clock)
     if journal is None:
         run_id = Journal(identity_of(generator)).run_id

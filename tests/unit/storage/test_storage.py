@@ -328,6 +328,24 @@ class LocalStorageTest(FoldersAndLocksContract, LocalCase):
         with self.assertRaises(StorageError):
             self.storage.check()
 
+    def test_check_tries_what_rights_do_not_tell(self):
+        for place in ("/proc/emitter", "/proc/emitter/shop", "/sys/emitter"):
+            with self.assertRaisesRegex(StorageError, f"could not write, read and remove an object in {place}: "):
+                LocalStorage(place).check()
+
+    def test_check_fails_where_any_step_does_and_leaves_nothing(self):
+        self.storage.put_if_absent("_emitter/journal/0", b"1")
+        before = self.names()
+        for kind in ("write", "fsync_file", "link"):
+            self.storage.fail(OSError(errno.ENOSPC, "full"), only=(kind,))
+            with self.assertRaises(StorageError):
+                self.storage.check()
+            self.storage.heal()
+            self.assertEqual(self.names(), before)
+        self.storage.fail(OSError(errno.EPERM, "append only"), only=("remove",), times=None)
+        with self.assertRaisesRegex(StorageError, "and not removed"):
+            self.storage.check()
+
 
 class NoHardLinksTest(FoldersAndLocksContract, LocalCase):
     """A disk like FAT or exFAT."""
