@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from emitter.clock import SystemClock
 from emitter.errors import RolledBackError
 from emitter.model import TASKS, ChoreReport
+from emitter.storage.local import LocalStorage
 from emitter.upkeep.rounds import Round
 from emitter.writers.base import CrashHook, is_merged_name, no_crash
 from emitter.writers.delta.tables import DeltaTables
@@ -139,6 +140,27 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
     def data_files(self) -> set[str]:
         found = (file.path.removeprefix(f"{TABLE.name}/") for file in self.storage.walk(TABLE.name))
         return {path for path in found if path.endswith(".parquet") and not path.startswith("_")}
+
+    def test_a_log_is_cleaned_up_without_the_library_and_without_a_gap(self):
+        log, count = self.root / TABLE.name / "_delta_log", self.written(12)
+        self.assert_went_well([*self.round(NO_VERSIONS).run(("checkpoint", "expire"))])
+        count = self.written(40, first=count)
+        self.assert_went_well([*self.round(NO_VERSIONS).run(("checkpoint",))])
+        summed_up, count = self.handle().version(), self.written(3, first=count)
+        half = log / f"{summed_up + 1:020d}.checkpoint.0000000001.0000000002.parquet"
+        half.touch()
+        removed, real = [], LocalStorage.remove
+
+        def remove(storage: LocalStorage, path: str) -> None:
+            removed.append(path)
+            real(storage, path)
+
+        with self.loads() as loaded, patch.object(LocalStorage, "remove", remove):
+            self.assert_went_well([*self.round(NO_VERSIONS).run(("expire",))])
+        half.unlink()
+        self.assertEqual((loaded, removed), ([], sorted(removed)))
+        self.assertEqual(min(path.name for path in log.glob("*.json"))[:20], f"{summed_up:020d}")
+        self.assert_whole(count)
 
     def test_a_checkpoint_that_tells_of_what_is_gone_is_followed_by_another(self):
         count = self.written(60)

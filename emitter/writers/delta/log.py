@@ -4,7 +4,8 @@
     orders/_delta_log/00000000000000000039.checkpoint.parquet    all that counts as of version 39, in one file
     orders/_delta_log/_last_checkpoint                           which checkpoint is the newest
 
-The library writes all of this and cleans it up. On a local disk it leaves to the system when that becomes durable.
+The library writes all of this, and cleans up where nobody looks after the table. On a local disk it leaves to the
+system when that becomes durable.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from emitter.storage.local import LocalStorage
 
 LOG = "_delta_log"
 _LAST = "_last_checkpoint"
-_VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet|checkpoint\.parquet)")
+_VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\.parquet|checkpoint\..*parquet)")
 
 
 class DeltaLog:
@@ -52,8 +53,8 @@ class DeltaLog:
         return [entry for entry in entries if entry.name.endswith(".json")], size_bytes
 
     def expired(self, table: str, before_wall_seconds: float) -> list[Entry]:
-        """What a clean-up will remove: all before the checkpoint that the oldest version still needs which was made
-        at or after a time.
+        """What nobody needs: all before the checkpoint from which the oldest version is read that was made at or after
+        a time. Only those in one file count, as others may lack a part.
         """
         entries = {
             entry: (int(found[1]), found[2])
@@ -69,7 +70,8 @@ class DeltaLog:
             ),
             default=newest,
         )
-        first = max((version for version, kind in entries.values() if kind != "json" and version <= kept), default=0)
+        checkpoints = (version for version, kind in entries.values() if kind == "checkpoint.parquet")
+        first = max((version for version in checkpoints if version <= kept), default=0)
         return [
             entry
             for entry, (version, _) in entries.items()
@@ -95,14 +97,14 @@ class DeltaLog:
         self._storage.sync_folders({f"{table}/{LOG}"})
 
     def sync_checkpoints(self, table: str) -> None:
-        """Make durable what replaces entries, before they are removed. Raises StorageError."""
+        """Make durable all that may replace entries, before they are removed. Raises StorageError."""
         if not isinstance(self._storage, LocalStorage):
             return
         folder = self._storage.root / table / LOG
         names = (entry.name for entry in self._storage.list(f"{table}/{LOG}"))
-        checkpoints = sorted(name for name in names if ".checkpoint." in name)
+        checkpoints = [name for name in names if ".checkpoint." in name]
         try:
-            for name in (*checkpoints[-1:], _LAST):
+            for name in (*checkpoints, _LAST):
                 _synced(folder / name)
         except OSError as error:
             raise StorageError("sync the checkpoints of", f"{self._storage.uri}/{table}", error) from error

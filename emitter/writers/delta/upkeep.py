@@ -239,25 +239,27 @@ class DeltaUpkeep(Upkeep):
         return {name: value for name, value in wanted.items() if found.get(name) != value}
 
     def _expire(self, table: str) -> Done:
-        where, handle = self._delta.where(table), self._load(table)
-        if handle is None:
+        known = self._look(table)
+        if known is None:
             return Done()
-        version = handle.version()
-        if changed := self._missing_properties(handle):
-            with delta_tables.committing(where):
-                handle.alter.set_table_properties(changed)
-            self._delta.log.sync_entries(table, after_version=version)
-            handle = self._load(table) or handle
+        if changed := self._missing_properties(known.loaded):
+            self._set_properties(table, changed)
         self._crash("delta.retained")
-        before = self._expired(table)
-        if not before:
-            return Done()
-        self._delta.log.sync_checkpoints(table)
-        with delta_tables.changing("clean up the log of", where):
-            handle.cleanup_metadata()
-        there = {entry.name for entry in self._storage.list(f"{table}/{LOG}")}
-        removed = [size for name, size in before.items() if name not in there]
-        return Done(files_removed=len(removed), bytes_removed=sum(removed))
+        expired = self._expired(table)
+        if expired:
+            self._delta.log.sync_checkpoints(table)
+        for name in sorted(expired):  # the oldest first: wherever this ends, no gap is left
+            self._storage.remove(f"{table}/{LOG}/{name}")
+        return Done(files_removed=len(expired), bytes_removed=sum(expired.values()))
+
+    def _set_properties(self, table: str, properties: dict[str, str]) -> None:
+        handle = self._load(table)
+        if handle is None:
+            return
+        version = handle.version()
+        with delta_tables.committing(self._delta.where(table)):
+            handle.alter.set_table_properties(properties)
+        self._delta.log.sync_entries(table, after_version=version)
 
     # Data files.
 
