@@ -169,13 +169,16 @@ def generate(
 
     SIGTERM and SIGINT (Ctrl-C) finish the batch under way, if it does not take long; a second one ends at once.
     """
+    settings, first, end = _load(config, set_, logging=True), _from_slot(from_), _slot("--to", to)
+    jobs = jobs or max(1, _cores() // 2)  # one makes rows in a thread and encodes in two
+    if jobs > 1 and not dry_run:
+        _begin_nursery(settings)
     from emitter.cli import printing, progresslog
     from emitter.cli.signals import Signals
     from emitter.clock import SystemClock, text_of
     from emitter.run import bounded
     from emitter.watch import logs
 
-    settings, first, end = _load(config, set_, logging=True), _from_slot(from_), _slot("--to", to)
     if dry_run:
         printing.print_estimate(bounded.estimate(settings, first, end))
         return
@@ -189,7 +192,7 @@ def generate(
             settings,
             first,
             end,
-            jobs=jobs or max(1, _cores() // 2),  # one makes rows in a thread and encodes in two
+            jobs=jobs,
             clock=clock,
             on_progress=on_progress,
             stop=stop,
@@ -435,6 +438,20 @@ def _slot(option: str, text: str) -> int:
 
 def _from_slot(text: str | None) -> int | None:
     return None if text is None else _slot("--from", text)
+
+
+def _begin_nursery(settings: EmitterConfig) -> None:
+    """Let the processes that will help be on their way while this one loads what it needs itself."""
+    from emitter.generators import DOMAINS
+    from emitter.run.children import begin_nursery
+    from emitter.writers import FORMATS
+
+    begin_nursery(
+        (
+            *("emitter.cli.progresslog", "emitter.run.bounded"),
+            *(f"{DOMAINS[settings.domain]}.generator", FORMATS[settings.output.format]),
+        )
+    )
 
 
 def _cores() -> int:

@@ -27,6 +27,8 @@ from emitter.watch.progressbar import OnProgress, progress_bar
 from emitter.writers.base import TableWriter
 
 WINDOW_SECONDS = 86_400  # bounded runs are cut at the days, and by the row limit
+_DEALT_SLACK = 1.05  # windows are cut at whole seconds, and nothing is to be left for one more
+_DEALT_ROWS_MIN = 100_000  # a window of fewer is not worth its files, whoever has nothing to do
 _SAMPLE_ROWS = 100_000
 
 _MAKE_GENERATOR = 'make one: create_generator("ecommerce", start="2026-01-01", end="2026-01-02")'
@@ -95,9 +97,10 @@ def generate(
     """
     config = _bounded(config, from_slot)
     clock = clock or SystemClock()
-    _, first = _begin_of(config, configured_writer(config), from_slot, to_slot, clock)
+    generator, first = _begin_of(config, configured_writer(config), from_slot, to_slot, clock)
     stager = None
     if jobs > 1:
+        config = _dealt(config, generator, Window(first, max(first, to_slot)), jobs)
         stager = WorkerStager(
             partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs, begin_worker
         )
@@ -184,6 +187,16 @@ def _bounded(config: EmitterConfig, from_slot: int | None) -> EmitterConfig:
     clock = replace(config.clock, speed="max", batch_seconds=WINDOW_SECONDS)
     if clock.start == "now" and from_slot is not None and Journal.load(configured_writer(config).storage) is None:
         clock = replace(clock, start=time_of(from_slot))
+    return replace(config, clock=clock)
+
+
+def _dealt(config: EmitterConfig, generator: GeneratorBase, window: Window, jobs: int) -> EmitterConfig:
+    """With windows as large as is allowed, of which each of so many processes gets as many."""
+    expected = generator.expected_rows(window)
+    rows = sum(expected[table] for table in config.table_names) / config.shard.count
+    rounds = max(1, math.ceil(rows / (config.clock.batch_rows_max * jobs)))
+    rows_max = max(math.ceil(_DEALT_SLACK * rows / (rounds * jobs)), _DEALT_ROWS_MIN)
+    clock = replace(config.clock, batch_rows_max=min(rows_max, config.clock.batch_rows_max))
     return replace(config, clock=clock)
 
 

@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 
 
 @contextmanager
@@ -22,6 +23,18 @@ def deaf_to(*numbers: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin_nursery(modules: Sequence[str] = ()) -> ForkServerContext:
+    """A process of which all that help are forked, begun where there is none, with these modules loaded. It has no
+    thread of ours, so that no lock is carried over in whatever state it is, and it ends with this process. Begun early,
+    it loads what the helpers need while this one loads what it needs itself.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    with deaf_to(signal.SIGINT):
+        forkserver.ensure_running()
+    return context
 
 
 def end_with_parent() -> None:

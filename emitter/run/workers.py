@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -13,7 +13,7 @@ from emitter.clock import Clock, text_of
 from emitter.errors import StorageError
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Window
-from emitter.run.children import deaf_to, end_with_parent
+from emitter.run.children import begin_nursery, deaf_to, end_with_parent
 from emitter.run.pipeline import LocalStager, OnRows, Request, StagedBatch, Stager
 from emitter.writers.base import TableWriter
 
@@ -52,12 +52,7 @@ class WorkerStager(Stager):
             batch = self._next_batch(request, following).result()
         except BrokenProcessPool as error:
             self._end_pool()  # all of it: nobody may still stage when what was staged is dropped
-            raise StorageError(
-                "stage files of",
-                f"{text_of(request.window.first)} to {text_of(request.window.end)}",
-                "a worker process ended early",
-                hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
-            ) from error
+            raise _ended_early(request) from error
         for table, rows in batch.rows.items():
             on_rows(table, rows)
         return batch
@@ -93,13 +88,26 @@ class WorkerStager(Stager):
 
     def _submit(self, request: Request) -> None:
         if self._pool is None:
-            # Spawned, not forked: a fork would carry over the threads' locks in whatever state they are.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin, initargs=self._parts)
+            parts = (dict(os.environ), *self._parts)  # the nursery may be older than what stands there now
+            self._pool = ProcessPoolExecutor(self._jobs, begin_nursery(), initializer=_begin, initargs=parts)
         assert self._inputs is not None
-        with deaf_to(signal.SIGINT):
-            future = self._pool.submit(_stage, self._inputs, request)
+        try:
+            with deaf_to(signal.SIGINT):
+                future = self._pool.submit(_stage, self._inputs, request)
+        except (EOFError, ConnectionError) as error:  # the nursery was killed at this moment
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+            raise _ended_early(request) from error
         self._ahead.append((request, future))
+
+
+def _ended_early(request: Request) -> StorageError:
+    return StorageError(
+        "stage files of",
+        f"{text_of(request.window.first)} to {text_of(request.window.end)}",
+        "a worker process ended early",
+        hint="see whether memory ran out; use fewer --jobs, or a smaller clock.batch_rows_max",
+    )
 
 
 class _Worker:
@@ -126,11 +134,14 @@ _worker: _Worker | None = None
 
 
 def _begin(
+    environ: Mapping[str, str],
     make_generator: Callable[[int, tuple[Epoch, ...]], GeneratorBase],
     make_writer: Callable[[], TableWriter],
     clock: Clock,
     begin: Callable[[], None] | None,
 ) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
     if begin:
         begin()
     end_with_parent()  # nobody would ever commit its files

@@ -10,12 +10,14 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
 from emitter.clock import SystemClock, text_of
 from emitter.errors import StorageError, StorageGaveUpError, UsageError
-from emitter.model import Slice, StepReport
+from emitter.model import Slice, StepReport, Window
+from emitter.run import bounded
 from emitter.run.bounded import GenerateReport, estimate, generate
 from emitter.truth import inspection, oracle
 from emitter.watch.observer import DaemonStatus, Observer
@@ -173,11 +175,11 @@ class GenerateTest(DaemonCase):
 
 class JobsTest(DaemonCase):
     def workers(self) -> list[psutil.Process]:
-        """This process's workers that are alive; not the one that keeps track of shared resources."""
+        """This process's workers that are alive; not the one that they are forked of."""
         found = []
-        for child in psutil.Process().children():
+        for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):  # it has just ended
-                if "spawn_main" in " ".join(child.cmdline()):
+                if child.ppid() != os.getpid() and "forkserver" in " ".join(child.cmdline()):
                     found.append(child)
         return found
 
@@ -216,6 +218,23 @@ class JobsTest(DaemonCase):
         self.assertEqual([str(path) for path in self.output.rglob("*.staged")], [])
         self.assert_undisturbed(900)
         self.assert_verified(self.config(), 900)
+
+    def test_each_process_gets_as_many_windows_however_few_the_rows(self):
+        until = 180  # the day ends there, and with it a window
+        whole = sum(estimate(self.config(), None, ORIGIN + until, clock=self.clock).rows.values())
+        for rows_max, windows in ((1_000_000, 2), (round(whole / 2.5), 4)):
+            self.output = self.new_folder()
+            seen: set[Window] = set()
+
+            class See(Observer):
+                def stepped(self, report: StepReport, status: DaemonStatus) -> None:
+                    seen.add(report.window)  # noqa: B023 (it is done with within the turn)
+
+            config = self.config(clock__batch_rows_max=rows_max)
+            with patch.object(bounded, "_DEALT_ROWS_MIN", 10):
+                generate(config, None, ORIGIN + until, jobs=2, clock=SystemClock(), observer=See())
+            self.assertEqual(len(seen), windows, seen)
+            self.assert_undisturbed(until)
 
     def test_a_worker_that_is_killed_costs_an_attempt(self):
         observer: Any = self.killing(2)
