@@ -15,7 +15,7 @@ import pyarrow.dataset
 from deltalake import DeltaTable
 from pyiceberg.catalog.sql import SqlCatalog
 
-from emitter.writers.ducklake.extensions import NOTHING_UNASKED, load
+from emitter.duck import NOTHING_UNASKED, load
 
 os.environ.setdefault("POLARS_ICEBERG_PLANNER", "pyiceberg")  # it warns without
 TABLE = "orders"

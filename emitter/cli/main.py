@@ -341,6 +341,51 @@ def _tasks(names: list[str] | None) -> tuple[Task, ...]:
 
 
 @app.command()
+def sql(
+    *,
+    config: ConfigFile,
+    statement: Annotated[
+        str | None, typer.Argument(metavar="SQL", help="One or more statements. Default: standard input, or a prompt.")
+    ] = None,
+    set_: Sets = None,
+    format_: Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, csv or json.")] = "table",
+    rows: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Rows that a table shows at most.")] = 40,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="What DuckDB may take; ten times as much goes to a temporary folder.")
+    ] = "1GB",
+) -> None:
+    """Ask the tables as they are now, by DuckDB: each is a view of its name. Only reads.
+
+    Without SQL it is read from standard input, at a terminal from a prompt, which Ctrl-D ends. Times are UTC.
+    """
+    from emitter.cli.signals import Signals
+    from emitter.cli.sizes import read_size
+    from emitter.settings.declaring import nearest
+
+    settings, memory_bytes = _load(config, set_), read_size("--memory", memory)
+    try:
+        from emitter.cli import asking
+        from emitter.sql.session import Interrupted, Session
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("sql", needed_for="`emitter sql`") from error
+    from emitter.cli.results import FORMATS
+
+    if format_ not in FORMATS:
+        hint = f"{nearest(format_, FORMATS)} choose one of: {', '.join(FORMATS)}".strip()
+        raise UsageError(f"there is no format {format_!r} for results", hint=hint)
+    with Session(settings, memory_bytes=memory_bytes) as session:
+        asked = asking.Asking(session, format_, rows)
+        if statement is None and asking.is_terminal():
+            asked.prompt()
+            return
+        with Signals(on_stop=session.interrupt, stop_seconds_max=_STOP_SECONDS_MAX) as signals:
+            try:
+                asked.answer_all(asking.read_stdin() if statement is None else statement)
+            except Interrupted:
+                raise typer.Exit(signals.exit_code) from None
+
+
+@app.command()
 def preview(
     config: ConfigFile,
     set_: Sets = None,

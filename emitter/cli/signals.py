@@ -14,8 +14,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -102,6 +102,34 @@ def listen(verb: Sequence[str]) -> None:
 
     signals = Signals(on_stop=end, on_reload=(lambda: None) if is_run else None)
     signals.__enter__()
+
+
+@contextmanager
+def at_prompt(interrupt: Callable[[], None]) -> Iterator[None]:
+    """For whoever types: SIGINT is a KeyboardInterrupt. What the main thread is busy with in C would hold it up, so
+    `interrupt`, which is called in another one, has to end that. SIGTERM ends the process at once.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def listen() -> None:
+        while numbers := os.read(reading, 64):
+            if signal.SIGTERM in numbers:
+                exit_at_once(128 + signal.SIGTERM)
+            interrupt()
+
+    thread = threading.Thread(target=listen, name="emitter-prompt", daemon=True)
+    fd_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(fd_before)
+        os.close(writing)
+        thread.join()
+        os.close(reading)
 
 
 def exit_at_once(code: int) -> None:

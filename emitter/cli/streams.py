@@ -113,6 +113,12 @@ def result_error() -> OSError | None:
     return None if error is None or error.errno == errno.EPIPE else error
 
 
+def reader_is_gone() -> bool:
+    """Whether what is written to standard output comes to nobody any more, as was noticed when some was."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _Result) and raw.error is not None
+
+
 def _text(raw: io.RawIOBase, before: TextIO | None, *, line_buffering: bool) -> io.TextIOWrapper:
     encoding = before.encoding if before else "utf-8"
     return io.TextIOWrapper(

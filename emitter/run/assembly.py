@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock, duration_text, slot_of, text_of
 from emitter.config import EmitterConfig, Reload, reload_differences
+from emitter.errors import MissingJournalError
 from emitter.generators import domain_class
 from emitter.generators.base import GeneratorBase
 from emitter.model import Epoch, Inputs, Slice
@@ -66,6 +67,17 @@ def run_of(config: EmitterConfig, storage_writer: TableWriter, clock: Clock) -> 
         return with_journal(generator, journal), journal
     inputs = Inputs(input_options(generator.options), config.shard.count, config.table_names)
     return generator.rebuilt(generator.origin_slot, (Epoch(generator.origin_slot, inputs),)), None
+
+
+def written_run_of(config: EmitterConfig, writer: TableWriter, clock: Clock) -> tuple[GeneratorBase, Journal]:
+    """The generator and the journal of a run that was begun. Raises MissingJournalError where none was."""
+    generator, journal = run_of(config, writer, clock)
+    if journal is None:
+        raise MissingJournalError(
+            f"there is no journal under {writer.storage.uri}: nothing was written there by emitter",
+            hint="check output.uri, or begin with `emitter run` or `emitter generate`",
+        )
+    return generator, journal
 
 
 def start_warning(config: EmitterConfig, clock: Clock) -> str:

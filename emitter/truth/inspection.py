@@ -12,7 +12,7 @@ from emitter.config import EmitterConfig
 from emitter.errors import MissingJournalError
 from emitter.model import Slice, Window
 from emitter.run.anchor import load_anchor
-from emitter.run.assembly import configured_writer, run_of, start_warning
+from emitter.run.assembly import configured_writer, run_of, start_warning, written_run_of
 from emitter.run.factory import identity_of
 from emitter.run.journal import Journal
 from emitter.run.lacking import first_lacking
@@ -54,12 +54,7 @@ def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableSt
 
 
 def _status(config: EmitterConfig, writer: TableWriter, clock: Clock) -> list[TableStatus]:
-    generator, journal = run_of(config, writer, clock)
-    if journal is None:
-        raise MissingJournalError(
-            f"there is no journal under {writer.storage.uri}: nothing was written there by emitter",
-            hint="check output.uri, or begin with `emitter run` or `emitter generate`",
-        )
+    generator, journal = written_run_of(config, writer, clock)
     progress = {table: writer.progress(table) for table in journal.tables()}
     slots = {table: {slice: each.slot for slice, each in own.items()} for table, own in progress.items()}
     complete = stands({table: generator.table(table).parents for table in progress}, slots)

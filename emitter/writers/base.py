@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from emitter.clock import Clock, SystemClock, slot_of, text_of, time_of
 from emitter.errors import ConfigurationError, DamagedStateError, Fault, OvertakenError, UsageError
@@ -30,6 +30,9 @@ from emitter.settings.connections import CatalogConfig
 from emitter.storage.base import Storage
 from emitter.writers.parts import Part
 from emitter.writers.upkeep import NoUpkeep, Upkeep, UpkeepPolicy
+
+if TYPE_CHECKING:
+    from emitter.duck import Connection
 
 CrashHook = Callable[[str], None]
 
@@ -311,6 +314,15 @@ class TableWriter(ABC):
         """All that a reader of the table finds, as of one moment; nothing where it is absent. What is registered twice
         is there twice. While the context lasts a part may still be read, unless others have rewritten it since.
         """
+
+    def relation(self, connection: Connection, table: Table) -> str | None:
+        """What DuckDB selects from, in SQL, to read a table as it stands now; None where it is absent. What that needs
+        is loaded into the connection, which knows the storage. Raises UsageError for a format that DuckDB cannot read.
+        """
+        del connection
+        raise UsageError(
+            f"DuckDB cannot read {table.name}: it is in the format {self.format_name}", hint="read it by Python"
+        )
 
     def upkeep(self, policy: UpkeepPolicy) -> Upkeep:
         """What keeps the tables that are open from ageing. It uses this writer, and is used in no other thread."""

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.fs
 
-from emitter import arrow
+from emitter import arrow, duck
 from emitter.model import CommitReport, Slice, TableCommit, Window
 from emitter.settings.connections import CatalogConfig, S3Config
 from emitter.storage.base import Storage
@@ -21,7 +21,6 @@ from emitter.storage.local import LocalStorage
 from emitter.storage.objects import ObjectStorage
 from emitter.storage.s3 import S3Access
 from emitter.writers.base import TableWriter
-from emitter.writers.ducklake import extensions as duckdb_extensions
 from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, files, in_order
 from tests.support import ducklake_reader, postgres, s3_server
@@ -39,7 +38,7 @@ class OnSqlite:
 
     def setUp(self: TestCase) -> None:
         # To check the signature of an extension takes 0.1 s each time. `test_extensions_are_signed` does without.
-        self.enterContext(patch.dict(duckdb_extensions.NOTHING_UNASKED, {"allow_unsigned_extensions": True}))
+        self.enterContext(patch.dict(duck.NOTHING_UNASKED, {"allow_unsigned_extensions": True}))
         super().setUp()
 
     def new_output(self: TestCase) -> None:
@@ -59,11 +58,11 @@ class OnSqlite:
 
     def reader(self, options: str = "") -> duckdb.DuckDBPyConnection:
         """DuckDB as anybody would attach the lake."""
-        connection = duckdb.connect(config=dict(duckdb_extensions.NOTHING_UNASKED))
+        connection = duckdb.connect(config=dict(duck.NOTHING_UNASKED))
         self.addCleanup(connection.close)
         connection.execute("SET TimeZone = 'UTC'")
         for name in ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs"):
-            duckdb_extensions.load(connection, name, extra="ducklake", needed_for="a test")
+            duck.load(connection, name, extra="ducklake", needed_for="a test")
         self.let_in(connection)
         connection.execute(f"ATTACH 'ducklake:{self.metadata}' AS shop {options}")
         return connection

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+from emitter import duck
 from emitter.errors import (
     ConfigurationError,
     DamagedStateError,
@@ -22,7 +23,6 @@ from emitter.partitioning import PartitionSpec
 from emitter.settings.connections import CatalogConfig
 from emitter.storage.local import LocalStorage
 from emitter.writers.ducklake import connection
-from emitter.writers.ducklake import extensions as duckdb_extensions
 from emitter.writers.ducklake import writer as ducklake
 from emitter.writers.ducklake.connection import catalog_place
 from emitter.writers.ducklake.writer import DuckLakeWriter
@@ -344,12 +344,12 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         self.assertIn(("parquet_compression", "zstd", "main.heartbeats"), options)
 
     def test_extensions_are_signed(self):
-        with patch.dict(duckdb_extensions.NOTHING_UNASKED, {"allow_unsigned_extensions": False}):
+        with patch.dict(duck.NOTHING_UNASKED, {"allow_unsigned_extensions": False}):
             write(self.opened(), window(0, 30), None)
         unsigned = self.root / "ducklake.duckdb_extension"
         unsigned.write_bytes(b"not one")
         with (
-            patch.object(duckdb_extensions, "_packaged", return_value=unsigned),
+            patch.object(duck, "_packaged", return_value=unsigned),
             self.assertRaisesRegex(EmitterError, "cannot load"),
         ):
             self.opened()
@@ -358,8 +358,8 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         write(self.opened(), window(0, 30), None)
         nowhere = {"custom_extension_repository": "http://127.0.0.1:9", "extension_directory": str(self.root / "none")}
         with (
-            patch.object(duckdb_extensions, "_packaged", return_value=None),
-            patch.dict(duckdb_extensions.NOTHING_UNASKED, nowhere),
+            patch.object(duck, "_packaged", return_value=None),
+            patch.dict(duck.NOTHING_UNASKED, nowhere),
             self.assertRaises(MissingExtraError) as caught,
         ):
             self.opened()

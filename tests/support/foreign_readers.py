@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy.engine import URL
 
-from emitter.writers.ducklake.extensions import NOTHING_UNASKED, load
+from emitter.duck import NOTHING_UNASKED, load
 
 
 def counts_by_readers(output: Path, table: str, format: str = "parquet") -> dict[str, Callable[[], int]]:

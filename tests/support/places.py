@@ -91,7 +91,7 @@ class Place:
     def digests(self) -> dict[str, tuple[int, str]]:
         """By table, the rows that the other reader finds, and their order-free digest."""
         reader = READERS[self.target.format]
-        return {name: _digest(shop_table(name), reader(self, name)) for name in TABLES}
+        return {name: digest_of(shop_table(name), reader(self, name)) for name in TABLES}
 
 
 def new_place(case: TestCase, target: Target) -> Place:
@@ -119,7 +119,7 @@ def shop_table(name: str) -> Table:
     return declared[name]
 
 
-def _digest(table: Table, rows: pa.Table) -> tuple[int, str]:
+def digest_of(table: Table, rows: pa.Table) -> tuple[int, str]:
     names = [column.name for column in table.columns]
     whole = rows.select(names).cast(arrow.file_schema(table)).combine_chunks()
     words = [row_words(table, arrow.to_inside_form(table, batch)) for batch in whole.to_batches()]

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 # folder is a wing: a module may import its neighbours in it, and what stands in any entry that fits its name. The table
 # goes from the ground up. A wing is entered by its doors: bases and names, never a certain domain, format or storage.
 LIGHT_GROUND = {"errors", "model", "clock", "partitioning", "showing"}
-GROUND = LIGHT_GROUND | {"randomness", "arrow"}
+GROUND = LIGHT_GROUND | {"randomness", "arrow", "duck"}
 STAGES = {"generators.base", "encoder", "writers.base", "writers.upkeep"}
 WATCHED = {"watch.observer", "watch.daycurve", "watch.progressbar"}  # what a run tells; who listens is not its business
 RUN = {"storage.base", *STAGES, *WATCHED, "run.*"}
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "randomness": {"errors", "model"},
     "partitioning": {"errors", "model", "clock"},
     "showing": set(),
+    "duck": {"errors"},
     "arrow": LIGHT_GROUND | {"randomness"},
     "settings*": {"errors"},
     "storage*": {"errors", "model", "randomness", "settings.connections"},
@@ -67,7 +68,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.bounded": {"config"},
     "upkeep*": GROUND | RUN | {"config"},
     "truth*": GROUND | RUN | {"writers.parts", "writers.shapes", "config"},
-    "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "upkeep.*", "truth.*"},
+    "sql*": GROUND | RUN | {"config", "storage.objects"},
+    "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "upkeep.*", "truth.*", "sql.*"},
     "cli.main": {"__init__"},
     "__init__": GROUND | RUN | {"settings.connections", "writers", "truth.asking"},
     "__main__": {"cli.entry"},
@@ -79,7 +81,7 @@ OWNERS: dict[str, set[str]] = {
     "aiobotocore": {"storage.s3"},
     "aiohttp": {"storage.s3_errors"},
     "botocore": {"storage.s3", "storage.s3_errors"},
-    "duckdb": {"writers.ducklake.extensions", "writers.ducklake.*"},
+    "duckdb": {"duck", "writers.ducklake.*", "sql.*"},
     "deltalake": {f"writers.delta.{module}" for module in ("following", "tables", "upkeep", "writer")},
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
@@ -91,7 +93,7 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},
-    "rich": {"cli.liveview", "cli.printing", "cli.upkeepprinting", "cli.preview", "cli.main"},
+    "rich": {"cli.liveview", "cli.printing", "cli.upkeepprinting", "cli.preview", "cli.results", "cli.main"},
     "typer": {"cli.main", "cli.ending"},
 }
 

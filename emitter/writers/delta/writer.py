@@ -27,7 +27,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, Transaction
@@ -51,6 +51,9 @@ from emitter.writers.delta.tables import DeltaTables, partition_values
 from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
 from emitter.writers.upkeep import Upkeep, UpkeepPolicy
+
+if TYPE_CHECKING:
+    from emitter.duck import Connection
 
 _AGAIN_COMMITS = 20
 _REBASES_MAX = 15  # by the library, where others commit to the same table
@@ -280,6 +283,16 @@ class DeltaWriter(RegisteringWriter):
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         handle = self._delta.load(table.name)
         yield [] if handle is None else self._delta.parts(table.name, handle, self.options.spec)
+
+    def relation(self, connection: Connection, table: Table) -> str | None:
+        from emitter.duck import load, quoted
+
+        handle = self._delta.load(table.name)
+        if handle is None:
+            return None
+        load(connection, "delta", extra="sql", needed_for="SQL over Delta tables")
+        path = f"{self.storage.folder or self.storage.uri}/{table.name}"
+        return f"delta_scan({quoted(path)}, version = {handle.version()})"
 
     def upkeep(self, policy: UpkeepPolicy) -> Upkeep:
         from emitter.writers.delta.upkeep import DeltaUpkeep  # the encoder stands above the writers

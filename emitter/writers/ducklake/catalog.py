@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import duckdb
 
+from emitter.duck import identifier, quoted
 from emitter.errors import CommitConflictError, DamagedStateError
 from emitter.model import Slice, TableProgress
 from emitter.writers.ducklake.connection import CATALOG, LAKE
-from emitter.writers.ducklake.extensions import quoted
 
 PROGRESS_SCHEMA = "_emitter"
 
@@ -117,11 +117,6 @@ def stands_still(cursor: duckdb.DuckDBPyConnection) -> bool:
     """
     seen = cursor.execute(f"SELECT id FROM {LAKE}.current_snapshot()").fetchone()
     return seen == cursor.execute(f"SELECT max(snapshot_id) FROM {CATALOG}.ducklake_snapshot").fetchone()
-
-
-def identifier(name: str) -> str:
-    """A name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def full_name(schema: str, table: str) -> str:

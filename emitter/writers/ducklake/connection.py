@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import duckdb
 
+from emitter.duck import NOTHING_UNASKED, literal, load, quoted
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -38,7 +39,6 @@ from emitter.errors import (
     StorageError,
 )
 from emitter.storage.s3 import S3Access
-from emitter.writers.ducklake.extensions import NOTHING_UNASKED, load, quoted
 from emitter.writers.sqlite import room_hint
 
 LAKE = "lake"
@@ -69,6 +69,7 @@ _SETTINGS = {
     "ducklake_retry_backoff": 1.5,
 }
 _HTTP_SETTINGS = {"http_timeout": 30, "http_retries": 3, "http_retry_wait_ms": 100, "http_retry_backoff": 4}
+_ONE_CONNECTION = "sqlite_disable_multithreaded_scans"  # by several a transaction would see several moments
 _RETENTION = "7 days"
 _SESSIONS_MAX = 1_000  # to make DuckDB anew takes as long as some commits
 
@@ -262,23 +263,42 @@ class Lake:
         self._prepared = connection
         return None
 
-    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Extensions, settings and secrets."""
+    def attach_to(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Attach the lake to somebody else's connection that knows the storage, as LAKE and read-only, if it is not
+        yet. False where there is no lake.
+        """
+        if self.place.sqlite_path and not self.place.sqlite_path.exists():
+            return False
+        if connection.execute(f"FROM duckdb_databases() WHERE database_name = '{LAKE}'").fetchone():
+            return True
+        self._load(connection)
+        if self.place.sqlite_path:
+            connection.execute(f"SET GLOBAL {_ONE_CONNECTION} = true")
+        self._give_password(connection)
+        return self._attach(connection, create=False, read_only=True)
+
+    def _load(self, connection: duckdb.DuckDBPyConnection) -> None:
         scanner = "sqlite_scanner" if self.place.sqlite_path else "postgres_scanner"
         for name in ("ducklake", scanner, *(["httpfs"] if self._access else [])):
             load(connection, name, extra="ducklake", needed_for="output.format ducklake")
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Extensions, settings and secrets."""
+        self._load(connection)
         settings: dict[str, object] = dict(_SETTINGS)
         if self.place.sqlite_path:
-            # By several connections a transaction would see the catalogue at several moments.
-            settings["sqlite_disable_multithreaded_scans"] = True
+            settings[_ONE_CONNECTION] = True
         if self._access:
             settings |= {**_HTTP_SETTINGS, **self._access.duckdb_settings()}
         for name, value in settings.items():
-            connection.execute(f"SET GLOBAL {name} = {_literal(value)}")
-        if self.place.password:
-            self._keep_secret(connection, f"{CATALOG} (TYPE postgres, PASSWORD {quoted(self.place.password)})")
+            connection.execute(f"SET GLOBAL {name} = {literal(value)}")
+        self._give_password(connection)
         if self._access:
             self._give_credentials(connection)
+
+    def _give_password(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self.place.password:
+            self._keep_secret(connection, f"{CATALOG} (TYPE postgres, PASSWORD {quoted(self.place.password)})")
 
     def _renew_credentials(self, connection: duckdb.DuckDBPyConnection) -> None:
         if self._access and self._access.credentials_version() != self._credentials_version:
@@ -289,7 +309,7 @@ class Lake:
         assert self._access is not None
         self._credentials_version = self._access.credentials_version()
         values = {**self._access.duckdb_secret(), "SCOPE": self.data_path}
-        text = ", ".join(f"{name} {_literal(value)}" for name, value in values.items())
+        text = ", ".join(f"{name} {literal(value)}" for name, value in values.items())
         self._keep_secret(connection, f"lake_data (TYPE s3, {text})")
 
     def _keep_secret(self, connection: duckdb.DuckDBPyConnection, definition: str) -> None:
@@ -298,11 +318,13 @@ class Lake:
         except duckdb.Error as error:  # whose text may repeat the definition
             raise StorageError("give credentials to", "DuckDB", type(error).__name__) from None
 
-    def _attach(self, connection: duckdb.DuckDBPyConnection, *, create: bool) -> bool:
+    def _attach(self, connection: duckdb.DuckDBPyConnection, *, create: bool, read_only: bool = False) -> bool:
         """False where there is no lake, and none is to be made."""
         options = [f"DATA_PATH {quoted(self.data_path)}", f"METADATA_CATALOG '{CATALOG}'"]
-        options += [f"CREATE_IF_NOT_EXISTS {_literal(create)}", f"BUSY_TIMEOUT {_LOCKED_MILLISECONDS_MAX}"]
-        if self.place.sqlite_path:
+        options += [f"CREATE_IF_NOT_EXISTS {literal(create)}", f"BUSY_TIMEOUT {_LOCKED_MILLISECONDS_MAX}"]
+        if read_only:
+            options.append("READ_ONLY")
+        elif self.place.sqlite_path:
             options.append("META_JOURNAL_MODE 'WAL'")
         if self.place.password:
             options.append(f"META_SECRET '{CATALOG}'")
@@ -349,10 +371,6 @@ def _end(cursor: duckdb.DuckDBPyConnection) -> None:
     with suppress(duckdb.Error):  # nothing was begun, or the other side is gone: dropped it is
         cursor.execute("ROLLBACK")
     cursor.close()
-
-
-def _literal(value: object) -> str:
-    return quoted(value) if isinstance(value, str) else str(value).lower()
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import duckdb
 
+from emitter.duck import identifier
 from emitter.model import TableSize
-from emitter.writers.ducklake.catalog import identifier, inlined_tables
+from emitter.writers.ducklake.catalog import inlined_tables
 from emitter.writers.ducklake.connection import CATALOG
 
 # DuckLake's rule for where a file is: relative to its table's folder, that to its schema's, that to the data path.

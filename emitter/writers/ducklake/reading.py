@@ -15,12 +15,13 @@ from functools import partial
 import duckdb
 import pyarrow as pa
 
+from emitter.duck import identifier
 from emitter.errors import StorageError
 from emitter.model import Table
 from emitter.partitioning import PartitionSpec
 from emitter.writers.ducklake import catalog
 from emitter.writers.ducklake import files as lake_files
-from emitter.writers.ducklake.catalog import LakeTable, identifier
+from emitter.writers.ducklake.catalog import LakeTable
 from emitter.writers.ducklake.connection import Lake
 from emitter.writers.ducklake.files import LakeFile
 from emitter.writers.parts import BATCH_ROWS_MAX, Part

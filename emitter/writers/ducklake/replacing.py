@@ -27,10 +27,10 @@ from typing import Any
 
 import duckdb
 
+from emitter.duck import quoted
 from emitter.errors import CommitConflictError
 from emitter.writers.ducklake.catalog import LakeTable
 from emitter.writers.ducklake.connection import CATALOG
-from emitter.writers.ducklake.extensions import quoted
 from emitter.writers.ducklake.files import LakeFile, files_with_inlined_deletes
 from emitter.writers.ducklake.merging import MergedFile
 

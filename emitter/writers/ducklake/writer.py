@@ -33,6 +33,7 @@ from typing import Any
 
 import duckdb
 
+from emitter.duck import TYPES, Connection, identifier, quoted
 from emitter.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -46,9 +47,7 @@ from emitter.storage.objects import ObjectStorage
 from emitter.writers.base import advanced
 from emitter.writers.ducklake import catalog
 from emitter.writers.ducklake import files as lake_files
-from emitter.writers.ducklake.catalog import identifier
 from emitter.writers.ducklake.connection import DEFAULT_NAME, LAKE, Lake, catalog_place, full_path
-from emitter.writers.ducklake.extensions import quoted
 from emitter.writers.ducklake.output import Output
 from emitter.writers.ducklake.reading import LakeReader
 from emitter.writers.ducklake.turns import Turns
@@ -61,14 +60,14 @@ _DEFAULT_NAMESPACE = "main"
 _WAIT_SECONDS = 0.05
 _LOOKS_MAX = 5
 _COMMITS_PER_PRUNING = 200
-_TYPES = {  # ours: SQL, and as DuckLake's catalogue has it
-    "int32": ("INTEGER", "int32"),
-    "int64": ("BIGINT", "int64"),
-    "float64": ("DOUBLE", "float64"),
-    "bool": ("BOOLEAN", "boolean"),
-    "string": ("VARCHAR", "varchar"),
-    "timestamp": ("TIMESTAMPTZ", "timestamptz"),
-    "money": ("DECIMAL(12, 2)", "decimal(12,2)"),
+_CATALOG_TYPES = {  # ours, as DuckLake's catalogue has them
+    "int32": "int32",
+    "int64": "int64",
+    "float64": "float64",
+    "bool": "boolean",
+    "string": "varchar",
+    "timestamp": "timestamptz",
+    "money": "decimal(12,2)",
 }
 
 
@@ -168,8 +167,8 @@ class DuckLakeWriter(RegisteringWriter):
         return FoundTable(known.run_id, known.columns, known.partition) if known else None
 
     def _declared(self, table: Table) -> FoundTable:
-        columns = [(column.name, _TYPES[column.type][1], column.nullable) for column in table.columns]
-        columns += [(name, _TYPES["int32"][1], False) for name in self.options.spec.columns]
+        columns = [(column.name, _CATALOG_TYPES[column.type], column.nullable) for column in table.columns]
+        columns += [(name, _CATALOG_TYPES["int32"], False) for name in self.options.spec.columns]
         return FoundTable(self._run_id, tuple(columns), ", ".join(self.options.spec.columns))
 
     def _create(self, table: Table) -> None:
@@ -341,6 +340,13 @@ class DuckLakeWriter(RegisteringWriter):
     def contents(self, table: Table) -> AbstractContextManager[Sequence[Part]]:
         return self._reader.contents(table)
 
+    def relation(self, connection: Connection, table: Table) -> str | None:
+        with self._lake.session("look into") as cursor:
+            known = catalog.tables(cursor, self._schema, [table.name]).get(table.name) if cursor else None
+        if known is None or not self._lake.attach_to(connection):
+            return None
+        return f"{LAKE}.{identifier(self._schema)}.{identifier(table.name)}"
+
     def size(self, table: str) -> TableSize:
         with self._lake.session("look into") as cursor:
             known = catalog.tables(cursor, self._schema, [table]).get(table) if cursor else None
@@ -376,7 +382,7 @@ WRITER = DuckLakeWriter
 
 
 def _definition(column: Column) -> str:
-    return f"{identifier(column.name)} {_TYPES[column.type][0]}{'' if column.nullable else ' NOT NULL'}"
+    return f"{identifier(column.name)} {TYPES[column.type]}{'' if column.nullable else ' NOT NULL'}"
 
 
 def _compression(name: str) -> str:

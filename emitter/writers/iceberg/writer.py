@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.io.pyarrow import ArrowScan
@@ -44,6 +44,9 @@ from emitter.writers.iceberg.upkeep import IcebergUpkeep
 from emitter.writers.parts import Part
 from emitter.writers.registering import FoundTable, RegisteringWriter, check_expected
 from emitter.writers.upkeep import UpkeepPolicy
+
+if TYPE_CHECKING:
+    from emitter.duck import Connection
 
 
 class IcebergWriter(RegisteringWriter):
@@ -166,6 +169,16 @@ class IcebergWriter(RegisteringWriter):
         self._check_found(self._run_id, table, self._found(name, handle))
         iceberg_tables.recorded(name, handle.metadata)
         return table
+
+    def relation(self, connection: Connection, table: Table) -> str | None:
+        from emitter.duck import load, quoted
+
+        handle = self._catalog.load(table.name)
+        if handle is None or handle.current_snapshot() is None:
+            return None
+        for name in ("avro", "iceberg"):
+            load(connection, name, extra="sql", needed_for="SQL over Iceberg tables")
+        return f"iceberg_scan({quoted(handle.metadata_location)})"
 
     def size(self, table: str) -> TableSize:
         handle = self._catalog.load(table)

@@ -42,6 +42,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from emitter.clock import Clock
 from emitter.errors import (
@@ -92,6 +93,9 @@ from emitter.writers.parquet.progress import (
 from emitter.writers.parquet.upkeep import ParquetUpkeep
 from emitter.writers.parts import Part
 from emitter.writers.upkeep import UpkeepPolicy
+
+if TYPE_CHECKING:
+    from emitter.duck import Connection
 
 _AT_ONCE_MAX = 8
 
@@ -323,6 +327,18 @@ class ParquetWriter(TableWriter):
     @contextmanager
     def contents(self, table: Table) -> Iterator[Sequence[Part]]:
         yield list(hive.parts(self.storage, table.name, self.options.spec))
+
+    def relation(self, connection: Connection, table: Table) -> str | None:  # noqa: ARG002 (DuckDB has Parquet built in)
+        from emitter.duck import identifier, quoted
+
+        # The files as they are now, by name: a table that a statement names twice is the same both times.
+        root, partition = self.storage.folder or self.storage.uri, self.options.spec.columns
+        files = ", ".join(
+            quoted(f"{root}/{part.name}") for part in hive.parts(self.storage, table.name, self.options.spec)
+        )
+        names = ", ".join(map(identifier, (*(column.name for column in table.columns), *partition)))
+        types = ", ".join(f"{quoted(name)}: INTEGER" for name in partition)
+        return f"(SELECT {names} FROM read_parquet([{files}], hive_types = {{{types}}}))" if files else None
 
     def upkeep(self, policy: UpkeepPolicy) -> ParquetUpkeep:
         return ParquetUpkeep(policy, self.storage, self._objects, self._clock, self._crash)

@@ -1,6 +1,7 @@
-"""DuckDB's extensions: from their Python packages where those are installed, else from DuckDB's own repository.
+"""What all who use DuckDB share: its extensions, and how texts, names and types are written in its SQL.
 
-The extra `ducklake` brings the packages, so that a machine without the internet has all it needs. DuckDB itself would
+Extensions come from their Python packages where those are installed, else from DuckDB's own repository. The extras
+`sql` and `ducklake` bring the packages, so that a machine without the internet has all it needs. DuckDB itself would
 fetch an extension whenever a statement seems to need one; that is turned off, so that nothing is fetched unasked.
 """
 
@@ -10,8 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 from emitter.errors import MissingExtraError, UsageError
+
+__all__ = ["NOTHING_UNASKED", "TYPES", "Connection", "connect", "identifier", "literal", "load", "quoted"]
 
 NOTHING_UNASKED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -19,8 +23,19 @@ NOTHING_UNASKED: dict[str, str | bool | int | float | list[str]] = {
 }
 """What a connection is made with."""
 
+TYPES = {
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "string": "VARCHAR",
+    "timestamp": "TIMESTAMPTZ",
+    "money": "DECIMAL(12, 2)",
+}
+"""Our types, in SQL."""
 
-def load(connection: duckdb.DuckDBPyConnection, name: str, *, extra: str, needed_for: str) -> None:
+
+def load(connection: Connection, name: str, *, extra: str, needed_for: str) -> None:
     """Load an extension, such as `ducklake`. Raises MissingExtraError where it is neither installed nor to be had, and
     UsageError where what is installed does not fit.
     """
@@ -38,9 +53,30 @@ def load(connection: duckdb.DuckDBPyConnection, name: str, *, extra: str, needed
         ) from error
 
 
+def connect(*extensions: str) -> Connection:
+    """A DuckDB of one's own, in memory, with these extensions loaded and times in UTC. Nothing is fetched unasked.
+    Raises MissingExtraError, UsageError.
+    """
+    connection = duckdb.connect(config=dict(NOTHING_UNASKED))
+    for name in extensions:
+        load(connection, name, extra="sql", needed_for=f"DuckDB's extension {name}")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
 def quoted(text: str) -> str:
     """A text as SQL has it."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL has it, whatever it is."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: object) -> str:
+    """A text, a number, or yes or no, as SQL has it."""
+    return quoted(value) if isinstance(value, str) else str(value).lower()
 
 
 def _packaged(name: str) -> Path | None:
