@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -45,6 +46,7 @@ class LiveView:
         self._board = board
         self._console = console
         self._url = url
+        self._size = console.size
         self._live = Live(
             console=console,
             get_renderable=self.render,
@@ -63,6 +65,7 @@ class LiveView:
 
     def render(self) -> RenderableType:
         """The picture of the moment, no higher and no wider than the console."""
+        self._follow_size()
         picture = self._board.picture()
         if picture.status is None:
             return _notice(picture) or Text("Starting: taking the lock, reading the journal, recovering ...")
@@ -76,6 +79,15 @@ class LiveView:
             _upkeep(picture),
             _notice(picture) or Text("Ctrl-C finishes the batch under way and stops.", style="dim"),
         )
+
+    def _follow_size(self) -> None:
+        """Begin on an empty screen where the terminal has another size than before: it has wrapped or moved the lines
+        of the last picture, so that going up by as many lines as it had would leave parts of it behind.
+        """
+        size = self._console.size
+        if size != self._size:
+            self._size = size
+            self._console.control(Control.home(), Control.clear())
 
     def _head(self, status: DaemonStatus, running_seconds: float) -> list[Text]:
         lag_style = "yellow" if status.lag_seconds > 3 * status.batch_seconds else "bold"

@@ -1,10 +1,12 @@
 """Rows of a table as a person reads them, in the width that there is.
 
-Numbers and times are never cut: a cut id is no id. Where the width is short, titles give way first, then text.
+Numbers and times are never cut: a cut id is no id. Where the width is short, titles are broken at their underscores,
+then text is cut, and titles last.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,11 +37,34 @@ class _Column:
         self.width = max(self.cells_width, *map(len, self.title.split("\n")))
 
     @property
-    def width_min(self) -> int:
+    def broken_width(self) -> int:
+        """What the title takes where it is broken as far as it can be."""
+        return max(len(piece) for line in self.title.split("\n") for piece in _pieces(line))
+
+    @property
+    def title_width_min(self) -> int:
         """The second line of a title is part of the values, so it is not cut either."""
-        below_title = max(map(len, self.title.split("\n")[1:]), default=0)
-        values = min(self.cells_width, TEXT_WIDTH_MIN) if self.is_text else self.cells_width
-        return min(self.width, max(values, below_title, TITLE_WIDTH_MIN))
+        return max([min(self.width, TITLE_WIDTH_MIN), *map(len, self.title.split("\n")[1:])])
+
+    @property
+    def text_width_min(self) -> int:
+        return min(self.cells_width, TEXT_WIDTH_MIN) if self.is_text else self.cells_width
+
+    def broken_title(self) -> str:
+        """The title in lines that are no wider than the column, as far as its pieces are not."""
+        lines: list[str] = []
+        for line in self.title.split("\n"):
+            lines.append("")
+            for piece in _pieces(line):
+                if lines[-1] and len(lines[-1]) + len(piece) > self.width:
+                    lines.append("")
+                lines[-1] += piece
+        return "\n".join(lines)
+
+
+def _pieces(line: str) -> list[str]:
+    """What a line of a title may be broken into."""
+    return re.findall(r"[^_]+_*|_+", line)
 
 
 def print_rows(frames: Mapping[str, pl.DataFrame]) -> None:
@@ -52,7 +77,7 @@ def print_rows(frames: Mapping[str, pl.DataFrame]) -> None:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
         for column in columns:
             table.add_column(
-                column.title,
+                column.broken_title(),
                 width=column.width,
                 justify="right" if column.is_number else "left",
                 no_wrap=True,
@@ -85,9 +110,10 @@ def _times(name: str, values: list[datetime | None]) -> _Column:
 
 def _fit(columns: list[_Column], room: int) -> None:
     """Take width away, always from the column with the most to spare, until all fit or nothing can give."""
-    titles_give = [max(column.cells_width, column.width_min) for column in columns]
-    text_gives = [column.width_min for column in columns]
-    for floors in (titles_give, text_gives):
+    titles_break = [max(column.cells_width, column.title_width_min, column.broken_width) for column in columns]
+    text_gives = [max(column.text_width_min, column.title_width_min, column.broken_width) for column in columns]
+    titles_give = [max(column.text_width_min, column.title_width_min) for column in columns]
+    for floors in (titles_break, text_gives, titles_give):
         while sum(column.width for column in columns) > room:
             spare, place = max((column.width - floors[at], at) for at, column in enumerate(columns))
             if spare <= 0:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -21,11 +22,20 @@ if TYPE_CHECKING:
     from emitter.truth.verdict import Verification
 
 
+_ANY_WIDTH = 10_000
+
+
 class Paper(Console):
     """Standard output. No markup: what is printed is data."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, highlight=False, emoji=False)
+
+    def print_table(self, table: Table) -> None:
+        """A table of `columns`, which stand closer where the width is short: better than to cut their titles."""
+        if Measurement.get(self, self.options.update(width=_ANY_WIDTH), table).maximum > self.width:
+            table.padding = (0, 1, 0, 0)
+        self.print(table)
 
 
 def print_estimate(estimate: Estimate) -> None:
@@ -70,7 +80,7 @@ def print_verification(verification: Verification) -> None:
             f"{one.rows_found:,}",
             *(Text(f"{count:,}", style="bold red" if count else "dim") for count in counts.values()),
         )
-    paper.print(table)
+    paper.print_table(table)
     for line in verification.partition_lines():
         paper.print(f"  {line}", soft_wrap=True)
     for one in verification.tables:

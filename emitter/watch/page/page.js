@@ -169,7 +169,8 @@ function showDay(status) {
   byId("done").setAttribute("width", done);
   byId("due").setAttribute("width", status.reason ? now : done);
   const here = status.reason ? done : now;
-  const rate = rateAt(points, here);
+  const rate = rateAt(points, here); // on the line, which is straight from hour to hour
+  const asked = status.target_rows_per_second ?? rate;
   byId("now").style.left = `${(100 * here) / DAY_SECONDS}%`;
   byId("now").style.height = `${(100 * rate) / top}%`;
   const timeText = (second) =>
@@ -177,7 +178,7 @@ function showDay(status) {
   const timeOf = (value) => timeText(points[rates.indexOf(value)][0]);
   show("day-text",
     `${dateOf(status.curve.from_time, { weekday: "long", month: "long" })} (UTC): from ${rateText(lowest)} ${unit} at ` +
-    `${timeOf(lowest)} up to ${rateText(highest)} at ${timeOf(highest)}. At ${timeText(here)} it is ${rateText(rate)}.`);
+    `${timeOf(lowest)} up to ${rateText(highest)} at ${timeOf(highest)}. At ${timeText(here)} it is ${rateText(asked)}.`);
 }
 
 function showTables(status) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import logging
 import re
@@ -13,6 +14,7 @@ import tempfile
 import unittest
 import urllib.error
 import urllib.request
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,12 +23,14 @@ from typer.testing import CliRunner
 
 from emitter import __version__
 from emitter.cli.main import app, main
+from emitter.cli.printing import print_verification
 from emitter.cli.sizes import read_size
 from emitter.clock import parse_time, slot_of
 from emitter.errors import OvertakenError, StorageError
 from emitter.model import Slice
 from emitter.run.bounded import GenerateReport
 from emitter.run.daemon import Daemon
+from emitter.truth.verdict import WRONG_ROWS, TableVerification, Verification
 from emitter.watch.server import Server
 from emitter.writers import FORMATS
 from tests.unit.cli.cli_case import CONFIG, END, CliCase, config_file, invoke
@@ -244,6 +248,12 @@ class VerbsTest(CliCase):
             payments = told["tables"]["payments"]
             self.assertEqual((payments["lost"], len(payments["examples"])), (lost, 2))
             self.assertEqual(payments["partitions"], {"year=2026/month=01/day=01": {"lost": lost}})
+
+    def test_no_title_of_a_verdict_is_cut_at_80_characters(self) -> None:
+        table = TableVerification("order_items", 0, 0, rows_expected=9_395_333, rows_found=9_395_333, lost=999_999)
+        with redirect_stdout(io.StringIO()) as out, mock.patch.dict("os.environ", {"COLUMNS": "80"}):
+            print_verification(Verification([table]))
+        self.assertEqual(out.getvalue().split()[:8], ["table", "expected", "found", *WRONG_ROWS])
 
     def test_verify_beyond_what_is_written_says_where_the_tables_end(self) -> None:
         result = invoke("verify", "-c", self.config, "--to", "2026-03-01", "--json")

@@ -8,7 +8,7 @@ import threading
 import unittest
 from dataclasses import replace
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from emitter.cli.liveview import LiveView
 from emitter.errors import StorageError
@@ -24,7 +24,7 @@ MANY = {f"table_{number}": 10_000_000.0 for number in range(8)}
 def picture(view: LiveView, width: int = 80, height: int = 24) -> list[str]:
     """The lines of one frame, as a terminal of this size shows them."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    view._console = console
+    view._console, view._size = console, console.size
     with console.capture() as capture:
         console.print(view.render())
     return [line.rstrip() for line in capture.get().splitlines()]
@@ -138,6 +138,17 @@ class LiveViewTest(unittest.TestCase):
         for reason, words in (("signal", "Stopped as asked."), ("error: x", "Stopped by an error.")):
             self.board.stopped(reason)
             self.assertEqual(picture(self.view)[-1], words)
+
+    def test_after_a_change_of_size_it_begins_on_an_empty_screen(self) -> None:
+        screen = io.StringIO()
+        console = Console(file=screen, width=110, height=30, force_terminal=True, color_system=None)
+        view, emptied = LiveView(self.board, console), "\x1b[H\x1b[2J"
+        view.render()
+        self.assertNotIn(emptied, screen.getvalue())
+        for size, count in (((70, 30), 1), ((70, 30), 1), ((70, 24), 2)):
+            console.size = ConsoleDimensions(*size)
+            view.render()
+            self.assertEqual(screen.getvalue().count(emptied), count)
 
     def test_it_draws_on_the_terminal_and_leaves_no_thread(self) -> None:
         out = io.StringIO()
