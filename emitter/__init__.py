@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emitter.errors import EmitterError
+    from emitter.errors import ConfigurationError, EmitterError, UsageError
     from emitter.generators.base import GeneratorBase
     from emitter.partitioning import PartitionSpec
     from emitter.run.bounded import write_dataset
@@ -28,11 +28,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CatalogConfig": "emitter.settings.connections",
+    "ConfigurationError": "emitter.errors",
     "EmitterError": "emitter.errors",
     "GeneratorBase": "emitter.generators.base",
     "PartitionSpec": "emitter.partitioning",
     "S3Config": "emitter.settings.connections",
     "TableWriter": "emitter.writers.base",
+    "UsageError": "emitter.errors",
     "WriterOptions": "emitter.writers.base",
     "create_generator": "emitter.run.factory",
     "create_writer": "emitter.writers",
@@ -43,11 +45,13 @@ _HOMES = {
 
 __all__ = [
     "CatalogConfig",
+    "ConfigurationError",
     "EmitterError",
     "GeneratorBase",
     "PartitionSpec",
     "S3Config",
     "TableWriter",
+    "UsageError",
     "WriterOptions",
     "__version__",
     "create_generator",

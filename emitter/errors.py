@@ -128,7 +128,15 @@ class Fault:
 
 
 class ConfigurationError(EmitterError):
-    """The configuration has faults. Correct each line that is listed: all of them are."""
+    """The configuration has faults. Correct each line that is listed: all of them are.
+
+    >>> import emitter
+    >>> try:
+    ...     emitter.create_generator("ecommerce", customers=0)
+    ... except emitter.ConfigurationError as error:
+    ...     [fault.path for fault in error.faults]
+    ['ecommerce.customers']
+    """
 
     def __init__(
         self,
@@ -145,7 +153,15 @@ class ConfigurationError(EmitterError):
 
 
 class UsageError(EmitterError):
-    """A command or a function was called in a way that cannot work. Call it as the hint says."""
+    """A command or a function was called in a way that cannot work. Call it as the hint says.
+
+    >>> import emitter
+    >>> try:
+    ...     emitter.WriterOptions(compression="gzipp")
+    ... except emitter.UsageError as error:
+    ...     print(error.hint)
+    give one of: zstd, snappy, lz4, gzip, none
+    """
 
 
 def wrong_type(what: str, value: object, *, hint: str) -> UsageError:

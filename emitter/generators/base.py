@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from emitter.clock import text_of
 from emitter.errors import UsageError
 from emitter.model import Epoch, Frame, Inputs, Slice, Table, Window
 from emitter.partitioning import PartitionSpec
@@ -22,7 +23,7 @@ class Period:
     """A bounded run: which slots, cut into batches of so many seconds, and which shard's part of the rows."""
 
     window: Window
-    batch_seconds: int = 3600
+    batch_seconds: int = 86_400
     slice: Slice = Slice()
 
 
@@ -62,6 +63,10 @@ class GeneratorBase(ABC):
         self.epochs = tuple(epochs)
         self.period = period
         self.partition = partition or PartitionSpec()
+
+    def __repr__(self) -> str:
+        begin = "" if self.period is None else f" to {text_of(self.period.window.end)}"
+        return f"<generator {self.name}, seed {self.seed}, from {text_of(self.origin_slot)}{begin}>"
 
     @abstractmethod
     def rows(self, window: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:

@@ -27,7 +27,7 @@ def create_generator(
     seed: int = 42,
     start: str | date | datetime = "2026-01-01",
     end: str | date | datetime | None = None,
-    batch_seconds: int = 3600,
+    batch_seconds: int = 86_400,
     shard_index: int = 0,
     shard_count: int = 1,
     partition: Literal["month", "day", "hour"] | PartitionSpec = "day",
@@ -37,8 +37,12 @@ def create_generator(
 
     `start` is the origin, before which nothing exists; with `end` (exclusive) the period of a bounded run. Both are ISO
     text, dates or datetimes; without zone they are UTC. `batch_seconds` and the shard say how the period is cut, which
-    the rows don't show. The shop's `options` are those of its section of the configuration (`emitter info ecommerce`,
-    docs/REFERENCE.md). Raises ConfigurationError with every fault at once.
+    the rows don't show: a day's rows of a table are a file, or several of `WriterOptions.file_rows_target` rows.
+
+    The shop's `options`, those of its section of the configuration (what each means: `emitter info ecommerce`):
+    customers, products, orders_per_second, promotions, curve, arrivals, hour_weights, weekday_weights, month_weights,
+    order_growth_per_year, customer_growth_per_year, product_growth_per_year, customer_skew, product_skew, time_zones,
+    price_period_days. Raises ConfigurationError with every fault at once.
 
     >>> import emitter
     >>> shop = emitter.create_generator(

@@ -12,7 +12,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from emitter.clock import Clock, SystemClock, slot_of, text_of, time_of
-from emitter.errors import ConfigurationError, DamagedStateError, Fault, OvertakenError, UsageError
+from emitter.errors import (
+    ConfigurationError,
+    DamagedStateError,
+    Fault,
+    OvertakenError,
+    UsageError,
+    redacted,
+    wrong_type,
+)
 from emitter.model import (
     CommitOutcome,
     CommitReport,
@@ -36,6 +44,9 @@ if TYPE_CHECKING:
 
 CrashHook = Callable[[str], None]
 
+COMPRESSIONS = ("zstd", "snappy", "lz4", "gzip", "none")
+"""How the pages of a Parquet file may be compressed."""
+
 _TIME = "%Y%m%dT%H%M%SZ"
 _FILE_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-(\d+)of(\d+)-(m?)\d+-[0-9a-f]{16}\.parquet")
 
@@ -58,6 +69,22 @@ class WriterOptions:
     file_rows_target: int = 250_000
     partition: PartitionSpec | None = None
     adopt: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a value that no file could be made with."""
+        rows = self.file_rows_target
+        for name, value, is_right, hint in (
+            ("compression", self.compression, self.compression in COMPRESSIONS, f"one of: {', '.join(COMPRESSIONS)}"),
+            ("file_rows_target", rows, type(rows) is int and rows > 0, "a whole number above 0"),
+            (
+                "partition",
+                self.partition,
+                self.partition is None or isinstance(self.partition, PartitionSpec),
+                'a PartitionSpec, such as PartitionSpec.of("month"), or nothing: the generator says it',
+            ),
+        ):
+            if not is_right:
+                raise wrong_type(f"{name} of WriterOptions", value, hint=f"give {hint}")
 
     @property
     def spec(self) -> PartitionSpec:
@@ -188,6 +215,9 @@ class TableWriter(ABC):
         self._crash = crash_hook
         self._clock = clock or SystemClock()
         self._catalog_config = catalog or CatalogConfig()
+
+    def __repr__(self) -> str:
+        return f"<{self.format_name} writer of {redacted(self.storage.uri)}>"
 
     def placing(self, partition: PartitionSpec) -> Self:
         """The writer for rows that a generator partitions so: this one, or, where nothing was said of partitions, one

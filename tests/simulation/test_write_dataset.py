@@ -145,6 +145,16 @@ class WriteDatasetTest(DaemonCase):
         with self.assertRaises(ConfigurationError):
             create_generator("ecommerce", start=START, partition="week")
 
+    def test_by_default_a_day_of_a_table_is_a_file(self):
+        period = {"start": "2026-01-01", "end": "2026-01-03", "customers": 5, "products": 5, "orders_per_second": 0.01}
+        generator, writer = create_generator("ecommerce", **period), create_writer("parquet", str(self.output))
+        report = write_dataset(generator, writer, clock=self.clock)
+        self.assertEqual({report.files[table] for table in ("orders", "order_items", "payments")}, {2})
+        self.assertEqual(
+            repr(generator), "<generator ecommerce, seed 42, from 2026-01-01T00:00:00Z to 2026-01-03T00:00:00Z>"
+        )
+        self.assertEqual(repr(writer), f"<parquet writer of {self.output}>")
+
     def test_a_folder_may_be_a_path(self):
         write_dataset(self.beats(), create_writer("parquet", self.output / "beats"), clock=self.clock)
         self.assertTrue(list((self.output / "beats" / "heartbeats").rglob("*.parquet")))
@@ -164,6 +174,9 @@ class WriteDatasetTest(DaemonCase):
             (create_writer, ("parquet", b"x"), {}, "output_uri cannot be b'x'", "give a folder"),
             (create_writer, ("parquet", ""), {}, "output_uri cannot be ''", "give a folder"),
             (create_writer, ("parquet", "x"), {"s3": "http://localhost"}, "s3 cannot be", "s3=emitter.S3Config("),
+            (WriterOptions, ("gzipp",), {}, "compression of WriterOptions cannot be 'gzipp'", "one of: zstd"),
+            (WriterOptions, (), {"file_rows_target": 0}, "file_rows_target of WriterOptions cannot be 0", "above 0"),
+            (WriterOptions, (), {"partition": "month"}, "partition of WriterOptions cannot be 'month'", "Partition"),
             (create_writer, ("parquet", "x"), {"options": {"adopt": 1}}, "options cannot be", "emitter.WriterOptions("),
             (create_generator, ("ecomerce",), {}, "no domain 'ecomerce'", "did you mean ecommerce?"),
             (create_generator, (7,), {}, "no domain 7", "choose one of: ecommerce"),

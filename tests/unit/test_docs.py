@@ -137,8 +137,17 @@ class ReadmeTest(unittest.TestCase):
         self.assertEqual(
             emitter.__all__,
             [
-                *("CatalogConfig", "EmitterError", "GeneratorBase", "PartitionSpec", "S3Config", "TableWriter"),
-                *("WriterOptions", "__version__", "create_generator", "create_writer", "expect", "verify"),
+                *("CatalogConfig", "ConfigurationError", "EmitterError", "GeneratorBase", "PartitionSpec", "S3Config"),
+                *(
+                    "TableWriter",
+                    "UsageError",
+                    "WriterOptions",
+                    "__version__",
+                    "create_generator",
+                    "create_writer",
+                    "expect",
+                    "verify",
+                ),
                 "write_dataset",
             ],
         )
@@ -161,6 +170,11 @@ class ReadmeTest(unittest.TestCase):
         declared = {field.name for field in fields(EcommerceOptions)}
         self.assertEqual(set(EcommerceArguments.__annotations__), declared)
         self.assertEqual(set(get_args(FormatName)), set(FORMATS))
+
+    def test_help_names_every_option_of_the_shop(self):
+        help_text = emitter.create_generator.__doc__ or ""
+        for field in fields(EcommerceOptions):
+            self.assertRegex(help_text, rf"\b{field.name}\b")
 
 
 class MakefileTest(unittest.TestCase):
