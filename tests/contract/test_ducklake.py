@@ -180,12 +180,16 @@ class OnSqliteTest(OnSqlite, DuckLakeCase, unittest.TestCase):
         self.assertEqual(writer.progress(TABLE.name)[WHOLE].rows, 13)
 
     def test_what_duckdb_remembers_of_commits_does_not_grow_for_good(self):
-        writer, sizes = self.opened(), []
-        with patch.object(connection, "_SESSIONS_MAX", 8):
-            for number in range(12):
-                write(writer, window(number, number + 1), ORIGIN + number if number else None)
+        writer, sizes, count = self.opened(), [], f"SELECT count(*) FROM lake.main.{TABLE.name}"
+        write(writer, window(0, 1), None)
+        with patch.object(connection, "_SESSIONS_MAX", 8), writer._lake.session("read") as reader:
+            reader.execute("BEGIN")
+            self.assertEqual(reader.execute(count).fetchone(), (1,))
+            for number in range(1, 12):
+                write(writer, window(number, number + 1), ORIGIN + number)
                 with writer._lake.session("look at") as cursor:
                     sizes.append(cursor.sql("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchone())
+            self.assertEqual(reader.execute(count).fetchone(), (1,))  # who was at it goes on
         self.assertNotEqual(sizes, sorted(sizes))
 
     def test_upkeep_by_others_changes_nothing(self):

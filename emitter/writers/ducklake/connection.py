@@ -225,13 +225,14 @@ class Lake:
                 if connection is not None:
                     connection.close()
             self._connection = self._prepared = None
-            self._sessions = 0
 
     def _connected(self, create: bool) -> duckdb.DuckDBPyConnection | None:
         with self._guard:
             self._sessions += 1
             if self._sessions > _SESSIONS_MAX:
-                self.close()
+                # Not closed, as that would end sessions that go on: it goes with the last of them.
+                self._connection = self._prepared = None
+                self._sessions = 0
             if self._connection is None:
                 self._connection = self._connect(create)
             else:
