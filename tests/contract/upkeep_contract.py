@@ -29,8 +29,8 @@ AT_ONCE = UpkeepPolicy(small_files_min=5, file_rows_target=1_000, keep_seconds=0
 """For outputs that nobody else reads or writes at the time: everything is old enough."""
 
 
-class UpkeepContract(OutputCase):
-    """Subclasses also say what the output is."""
+class UpkeepCase(OutputCase):
+    """An output that is written in small commits, and looked after."""
 
     def written(self, count: int, slice: Slice = WHOLE, *, first: int = 0) -> int:
         """So many small commits, from one of them on; where the next one begins."""
@@ -72,6 +72,10 @@ class UpkeepContract(OutputCase):
 
     def assert_went_well(self, reports: Sequence[ChoreReport]) -> None:
         self.assertEqual([report.problem for report in reports if report.problem], [])
+
+
+class UpkeepContract(UpkeepCase):
+    """Subclasses also say what the output is."""
 
     def test_an_output_without_tables_asks_for_nothing(self):
         self.assertEqual(self.planned(), [])

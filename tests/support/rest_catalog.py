@@ -47,9 +47,23 @@ class RestCatalog:
         self.token = uuid.uuid4().hex
         self._storage = {} if s3 is None else iceberg_properties(s3)
         self._folder = tempfile.TemporaryDirectory()
-        settings = {"uri": f"sqlite:///{self._folder.name}/catalog.db", "warehouse": warehouse, **self._storage}
-        self._process = ServerProcess("tests.support.rest_catalog", self.token, json.dumps(settings))
-        self.address: tuple[str, int] = ("127.0.0.1", self._process.answer["port"])
+        self._settings = {"uri": f"sqlite:///{self._folder.name}/catalog.db", "warehouse": warehouse, **self._storage}
+        self.address: tuple[str, int] = ("127.0.0.1", 0)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, for the first time or again: with the same tables at the same port."""
+        arguments = [self.token, json.dumps(self._settings), str(self.address[1])]
+        self._process = ServerProcess("tests.support.rest_catalog", *arguments)
+        self.address = ("127.0.0.1", self._process.answer["port"])
+
+    def stop(self) -> None:
+        """Let it end what it does, and no more."""
+        self._process.stop()
+
+    def crash(self) -> None:
+        """Kill it, whatever it does."""
+        self._process.kill()
 
     @property
     def uri(self) -> str:
@@ -85,7 +99,7 @@ def rest_error(kind: str, code: int = 409, message: str = "said by the tests") -
     return json.dumps({"error": {"message": message, "type": kind, "code": code}}).encode()
 
 
-# What follows runs in a process of its own: python -m tests.support.rest_catalog TOKEN SETTINGS
+# What follows runs in a process of its own: python -m tests.support.rest_catalog TOKEN SETTINGS PORT
 
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
     exceptions.NoSuchTableError: (404, "NoSuchTableException"),
@@ -216,13 +230,13 @@ def application(catalog: SqlCatalog, token: str) -> Starlette:
     return Starlette(routes=found, exception_handlers={Exception: failed})
 
 
-def main(token: str, settings: dict[str, str]) -> None:
+def main(token: str, settings: dict[str, str], port: int) -> None:
     import uvicorn
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(application(SqlCatalog("rest", **settings), token), log_level="warning"))
     serve_until_parent_ends(lambda: server.run(sockets=[listener]), port=listener.getsockname()[1])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]))
