@@ -94,6 +94,13 @@ class OnSqlite:
         connection.close()
 
 
+def patient(url: str) -> str:
+    """A URL by which a connection may take as long as on a machine with too much to do. By default the wait ends after
+    10 s, which a daemon tries again, and a writer alone does not.
+    """
+    return f"{url}?connect_timeout={postgres.CONNECT_SECONDS}"
+
+
 class OnPostgresAndS3(OnSqlite):
     """Files on a real server that asks for credentials, and a catalogue that asks for a password."""
 
@@ -102,7 +109,8 @@ class OnPostgresAndS3(OnSqlite):
         self.enterContext(patch.dict(os.environ, self.s3.environ()))
         uri = f"s3://{self.s3.new_bucket()}/lake"
         self.storage = ObjectStorage(uri, S3Access(S3Config(endpoint_url=self.s3.endpoint_url)))
-        self.catalog = CatalogConfig(uri=self.server.url(self.server.new_database()))
+        self.database = self.server.new_database()
+        self.catalog = CatalogConfig(uri=patient(self.server.url(self.database)))
 
     def let_in(self, connection: duckdb.DuckDBPyConnection) -> None:
         secret = ", ".join(f"{name} '{value}'" for name, value in self.storage.access.duckdb_secret().items())
@@ -123,7 +131,8 @@ class OnPostgres(OnSqlite):
     def new_output(self: TestCase) -> None:
         super().new_output()
         self.server = postgres.shared()
-        self.catalog = CatalogConfig(uri=self.server.url(self.server.new_database()))
+        self.database = self.server.new_database()
+        self.catalog = CatalogConfig(uri=patient(self.server.url(self.database)))
 
 
 def inside(found: pa.Table) -> pa.Table:

@@ -30,7 +30,7 @@ from emitter.writers.ducklake import files as lake_files
 from emitter.writers.ducklake.connection import CATALOG
 from emitter.writers.ducklake.writer import DuckLakeWriter
 from tests.contract.beats import OPTIONS, RUN, TABLE, WHOLE, found, in_order, rows, window, write
-from tests.contract.ducklake_outputs import OnPostgres, OnSqlite, commit, outcomes
+from tests.contract.ducklake_outputs import OnPostgres, OnSqlite, commit, outcomes, patient
 from tests.support.proxy import TcpProxy
 from tests.support.wire_faults import Hold, cut, lose_reply
 
@@ -331,7 +331,7 @@ class PostgresFaultsTest(FaultCase, OnPostgres, unittest.TestCase):
 
     def through(self, proxy: TcpProxy, hook: CrashHook) -> DuckLakeWriter:
         """A writer that reaches its catalogue through a proxy."""
-        url = self.server.url(str(self.catalog.uri).rpartition("/")[2], proxy.address)
+        url = patient(self.server.url(self.database, proxy.address))
         writer = DuckLakeWriter(self.storage, OPTIONS, hook, catalog=CatalogConfig(uri=url))
         writer.open(RUN, TABLE)
         self.addCleanup(writer.close)

@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from tests.support.postgres import CONNECT_SECONDS
+
 if TYPE_CHECKING:
     from tests.support.places import Place
 
@@ -41,7 +43,7 @@ class LakeFile:
 def asking(catalog_uri: str) -> Iterator[Callable[[str], Rows]]:
     """Questions to the catalogue's own tables."""
     if not catalog_uri.startswith("sqlite:///"):
-        with psycopg.connect(catalog_uri, connect_timeout=5) as server:
+        with psycopg.connect(catalog_uri, connect_timeout=CONNECT_SECONDS) as server:
             yield lambda text: server.execute(text).fetchall()
         return
     # A copy that another process makes: Python and DuckDB each have a SQLite of their own, and a file that this one

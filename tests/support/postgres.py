@@ -40,6 +40,7 @@ import psycopg
 from tests.support.child import START_SECONDS, ServerProcess, ready, until_parent_ends
 
 USER = "emitter"
+CONNECT_SECONDS = 60  # a machine with too much to do takes ten and more
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -97,7 +98,7 @@ class Postgres:
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A connection without transactions of its own; close it, or use it as a context manager."""
-        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=30)
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=CONNECT_SECONDS)
 
     def __enter__(self) -> Postgres:
         return self

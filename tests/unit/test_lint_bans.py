@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -92,6 +94,20 @@ class BansTest(unittest.TestCase):
         waiver = re.compile(r"(?im)#\s*(ruff:\s*)?noqa(\s*$|.*TID)")
         modules = sorted((PROJECT / "emitter").rglob("*.py"))
         self.assertEqual([path for path in modules if waiver.search(path.read_text(encoding="utf-8"))], [])
+
+
+class FilesTest(unittest.TestCase):
+    def test_what_is_looked_at_is_the_projects_own_and_nothing_that_lies_beside_it(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder).resolve()
+            shutil.copy(PROJECT / "pyproject.toml", root)
+            own = ("emitter/a.py", "emitter/b/c.py", "tests/unit/d.py", "bench/e.py")
+            for name in (*own, "try.py", "notebook.ipynb", "scratch/f.py", "env/lib/python3/site-packages/g.py"):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text("import os", encoding="utf-8")
+            command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--show-files", "."]
+            shown = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True).stdout.split()
+        self.assertEqual({str(Path(path).relative_to(root)) for path in shown}, {"pyproject.toml", *own})
 
 
 if __name__ == "__main__":
