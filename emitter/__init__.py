@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emitter.generators.base import GeneratorBase
     from emitter.partitioning import PartitionSpec
     from emitter.run.bounded import write_dataset
+    from emitter.run.existing import open_run
     from emitter.run.factory import create_generator
     from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.truth.asking import expect, verify
@@ -39,6 +40,7 @@ _HOMES = {
     "create_generator": "emitter.run.factory",
     "create_writer": "emitter.writers",
     "expect": "emitter.truth.asking",
+    "open_run": "emitter.run.existing",
     "verify": "emitter.truth.asking",
     "write_dataset": "emitter.run.bounded",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "create_generator",
     "create_writer",
     "expect",
+    "open_run",
     "verify",
     "write_dataset",
 ]

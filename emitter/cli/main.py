@@ -263,14 +263,12 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show how far each table is: time reached, rows, files, lag."""
-    from dataclasses import asdict
-
     from emitter.cli import printing
     from emitter.truth import inspection
 
     tables = inspection.status(_load(config, set_))
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in tables], indent=2))
+        typer.echo(json.dumps([one.document() for one in tables], indent=2))
     else:
         printing.print_status(tables)
 

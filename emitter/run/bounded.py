@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 from emitter.clock import Clock, SystemClock, text_of, time_of
@@ -53,6 +54,16 @@ class GenerateReport(Shown):
         rows = [(table, count, self.files[table], self.bytes[table]) for table, count in self.rows.items()]
         left = [f"Left to others: {text}." for text in self.left_texts()]
         return Grid(("table", "rows", "files", "bytes"), rows, (self.sentence(), *left))
+
+    @property
+    def from_time(self) -> datetime:
+        """`from_slot` as a time."""
+        return time_of(self.from_slot)
+
+    @property
+    def to_time(self) -> datetime:
+        """`to_slot` as a time."""
+        return time_of(self.to_slot)
 
     @property
     def has_written(self) -> bool:

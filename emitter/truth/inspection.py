@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from emitter.clock import Clock, SimulatedTime, SystemClock, text_of
 from emitter.config import EmitterConfig
@@ -45,6 +45,11 @@ class TableStatus:
     behind_seconds: int
     slices: Mapping[str, int]
     sealed_until: str
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it: times beside the slots."""
+        by_slice = {name: text_of(slot) for name, slot in self.slices.items()}
+        return asdict(self) | {"complete_until": text_of(self.slot), "slices_complete_until": by_slice}
 
 
 def status(config: EmitterConfig, *, clock: Clock | None = None) -> list[TableStatus]:

@@ -138,17 +138,8 @@ class ReadmeTest(unittest.TestCase):
             emitter.__all__,
             [
                 *("CatalogConfig", "ConfigurationError", "EmitterError", "GeneratorBase", "PartitionSpec", "S3Config"),
-                *(
-                    "TableWriter",
-                    "UsageError",
-                    "WriterOptions",
-                    "__version__",
-                    "create_generator",
-                    "create_writer",
-                    "expect",
-                    "verify",
-                ),
-                "write_dataset",
+                *("TableWriter", "UsageError", "WriterOptions", "__version__", "create_generator", "create_writer"),
+                *("expect", "open_run", "verify", "write_dataset"),
             ],
         )
         for name in emitter.__all__:

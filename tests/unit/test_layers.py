@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.factory": {"settings.declaring", "generators", "generators.*.options"},
     "run.assembly": {"config", "generators", "writers"},
     "run.bounded": {"config"},
+    "run.existing": {"config"},
     "upkeep*": GROUND | RUN | {"config"},
     "truth*": GROUND | RUN | {"writers.parts", "writers.shapes", "config"},
     "sql*": GROUND | RUN | {"config", "storage.objects"},

@@ -35,7 +35,7 @@ from emitter.watch.server import Server
 from emitter.writers import FORMATS
 from tests.unit.cli.cli_case import CONFIG, END, CliCase, config_file, invoke
 
-VERBS = ("run", "generate", "verify", "expect", "status", "maintain", "preview", "check", "list", "info")
+VERBS = ("run", "generate", "verify", "expect", "status", "maintain", "sql", "preview", "check", "list", "info")
 
 
 class UsageTest(CliCase):
@@ -268,6 +268,10 @@ class VerbsTest(CliCase):
         self.assert_exit(0, result)
         self.assertRegex(result.stdout, rf"(?m)^orders +{END} ")
         tables = json.loads(invoke("status", "-c", self.config, "--json").stdout)
+        for table in tables:
+            self.assertEqual(slot_of(parse_time(table["complete_until"])), table["slot"])
+            moments = {name: slot_of(parse_time(time)) for name, time in table["slices_complete_until"].items()}
+            self.assertEqual(moments, table["slices"])
         rows = {one["table"]: one["rows"] for one in tables}
         self.assertEqual(rows, {table: truth["rows"] for table, truth in self.truth().items()})
 

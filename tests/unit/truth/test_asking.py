@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import emitter
-from emitter.clock import text_of
+from emitter.clock import parse_time, text_of
 from emitter.errors import EmitterError, IdentityMismatchError, MissingJournalError, UsageError
 from emitter.generators.base import GeneratorBase
 from emitter.truth import oracle
@@ -28,6 +28,8 @@ class AskingTest(DaemonCase):
 
     def test_what_was_written_is_all_there_and_shows_itself(self) -> None:
         report = emitter.write_dataset(self.generator(), self.writer(), clock=self.clock)
+        self.assertEqual((text_of(report.from_slot), text_of(report.to_slot)), (START, END))
+        self.assertEqual((report.from_time, report.to_time), (parse_time(START), parse_time(END)))
         found = emitter.verify(self.generator(), self.writer())
         self.assertTrue(found.ok)
         for shown in (repr(found), found._repr_html_(), repr(report)):
@@ -57,6 +59,27 @@ class AskingTest(DaemonCase):
         for source in (self.config(), path, str(path)):
             self.assertTrue(emitter.verify(source).ok)
             self.assertEqual(emitter.expect(source, end=END), oracle.expect(self.config(), None, ORIGIN + 300))
+
+    def test_an_open_run_makes_the_rows_of_the_inputs_that_were_in_force(self) -> None:
+        run(self.config(), 100)
+        run(self.config(ecommerce__orders_per_second=2), 300)
+        opened = emitter.open_run(self.config(ecommerce__orders_per_second=7))
+        truth = emitter.expect(self.config(), end=END)["tables"]
+        for table, expected in truth.items():
+            made = sum(frame.height for frame in opened.batches_for(table, end=END))
+            self.assertEqual(made, expected["rows"], table)
+        self.assertEqual([inputs.options["orders_per_second"] for inputs in opened.inputs.values()], [0.5, 2])
+        self.assertGreaterEqual(opened.sealed_until, parse_time(END))
+        whole = sum(frame.height for frame in opened.generator.batches_for("orders"))
+        self.assertGreaterEqual(whole, truth["orders"]["rows"])
+        self.assertIn("sealed until", repr(opened))
+        self.assertEqual(list(opened.batches_for("orders", start=END, end=START)), [])
+
+    def test_what_was_never_begun_cannot_be_opened(self) -> None:
+        with self.assertRaises(MissingJournalError):
+            emitter.open_run(self.config(output__uri=str(self.output / "nothing")))
+        with self.assertRaises(emitter.UsageError):
+            emitter.open_run(7)  # type: ignore[arg-type]
 
     def test_the_truth_is_that_of_the_command_line(self) -> None:
         run(self.config(), 100)
