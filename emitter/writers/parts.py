@@ -71,7 +71,7 @@ class DataFile:
 
     def batches(self, table: Table) -> Iterator[pa.RecordBatch]:
         """The rows, in bounded batches, with those columns of the table that are there."""
-        names = set(self.schema.names)
+        names = set(self._parquet.schema.names)
         columns = [column.name for column in table.columns if column.name in names]
         with _failures(self.path):
             yield from self._parquet.iter_batches(BATCH_ROWS_MAX, columns=columns, use_threads=False)

@@ -104,10 +104,11 @@ class DirectLog:
         was changed then. CommitUnknownError, StorageError as a writer does.
         """
         where = f"the Delta table {self._storage.uri}/{change.table}"
+        actions = _encoded_actions(change, now_milliseconds)  # once: with thousands of files that is most of the work
         for _ in range(_TURNS_MAX):
             if self.entry(change.table, stand.version) != stand.entry:
                 raise CommitConflictError(f"the log of {where} is no longer as it was", hint="read it again")
-            entry = encoded(change, stand.version, now_milliseconds)
+            entry = _encoded_info(change, stand.version, now_milliseconds) + actions
             path = delta_tables.entry_path(change.table, stand.version + 1)
             if self._put(where, path, entry):
                 # A clean-up under way may have removed the next version already, and this one not yet: then the entry
@@ -139,8 +140,8 @@ class DirectLog:
             ) from error
 
 
-def encoded(change: Change, read_version: int, now_milliseconds: int) -> bytes:
-    """The log entry: a line for each action, in the form of the Delta protocol."""
+def _encoded_info(change: Change, read_version: int, now_milliseconds: int) -> bytes:
+    """The first line of the log entry: what was done, and from which version on."""
     parameters = {"mode": "Append", "partitionBy": json.dumps([*change.partition_columns])}
     info: dict[str, Any] = {
         "timestamp": now_milliseconds,
@@ -150,10 +151,20 @@ def encoded(change: Change, read_version: int, now_milliseconds: int) -> bytes:
         "isBlindAppend": not change.removed,
         "engineInfo": "emitter",
     }
-    actions: list[dict[str, Any]] = [{"commitInfo": info}]
-    actions += [{"add": _added(change, file, now_milliseconds)} for file in change.added]
-    actions += [{"remove": _removed(change, file, now_milliseconds)} for file in change.removed]
-    actions += [{"txn": {"appId": name, "version": number}} for name, number in change.moves.items()]
+    return _lines({"commitInfo": info})
+
+
+def _encoded_actions(change: Change, now_milliseconds: int) -> bytes:
+    """The others: a line for each action, in the form of the Delta protocol."""
+    places = {file.partition: delta_tables.partition_values(file.partition) for file in change.removed}
+    return _lines(
+        *({"add": _added(change, file, now_milliseconds)} for file in change.added),
+        *({"remove": _removed(change, file, places, now_milliseconds)} for file in change.removed),
+        *({"txn": {"appId": name, "version": number}} for name, number in change.moves.items()),
+    )
+
+
+def _lines(*actions: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
 
 
@@ -168,13 +179,15 @@ def _added(change: Change, file: StagedFile, now_milliseconds: int) -> dict[str,
     }
 
 
-def _removed(change: Change, file: RemovedFile, now_milliseconds: int) -> dict[str, Any]:
+def _removed(
+    change: Change, file: RemovedFile, places: Mapping[str, Mapping[str, str]], now_milliseconds: int
+) -> dict[str, Any]:
     return {
         "path": _inner(change, file),
         "deletionTimestamp": now_milliseconds,
         "dataChange": False,
         "extendedFileMetadata": True,
-        "partitionValues": delta_tables.partition_values(file.partition),
+        "partitionValues": places[file.partition],
         "size": file.size_bytes,
     }
 
