@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from emitter.clock import SystemClock
@@ -161,6 +164,42 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertEqual((loaded, removed), ([], sorted(removed)))
         self.assertEqual(min(path.name for path in log.glob("*.json"))[:20], f"{summed_up:020d}")
         self.assert_whole(count)
+
+    def test_a_checkpoint_is_the_librarys_own_though_it_reads_one_entry(self):
+        log, count = self.root / TABLE.name / "_delta_log", self.written(12)
+        self.assert_went_well(self.tended())
+        count = self.written(70, first=count)
+        self.assert_went_well([*self.round(POLICY).run(("compact",))])
+        count = self.written(8, first=count)
+        with self.loads() as loaded:
+            self.assert_went_well([*self.round(POLICY).run(("checkpoint",))])
+        self.assertEqual(loaded, [])
+        path, hint = log / f"{self.handle().version():020d}.checkpoint.parquet", log / "_last_checkpoint"
+        ours = path.read_bytes(), hint.read_bytes()
+        path.unlink()
+        hint.unlink()
+        self.handle().create_checkpoint()
+        told, of_library = json.loads(ours[1]), json.loads(hint.read_text())
+        self.assertEqual(told, {**of_library, "sizeInBytes": len(ours[0])})  # the rows may be in another order
+        made, expected = (
+            sorted(map(str, pq.read_table(file).to_pylist())) for file in (pa.BufferReader(ours[0]), path)
+        )
+        self.assertEqual(made, expected)
+        self.assertEqual(pq.read_schema(pa.BufferReader(ours[0])), pq.read_schema(path))
+        self.assert_whole(count)
+
+    def test_a_checkpoint_tells_of_properties_that_were_changed_since_the_last(self):
+        self.written(12)
+        self.assert_went_well(self.tended())
+        count = self.written(70, first=12)
+        self.handle().alter.set_table_properties({"delta.checkpointInterval": "30"})
+        self.assertEqual(self.kept[POLICY][0].size(TABLE.name).files, len(self.live()))
+        self.assert_went_well([*self.round(POLICY).run(("checkpoint",))])
+        self.assertEqual(self.opened()._delta.log.checkpoint_version(TABLE.name), self.handle().version())
+        for path in (self.root / TABLE.name / "_delta_log").glob("*.json"):
+            path.unlink()
+        self.assertEqual(self.handle().metadata().configuration["delta.checkpointInterval"], "30")
+        self.assertEqual(self.handle().count(), count * SECONDS)
 
     def test_a_checkpoint_that_tells_of_what_is_gone_is_followed_by_another(self):
         count = self.written(60)

@@ -83,7 +83,7 @@ OWNERS: dict[str, set[str]] = {
     "aiohttp": {"storage.s3_errors"},
     "botocore": {"storage.s3", "storage.s3_errors"},
     "duckdb": {"duck", "writers.ducklake.*", "sql.*"},
-    "deltalake": {f"writers.delta.{module}" for module in ("following", "tables", "upkeep", "writer")},
+    "deltalake": {f"writers.delta.{module}" for module in ("following", "summing", "tables", "upkeep", "writer")},
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
     "apscheduler": {"run.schedule", "upkeep.schedule"},

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from emitter.errors import DamagedStateError
 
 _OF_FILES = (b'{"add":', b'{"remove":')  # a compaction has thousands of such lines, and nothing in them matters here
 _PLAIN = {"commitInfo", "txn", "add", "remove", "cdc"}
+_MARKS = "%:"  # in a path: of what is escaped, or elsewhere
 _COMMITS_MAX = 10_000  # looked at; more come from others only after a long time
 
 
@@ -87,7 +88,7 @@ def moved_files(data: bytes, path: str) -> MovedFiles | None:
                 file: dict[str, Any] | None = action.get(name)
                 if file is None:
                     continue
-                if any(mark in file["path"] for mark in ("%", ":")) or file.get("deletionVector"):
+                if any(mark in file["path"] for mark in _MARKS) or file.get("deletionVector"):
                     return None
                 if name == "add":
                     rows = json.loads(file.get("stats") or "{}").get("numRecords")
@@ -95,6 +96,25 @@ def moved_files(data: bytes, path: str) -> MovedFiles | None:
                 else:
                     moved.removed[file["path"]] = (file.get("deletionTimestamp") or math.inf) / 1000
     return moved
+
+
+def joined(entries: Iterable[bytes], path: str) -> bytes | None:
+    """One entry that does to files and transactions what these do one after the other; None where they do more. `path`
+    is where the last of them is. Raises DamagedStateError.
+    """
+    last: dict[tuple[str, str], bytes] = {}
+    with _understood(path):
+        for line in (line for data in entries for line in data.splitlines() if line.strip()):
+            action = json.loads(line)
+            if not action.keys() <= _PLAIN or action.get("commitInfo", {}).get("operation") == "RESTORE":
+                return None
+            if "txn" in action:
+                last["txn", action["txn"]["appId"]] = line
+            for file in (action[name] for name in ("add", "remove") if name in action):
+                if any(mark in file["path"] for mark in _MARKS):
+                    return None
+                last["file", file["path"]] = line
+    return b"\n".join(last.values()) + b"\n"
 
 
 @contextmanager

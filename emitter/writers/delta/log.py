@@ -21,7 +21,7 @@ from emitter.storage.base import Entry, Storage
 from emitter.storage.local import LocalStorage
 
 LOG = "_delta_log"
-_LAST = "_last_checkpoint"
+LAST = "_last_checkpoint"
 _VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\.parquet|checkpoint\..*parquet)")
 
 
@@ -38,7 +38,7 @@ class DeltaLog:
     def _last(self, table: str) -> tuple[int, int]:
         """The version of the newest checkpoint, and its bytes where that is told."""
         try:
-            last = json.loads(self._storage.read(f"{table}/{LOG}/{_LAST}"))
+            last = json.loads(self._storage.read(f"{table}/{LOG}/{LAST}"))
             return int(last["version"]), int(last.get("sizeInBytes") or 0)
         except StorageNotFoundError:
             return -1, 0
@@ -91,7 +91,7 @@ class DeltaLog:
                 if not _synced(folder / f"{version:020d}.json"):
                     break
                 if _synced(folder / f"{version:020d}.checkpoint.parquet"):
-                    _synced(folder / _LAST)
+                    _synced(folder / LAST)
         except OSError as error:
             raise StorageError("sync the log of", f"{self._storage.uri}/{table}", error) from error
         self._storage.sync_folders({f"{table}/{LOG}"})
@@ -104,7 +104,7 @@ class DeltaLog:
         names = (entry.name for entry in self._storage.list(f"{table}/{LOG}"))
         checkpoints = [name for name in names if ".checkpoint." in name]
         try:
-            for name in (*checkpoints, _LAST):
+            for name in (*checkpoints, LAST):
                 _synced(folder / name)
         except OSError as error:
             raise StorageError("sync the checkpoints of", f"{self._storage.uri}/{table}", error) from error

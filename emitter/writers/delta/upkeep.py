@@ -29,10 +29,11 @@ from emitter.model import Slice, StagedFile, Table
 from emitter.storage.base import Storage, StoredFile
 from emitter.writers import merges
 from emitter.writers.base import CrashHook, WriterOptions, is_merged_name, parse_file_name
+from emitter.writers.delta import summing
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.committing import Change, DirectLog, Stand
 from emitter.writers.delta.following import Followed, Following
-from emitter.writers.delta.log import LOG
+from emitter.writers.delta.log import LAST, LOG
 from emitter.writers.delta.progress import names_of
 from emitter.writers.delta.tables import DeltaTables
 from emitter.writers.leftovers import Leftovers
@@ -210,17 +211,32 @@ class DeltaUpkeep(Upkeep):
 
     def _sum_up(self, table: str) -> Done:
         known = self._look(table)
-        handle = self._load(table) if known and self._plan_checkpoint(known) else None
+        if known is None or not self._plan_checkpoint(known):
+            return Done()
+        last = self._delta.log.checkpoint_version(table)
+        paths = {path.removeprefix(f"{table}/") for path in known.files}
+        is_plain = last >= 0 and known.entry is not None
+        made = summing.checkpoint_of(self._storage, table, last, known.version, paths) if is_plain else None
+        if made is None:
+            return self._sum_up_by_library(table)
+        self._storage.replace(f"{table}/{LOG}/{summing.checkpoint_name(known.version)}", made[0])
+        self._crash("delta.summed-up")
+        if self._delta.log.checkpoint_version(table) < known.version:
+            self._storage.replace(f"{table}/{LOG}/{LAST}", made[1])
+        return Done(files_written=1, bytes_written=len(made[0]))
+
+    def _sum_up_by_library(self, table: str) -> Done:
+        handle = self._load(table)
         if handle is None:
             return Done()
         with delta_tables.changing("checkpoint", self._delta.where(table)):
             handle.create_checkpoint()
         self._crash("delta.summed-up")
         self._delta.log.sync_checkpoints(table)
-        name = f"{handle.version():020d}.checkpoint.parquet"
-        entries = self._storage.list(f"{table}/{LOG}", name[:-1])
-        size_bytes = sum(entry.size_bytes for entry in entries if entry.name == name)
-        return Done(files_written=1, bytes_written=size_bytes)
+        return Done(
+            files_written=1,
+            bytes_written=self._storage.size(f"{table}/{LOG}/{summing.checkpoint_name(handle.version())}"),
+        )
 
     def _plan_expiry(self, known: Followed) -> Sequence[Chore]:
         expired = self._expired(known.name)

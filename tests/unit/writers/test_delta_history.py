@@ -6,7 +6,7 @@ import json
 import unittest
 
 from emitter.errors import DamagedStateError
-from emitter.writers.delta.history import LoggedCommit, decode, find_rollback, removed_paths
+from emitter.writers.delta.history import LoggedCommit, decode, find_rollback, joined, moved_files, removed_paths
 
 OTHER = LoggedCommit()
 
@@ -116,6 +116,55 @@ class DecodeTest(unittest.TestCase):
         ):
             with self.subTest(data), self.assertRaises(DamagedStateError):
                 decode(data, "log", "emitter:")
+
+
+class JoinedTest(unittest.TestCase):
+    def joined(self, *entries: list[dict]) -> list[dict] | None:
+        data = ["\n".join(map(json.dumps, entry)).encode() for entry in entries]
+        entry = joined(data, "path")
+        return None if entry is None else [json.loads(line) for line in entry.splitlines()]
+
+    def test_what_came_last_counts(self):
+        found = self.joined(
+            [{"commitInfo": {}}, {"add": {"path": "a"}}, {"txn": {"appId": "x", "version": 1}}],
+            [{"add": {"path": "b"}}, {"txn": {"appId": "y", "version": 7}}],
+            [{"remove": {"path": "a"}}, {"add": {"path": "c"}}, {"txn": {"appId": "x", "version": 2}}],
+            [{"remove": {"path": "d"}}],
+            [{"add": {"path": "d"}}],
+        )
+        expected = [{"add": {"path": name}} for name in "bcd"] + [{"remove": {"path": "a"}}]
+        expected += [{"txn": {"appId": "x", "version": 2}}, {"txn": {"appId": "y", "version": 7}}]
+        self.assertEqual(sorted(map(json.dumps, found or [])), sorted(map(json.dumps, expected)))
+
+    def test_what_does_more_is_not_joined(self):
+        plain = [{"add": {"path": "a"}}]
+        for more in (
+            {"metaData": {"id": "1"}},
+            {"protocol": {"minReaderVersion": 3}},
+            {"domainMetadata": {"domain": "x"}},
+            {"commitInfo": {"operation": "RESTORE"}},
+            {"add": {"path": "a%20b"}},
+            {"remove": {"path": "s3://elsewhere/a"}},
+        ):
+            with self.subTest(more):
+                self.assertIsNone(self.joined(plain, [more]))
+
+    def test_what_cannot_be_understood_is_told_of(self):
+        for line in (b"{", b'{"add": {}}', b'{"txn": {"version": 1}}', b"[]"):
+            with self.subTest(line), self.assertRaisesRegex(DamagedStateError, "path cannot be understood"):
+                joined([line], "path")
+
+
+class MovedFilesTest(unittest.TestCase):
+    def test_files_come_with_their_rows_and_go_with_their_time(self):
+        add = {"path": "b", "size": 7, "stats": json.dumps({"numRecords": 3})}
+        lines = [{"add": add}, {"add": {"path": "c", "size": 8}}, {"remove": {"path": "a", "deletionTimestamp": 2_500}}]
+        found = moved_files("\n".join(map(json.dumps, lines)).encode(), "path")
+        self.assertEqual(found, ({"b": (7, 3), "c": (8, None)}, {"a": 2.5}))
+
+    def test_a_file_of_which_only_some_rows_count_is_left_to_the_library(self):
+        add = {"path": "b", "size": 7, "deletionVector": {"storageType": "u"}}
+        self.assertIsNone(moved_files(json.dumps({"add": add}).encode(), "path"))
 
 
 if __name__ == "__main__":
