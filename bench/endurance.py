@@ -35,6 +35,9 @@ import psycopg
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the tests' Postgres and REST catalogue
 
 from bench._readers import READERS, ratios
+from emitter.clock import text_of
+from emitter.config import load_config
+from emitter.run.assembly import configured_generator, configured_writer
 from tests.support import postgres
 
 CASES = {
@@ -52,6 +55,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 KEPT_SECONDS = 15
 CATALOGS: dict[Path, str] = {}  # configuration -> where its catalogue is, which holds a password
 EDGE = 100  # batches at each end
+FIRST_DAY = (2026, 3, 2)
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Run:
     readers_tended: dict[str, dict[str, float]] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)  # that readers find, by table
     files_tended: dict[str, int] = field(default_factory=dict)
+    files_closed: dict[str, int] = field(default_factory=dict)  # of those, in the first partition, which is closed
 
 
 def main() -> None:
@@ -108,6 +113,7 @@ def measured(folder: Path, case: str, batches: int, *, upkeep: bool) -> Run:
     if upkeep:
         call("maintain", "-c", config)
         run.files_tended = {table["table"]: table["files"] for table in status(config)}
+        run.files_closed = files_of_first_day(config)
         run.readers_tended = {reader: ratios(reader, outputs) for reader in readers}
     call("verify", "-c", config)
     return run
@@ -234,9 +240,18 @@ def status(config: Path) -> list[dict[str, Any]]:
     return found
 
 
-def reached(config: Path) -> str:
-    from emitter.clock import text_of
+def files_of_first_day(config: Path) -> dict[str, int]:
+    """Data files of each table in the first partition, which is closed."""
+    settings, found = load_config(config, environ=environment(config)), {}
+    writer, generator = configured_writer(settings), configured_generator(settings)
+    for name in generator.tables():
+        with writer.contents(generator.table(name)) as parts:
+            found[name] = sum(part.partition == FIRST_DAY for part in parts)
+    writer.close()
+    return found
 
+
+def reached(config: Path) -> str:
     return text_of(max(table["slot"] for table in status(config)))
 
 
@@ -285,6 +300,10 @@ def told(run: Run) -> str:
         for reader, queries in readers.items():
             listed = ", ".join(f"{query} {ratio:.2f}" for query, ratio in queries.items())
             pieces.append(f"    {reader}, over the same rows in one go: {listed}")
+    if run.files_closed:
+        pieces.append(
+            f"  data files of the first day then: {', '.join(f'{n} {c}' for n, c in run.files_closed.items())}"
+        )
     return "\n".join(pieces)
 
 

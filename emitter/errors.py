@@ -306,9 +306,7 @@ def shortage(error: BaseException) -> StorageError | None:
 def _harmless(text: str) -> str:
     """Not too long, and nothing that a terminal would obey."""
     short = text if len(text) <= _TEXT_LENGTH_MAX else f"{text[:_TEXT_LENGTH_MAX]}..."
-    if (
-        short.isprintable()
-    ):  # nearly all are, and an object that is not there is told by an error a hundred times a start
+    if short.isprintable():  # nearly all, and a start tells a hundred times of what is not there
         return short
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in short)
 
