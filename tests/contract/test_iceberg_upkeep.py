@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 from dataclasses import replace
 from unittest.mock import patch
@@ -109,6 +110,15 @@ class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):
             self.assert_went_well(self.tended(AT_ONCE))
         self.assert_only_what_is_named()
         self.assert_whole(count)
+
+    def test_a_table_made_anew_beside_the_lists_of_a_former_one_is_looked_after(self):
+        self.written(12)
+        self.client().drop_table((self.namespace, TABLE.name))
+        for path in (self.root / TABLE.name).rglob("*.avro"):
+            os.utime(path, (0, 0))
+        self.written(3)
+        self.assert_went_well(self.tended())
+        self.assert_whole(3)
 
     def test_metadata_in_every_compression_is_understood(self):
         count = self.written(1)

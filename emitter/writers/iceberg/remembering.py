@@ -86,7 +86,7 @@ class RememberingSqlCatalog(SqlCatalog):
         return staged
 
 
-_Texts = dict[tuple[str, int | None, int], str]
+_Texts = dict[tuple[str, int | None, int, int | None], str]
 
 
 class _Part:
@@ -99,7 +99,8 @@ class _Part:
     def model_dump_json(self, **how: Any) -> str:
         """The same text as the metadata's own."""
         for each in self._metadata.snapshots:
-            key = each.manifest_list, each.sequence_number, each.timestamp_ms  # its id is the same at every attempt
+            # Its id is the same at every attempt, and an expiry takes the parent from it.
+            key = each.manifest_list, each.sequence_number, each.timestamp_ms, each.parent_snapshot_id
             self.texts[key] = self._known.get(key) or each.model_dump_json(**how)
         rest = self._metadata.model_copy(update={"snapshots": []}).model_dump_json(**how)
         # Inside of a text its marks would be escaped, and no other key has this name with a list.

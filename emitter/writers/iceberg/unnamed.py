@@ -29,6 +29,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +74,8 @@ class Seen:
     def note(self, place: Place, metadata: TableMetadata) -> None:
         """Know the number of every list that is named in the metadata."""
         for snapshot in metadata.snapshots:
-            self.numbers[place.path(snapshot.manifest_list)] = snapshot.sequence_number or 0
+            with suppress(ForeignTableError):  # who needs it will say so
+                self.numbers[place.path(snapshot.manifest_list)] = snapshot.sequence_number or 0
 
     def forget_all_but(self, lists: set[str], manifests: set[str]) -> None:
         """Keep these lists, and these manifests (locations)."""
@@ -157,7 +159,8 @@ class Unnamed:
         passed = {
             path: number for path, number in numbers.items() if number < upcoming and self._is_old(path, self._horizon)
         }
-        edge = {path for path in dead if passed.get(path) == max(passed.values())}
+        newest = max(passed.values(), default=None)
+        edge = {path for path in dead if newest is not None and passed.get(path) == newest}
         return kept | edge, dead - edge, young
 
     def _number(self, path: str) -> int | None:
@@ -211,7 +214,7 @@ class Unnamed:
         try:
             reader = fastavro.reader(io.BytesIO(data))
             return reader.metadata, [record for record in reader if isinstance(record, dict)]
-        except (ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
+        except (ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error) as error:
             raise DamagedStateError(
                 f"{location} cannot be read: {error!r}",
                 hint="readers of the snapshots that name it fail on it: restore it from a backup",
