@@ -29,7 +29,7 @@ from emitter.watch.observer import DaemonStatus, Observer
 
 _log = logging.getLogger("emitter.upkeep")
 
-SHARE_MAX = 0.1  # of real time, for the tasks that batches bring; each has the same part of it
+SHARE = 0.1  # of real time, for the tasks that batches bring
 FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
 _END_SECONDS_MAX = 1.0  # a thread that hangs in a call to storage ends with the process
 
@@ -155,6 +155,7 @@ class _Wait:
     time_seconds: float = math.inf
     batches: int = 0
     rested_seconds: float = -math.inf
+    took_seconds: float = 0.0  # the last time
 
 
 class Due:
@@ -182,12 +183,18 @@ class Due:
     def ended(
         self, task_seconds: Mapping[Task, float], batches: int, end_seconds: float, kept: MaintenanceConfig
     ) -> None:
-        """These tasks were done or skipped, which took so long each, and began after so many batches."""
+        """These tasks were done or skipped, which took so long each, and began after so many batches.
+
+        Each has the same part of the time, or as much more as it takes longer than the others.
+        """
         for task, seconds in task_seconds.items():
-            rest_seconds = seconds * (len(self.tasks) / SHARE_MAX - 1)
-            self._waits[task] = _Wait(
-                end_seconds + kept.interval_seconds, batches + kept.interval_batches, end_seconds + rest_seconds
-            )
+            self._waits[task].took_seconds = seconds
+        all_seconds = sum(self._waits[task].took_seconds for task in self.tasks)
+        for task, seconds in task_seconds.items():
+            wait = self._waits[task]
+            wait.time_seconds = end_seconds + kept.interval_seconds
+            wait.batches = batches + kept.interval_batches
+            wait.rested_seconds = end_seconds + min(len(self.tasks) * seconds, all_seconds) / SHARE - seconds
 
     def at(self, now_seconds: float) -> Sequence[Task]:
         """Those that are due now."""
