@@ -112,6 +112,24 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assert_went_well(self.tended())
         self.assert_whole(count)
 
+    def test_what_is_behind_a_gap_in_the_log_is_seen(self):
+        count, writer = self.written(12), self.opened()
+        writer._clock = clock = _Later()
+        round_, before = Round(writer.upkeep(POLICY), [TABLE.name], clock, threading.Event()), self.handle().version()
+        self.assert_went_well([*round_.run(("compact", "vacuum"))])
+        last = self.handle().version()
+        handle = self.handle()
+        handle.create_write_transaction([], "append", handle.schema(), handle.metadata().partition_columns)
+        self.handle().restore(before)
+        self.handle().create_checkpoint()
+        (
+            self.root / TABLE.name / "_delta_log" / f"{last + 1:020d}.json"
+        ).unlink()  # by a clean-up, which is killed then
+        clock.ahead_seconds = POLICY.keep_seconds + 60
+        self.assert_went_well([*round_.run(("vacuum",))])
+        self.assertEqual(self.live() - self.data_files(), set())
+        self.assert_whole_for_readers(count)
+
     def test_a_table_that_somebody_made_anew_is_refused(self):
         self.written(12)
         self.assert_went_well(self.tended())

@@ -2,7 +2,8 @@
 
 The library reads all that came since the checkpoint whenever it loads a table, a tenth of a millisecond and more for
 each commit. Here it loads a table once. After that every entry of the log is read once, as long as it only adds and
-removes files and moves transactions. Where one does more, or is not where it was, the library looks at the table anew.
+removes files and moves transactions. Where one does more, or is gone while there are later ones, the library looks at
+the table anew.
 """
 
 from __future__ import annotations
@@ -94,7 +95,14 @@ class Following:
         """Whether all that came since could be taken in."""
         if known.entry is None or self._log.entry(table, known.version) != known.entry:
             return False
-        while (entry := self._log.entry(table, known.version + 1)) is not None:
+        while True:
+            entry = self._log.entry(table, known.version + 1)
+            if entry is None:
+                if not self._delta.log.has_after(table, known.version):
+                    return True
+                entry = self._log.entry(table, known.version + 1)  # it may have come just now
+            if entry is None:
+                return False  # a clean-up has removed it: what is behind it only the library finds
             path = delta_tables.entry_path(table, known.version + 1)
             commit = history.decode(entry, path, names_of(known.run_id or "", table))
             moved = history.moved_files(entry, path)
@@ -108,4 +116,3 @@ class Following:
                 known.removed.pop(f"{table}/{name}", None)
             known.numbers.update(commit.moved)
             known.version, known.entry = known.version + 1, entry
-        return True

@@ -52,6 +52,12 @@ class DeltaLog:
         entries = self._storage.list(f"{table}/{LOG}", after)
         return [entry for entry in entries if entry.name.endswith(".json")], size_bytes
 
+    def has_after(self, table: str, version: int) -> bool:
+        """Whether the folder holds anything of a newer version. A clean-up that was cut short may have left a gap."""
+        entries = self._storage.list(f"{table}/{LOG}", f"{version:020d}.json")
+        found = (_VERSIONED.fullmatch(entry.name) for entry in entries)
+        return any(each and int(each[1]) > version for each in found)
+
     def expired(self, table: str, before_wall_seconds: float) -> list[Entry]:
         """What nobody needs: all before the checkpoint from which the oldest version is read that was made at or after
         a time. Only those in one file count, as others may lack a part.
