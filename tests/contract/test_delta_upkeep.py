@@ -13,11 +13,18 @@ from unittest.mock import patch
 
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, TableFeatures
 from deltalake.transaction import Transaction
 
 from emitter.clock import SystemClock
-from emitter.errors import CommitConflictError, CommitUnknownError, DamagedStateError, RolledBackError, StorageError
+from emitter.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    DamagedStateError,
+    ForeignTableError,
+    RolledBackError,
+    StorageError,
+)
 from emitter.model import TableCommit
 from emitter.storage.local import LocalStorage
 from emitter.upkeep.rounds import Round
@@ -300,6 +307,23 @@ class DeltaUpkeepOnDiskTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertLess(max(lengths), 30)
         self.assertLess(len(list((self.root / TABLE.name).rglob("*.parquet"))), 40)
         self.assert_whole(count)
+
+    def test_the_log_of_a_table_with_deletion_vectors_is_looked_after(self):
+        count = self.written(4)
+        self.handle().alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+        count = self.written(14, first=count)
+        self.tended(AT_ONCE)
+        self.written(14, first=count)
+        before = {file.path for file in self.storage.walk(TABLE.name)}
+        reports = {report.task: report for report in self.tended(AT_ONCE)}
+        self.assertEqual(self.opened()._delta.log.checkpoint_version(TABLE.name), self.handle().version())
+        self.assertGreater(reports["expire"].files_removed, 13)
+        self.assertRegex(reports.pop("vacuum").problem, "has the feature deletionVectors")
+        self.assert_went_well(reports.values())
+        left = {file.path for file in self.storage.walk(TABLE.name)}
+        self.assertEqual([path for path in before - left if not path.startswith(f"{TABLE.name}/_delta_log/")], [])
+        with self.assertRaisesRegex(ForeignTableError, "deletionVectors"):
+            self.opened().size(TABLE.name)
 
     def test_a_closed_partition_ends_with_few_files(self):
         count = self.written(100)

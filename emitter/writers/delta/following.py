@@ -32,8 +32,9 @@ class LiveFile(NamedTuple):
 @dataclass(slots=True)
 class Followed:
     """A table as of a version, and the log entry that made it. By paths in the output: `files` that are in the table,
-    and those that were `removed` since it is followed, each with the unix time of that in seconds. `numbers` are the
-    application transactions of its run. `loaded` tells schema, protocol and properties, which are still the same.
+    and those that were `removed` since it is followed, each with the unix time of that in seconds; `files` is None
+    where there is more to read than those (deletion vectors). `numbers` are the application transactions of its run.
+    `loaded` tells schema, protocol and properties, which are still the same.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Followed:
     version: int
     entry: bytes | None
     loaded: DeltaTable
-    files: dict[str, LiveFile]
+    files: dict[str, LiveFile] | None
     numbers: dict[str, int]
     removed: dict[str, float] = field(default_factory=dict)
 
@@ -74,7 +75,10 @@ class Following:
         return known
 
     def _begun(self, table: str, handle: DeltaTable) -> Followed:
-        parts = self._delta.parts(table, handle, self._spec)
+        files: dict[str, LiveFile] | None = None
+        if self._delta.is_readable(handle):
+            parts = self._delta.parts(table, handle, self._spec)
+            files = {part.name: LiveFile(part.size_bytes or 0, part.rows) for part in parts}
         numbers: dict[str, int] = {}
 
         def lookup(name: str) -> int | None:
@@ -88,12 +92,11 @@ class Following:
             with delta_tables.reading(self._delta.where(table)):
                 DeltaProgress(run_id, table, lookup).all()
         entry = self._log.entry(table, handle.version()) if self._delta.is_plain(handle) else None
-        files = {part.name: LiveFile(part.size_bytes or 0, part.rows) for part in parts}
         return Followed(table, run_id, handle.version(), entry, handle, files, numbers)
 
     def _is_brought_up(self, table: str, known: Followed) -> bool:
         """Whether all that came since could be taken in."""
-        if known.entry is None or self._log.entry(table, known.version) != known.entry:
+        if known.entry is None or known.files is None or self._log.entry(table, known.version) != known.entry:
             return False
         while True:
             entry = self._log.entry(table, known.version + 1)

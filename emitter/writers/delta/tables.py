@@ -179,17 +179,25 @@ class DeltaTables:
         protocol = handle.protocol()
         return protocol.min_reader_version == 1 and protocol.min_writer_version <= 4
 
+    def is_readable(self, handle: DeltaTable) -> bool:
+        """Whether the data files are all there is to read."""
+        return "deletionVectors" not in (handle.protocol().reader_features or ())
+
+    def unreadable(self, table: str) -> ForeignTableError:
+        """What to say of one that is not."""
+        return ForeignTableError(
+            f"{self.where(table)} has the feature deletionVectors, with which emitter cannot read it",
+            hint="remove the deletion vectors (REORG TABLE ... APPLY (PURGE)) and drop the feature",
+        )
+
     def parts(self, table: str, handle: DeltaTable, spec: PartitionSpec) -> list[Part]:
         """The data files of the version that is loaded, as its log describes them. Raises ForeignTableError where the
         files are not all there is to read.
         """
         import pyarrow as pa
 
-        if "deletionVectors" in (handle.protocol().reader_features or ()):
-            raise ForeignTableError(
-                f"{self.where(table)} has the feature deletionVectors, with which emitter cannot read it",
-                hint="remove the deletion vectors (REORG TABLE ... APPLY (PURGE)) and drop the feature",
-            )
+        if not self.is_readable(handle):
+            raise self.unreadable(table)
         with reading(self.where(table)):
             added = pa.table(handle.get_add_actions(flatten=True))
         names = [f"partition.{name}" for name in spec.columns]

@@ -17,7 +17,7 @@ leaves is a file that no version names, or work that is found undone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import ClassVar
 
 from deltalake import DeltaTable
@@ -124,7 +124,7 @@ class DeltaUpkeep(Upkeep):
     # Compaction.
 
     def _merges(self, known: Followed) -> list[Merge]:
-        if not self._delta.is_plain(known.loaded):
+        if known.files is None or not self._delta.is_plain(known.loaded):
             return []  # a feature may ask for more than to name the files
         small = (
             merges.small_file(path, _folder(known.name, path), file.rows, file.size_bytes)
@@ -172,9 +172,8 @@ class DeltaUpkeep(Upkeep):
     def _check_still_there(self, table: str, merge: Merge, error: StorageNotFoundError) -> None:
         """A file is gone: somebody has compacted and vacuumed meanwhile, or the table is broken."""
         known = self._look(table)
-        for file in merge.files:
-            if known is None or file.path not in known.files:
-                raise _overtaken(self._delta.where(table)) from error
+        if known is None or not {file.path for file in merge.files} <= _paths(known):
+            raise _overtaken(self._delta.where(table)) from error
         raise missing(str(error.path)) from error
 
     def _commit(self, table: str, merge: Merge, made: Sequence[StagedFile]) -> None:
@@ -183,7 +182,7 @@ class DeltaUpkeep(Upkeep):
         """
         known = self._look(table)
         old, new = {file.path for file in merge.files}, {file.final_path for file in made}
-        if known is None or known.entry is None or not old <= known.files.keys() or new & known.files.keys():
+        if known is None or known.entry is None or not old <= _paths(known) or new & _paths(known):
             raise _overtaken(self._delta.where(table))
         _, run_id = self._declared(table, known.loaded)
         columns = self._options.spec.columns
@@ -203,7 +202,7 @@ class DeltaUpkeep(Upkeep):
         entries, checkpoint_bytes = self._delta.log.since_checkpoint(known.name)
         size_bytes = sum(entry.size_bytes for entry in entries)
         # Where the last one tells of much that is gone by now, all readers would go on reading that.
-        next_bytes = _FILE_BYTES * len(known.files) + _REMOVED_BYTES * len(known.removed)
+        next_bytes = _FILE_BYTES * len(_paths(known)) + _REMOVED_BYTES * len(known.removed)
         least_bytes = _CHECKPOINT_FACTOR * min(checkpoint_bytes, next_bytes)
         if len(entries) < _CHECKPOINT_COMMITS or size_bytes < least_bytes:
             return ()
@@ -214,7 +213,7 @@ class DeltaUpkeep(Upkeep):
         if known is None or not self._plan_checkpoint(known):
             return Done()
         last = self._delta.log.checkpoint_version(table)
-        paths = {path.removeprefix(f"{table}/") for path in known.files}
+        paths = {path.removeprefix(f"{table}/") for path in _paths(known)}
         is_plain = last >= 0 and known.entry is not None
         made = summing.checkpoint_of(self._storage, table, last, known.version, paths) if is_plain else None
         if made is None:
@@ -280,7 +279,11 @@ class DeltaUpkeep(Upkeep):
     # Data files.
 
     def _unnamed(self, known: Followed) -> list[StoredFile]:
-        """The data files that no version names which is kept, and no commit will name."""
+        """The data files that no version names which is kept, and no commit will name. Raises ForeignTableError where
+        it takes more to know those.
+        """
+        if known.files is None:
+            raise self._delta.unreadable(known.name)
         there = [file for file in self._storage.walk(known.name) if file.path not in known.files]
         before, slots = self._clock.wall_seconds() - self.policy.keep_seconds, known.slots
         if self._missing_properties(known.loaded) or any(self._is_unknown(file, known, slots) for file in there):
@@ -320,6 +323,11 @@ class DeltaUpkeep(Upkeep):
         known = self._look(table)
         files = [*(self._unnamed(known) if known else ()), *self._leftovers.find(table)]
         return self._leftovers.remove(files, lambda: self._crash("delta.vacuumed"))
+
+
+def _paths(known: Followed) -> Set[str]:
+    """Of its data files, where they are all there is to read."""
+    return known.files.keys() if known.files is not None else set()
 
 
 def _is_hidden(path: str) -> bool:

@@ -304,7 +304,9 @@ class DeltaWriter(RegisteringWriter):
     def size(self, table: str) -> TableSize:
         if self._following:
             known = self._following.look(table)
-            sizes = [file.size_bytes for file in known.files.values()] if known else []
+            if known and known.files is None:
+                raise self._delta.unreadable(table)
+            sizes = [file.size_bytes for file in known.files.values()] if known and known.files else []
             return TableSize(len(sizes), sum(sizes))
         with self._looked(table) as handle:
             files = self._delta.parts(table, handle, self.options.spec) if handle else []
