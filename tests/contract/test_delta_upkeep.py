@@ -308,6 +308,35 @@ class DeltaUpkeepOnDiskTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertLess(len(list((self.root / TABLE.name).rglob("*.parquet"))), 40)
         self.assert_whole(count)
 
+    def test_no_commit_goes_behind_a_checkpoint_that_is_not_told_of(self):
+        count, log, writer = self.written(3), self.root / TABLE.name / "_delta_log", self.opened()
+        self.tended(NO_VERSIONS)  # says what is kept
+        write(writer, window(count * SECONDS, (count + 1) * SECONDS), ORIGIN + count * SECONDS)
+        self.handle().create_checkpoint()
+        real, acts = LocalStorage.put_if_absent, [lambda: self.sum_up_half(log)]
+
+        def late(storage: LocalStorage, path: str, data: bytes) -> bool:
+            if "_delta_log" in path and acts:
+                acts.pop()()
+            return real(storage, path, data)
+
+        with patch.object(LocalStorage, "put_if_absent", late):
+            asked = window((count + 1) * SECONDS, (count + 2) * SECONDS)
+            write(writer, asked, ORIGIN + (count + 1) * SECONDS)
+        self.assertEqual(acts, [])
+        self.assert_whole(count + 2)
+
+    def sum_up_half(self, log: Path) -> None:
+        """Others commit, and make a checkpoint, and are killed before they tell of it; then the log is cleaned up."""
+        handle, told = self.handle(), (log / "_last_checkpoint").read_bytes()
+        for _ in range(6):
+            self.handle().create_write_transaction([], "append", handle.schema(), handle.metadata().partition_columns)
+        self.handle().create_checkpoint()
+        (log / "_last_checkpoint").write_bytes(told)
+        upkeep = self.opened().upkeep(NO_VERSIONS)
+        for chore in upkeep.plan("expire", TABLE.name):
+            upkeep.apply(chore)
+
     def test_the_log_of_a_table_with_deletion_vectors_is_looked_after(self):
         count = self.written(4)
         self.handle().alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)

@@ -60,8 +60,10 @@ class DeltaLog:
 
     def expired(self, table: str, before_wall_seconds: float) -> list[Entry]:
         """What nobody needs: all before the checkpoint from which the oldest version is read that was made at or after
-        a time. Only those in one file count, as others may lack a part.
+        a time. Only those in one file count, as others may lack a part, and only up to the one that the table tells of:
+        by that a commit under way finds out that it came behind one (`delta.committing`).
         """
+        told = self.checkpoint_version(table)
         entries = {
             entry: (int(found[1]), found[2])
             for entry in self._storage.list(f"{table}/{LOG}")
@@ -77,7 +79,7 @@ class DeltaLog:
             default=newest,
         )
         checkpoints = (version for version, kind in entries.values() if kind == "checkpoint.parquet")
-        first = max((version for version in checkpoints if version <= kept), default=0)
+        first = max((version for version in checkpoints if version <= min(kept, told)), default=0)
         return [
             entry
             for entry, (version, _) in entries.items()
