@@ -220,7 +220,7 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertEqual(self.handle().count(), count * SECONDS)
 
     def test_a_checkpoint_that_tells_of_what_is_gone_is_followed_by_another(self):
-        count = self.written(60)
+        count = self.written(120)
         self.handle().create_checkpoint()
         (large,) = (self.root / TABLE.name / "_delta_log").glob("*.checkpoint.parquet")
         self.assert_went_well(self.tended(NO_VERSIONS))

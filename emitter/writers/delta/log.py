@@ -52,6 +52,22 @@ class DeltaLog:
         entries = self._storage.list(f"{table}/{LOG}", after)
         return [entry for entry in entries if entry.name.endswith(".json")], size_bytes
 
+    def told_removed(self, table: str, since_wall_seconds: float) -> int | None:
+        """Of how many files the newest checkpoint says that they were removed since a time; None where it can't be read
+        in one file. Raises StorageError.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = f"{table}/{LOG}/{self.checkpoint_version(table):020d}.checkpoint.parquet"
+        try:
+            with self._storage.open_file(path) as source:
+                removed = pq.read_table(source, columns=["remove.deletionTimestamp"])
+        except (StorageNotFoundError, pa.ArrowException, OSError):
+            return None
+        times: list[int | None] = removed.flatten()[0].to_pylist() if removed.num_columns else []
+        return sum(time is not None and time >= since_wall_seconds * 1000 for time in times)
+
     def has_after(self, table: str, version: int) -> bool:
         """Whether the folder holds anything of a newer version. A clean-up that was cut short may have left a gap."""
         entries = self._storage.list(f"{table}/{LOG}", f"{version:020d}.json")

@@ -46,7 +46,8 @@ Declared = Callable[[str, DeltaTable], tuple[Table, str]]
 
 _CHECKPOINT_COMMITS = 10  # since the last one, at least
 _CHECKPOINT_FACTOR = 2  # and so much longer than it: so that all checkpoints together are shorter than the commits
-_FILE_BYTES, _REMOVED_BYTES = 600, 120  # what a file takes in a checkpoint, and one that was removed of late
+_LEAST_BYTES = 15_000  # of any checkpoint
+_FILE_BYTES, _REMOVED_BYTES = 600, 140  # what a file takes in it, and one that was removed of late
 
 
 class DeltaUpkeep(Upkeep):
@@ -201,12 +202,23 @@ class DeltaUpkeep(Upkeep):
     def _plan_checkpoint(self, known: Followed) -> Sequence[Chore]:
         entries, checkpoint_bytes = self._delta.log.since_checkpoint(known.name)
         size_bytes = sum(entry.size_bytes for entry in entries)
-        # Where the last one tells of much that is gone by now, all readers would go on reading that.
-        next_bytes = _FILE_BYTES * len(_paths(known)) + _REMOVED_BYTES * len(known.removed)
-        least_bytes = _CHECKPOINT_FACTOR * min(checkpoint_bytes, next_bytes)
-        if len(entries) < _CHECKPOINT_COMMITS or size_bytes < least_bytes:
+        if len(entries) < _CHECKPOINT_COMMITS:
             return ()
+        if size_bytes < _CHECKPOINT_FACTOR * checkpoint_bytes:
+            next_bytes = self._next_checkpoint_bytes(known)
+            if next_bytes is None or size_bytes < _CHECKPOINT_FACTOR * next_bytes:
+                return ()
         return [Chore("checkpoint", known.name, "", len(entries), size_bytes, 1)]
+
+    def _next_checkpoint_bytes(self, known: Followed) -> int | None:
+        """About what the next one takes, but for what was removed since the last one, of which the entries tell at
+        greater length: where the last one tells of much that is gone by now, all readers would go on reading that.
+        """
+        since = self._clock.wall_seconds() - self.policy.keep_seconds
+        removed = None if known.files is None else self._delta.log.told_removed(known.name, since)
+        if removed is None:
+            return None
+        return _LEAST_BYTES + _FILE_BYTES * len(_paths(known)) + _REMOVED_BYTES * removed
 
     def _sum_up(self, table: str) -> Done:
         known = self._look(table)
