@@ -322,6 +322,25 @@ class DeltaUpkeepOnDiskTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertIn(len(checkpoints), range(1, 4))
         self.assertLess(sum(checkpoints), sum(commits))
 
+    def test_what_others_put_beside_old_entries_goes_with_them(self):
+        log, count = self.root / TABLE.name / "_delta_log", self.written(4)
+        self.assert_went_well(self.tended(NO_VERSIONS))
+        count = self.written(12, first=count)
+        last = self.handle().version()
+        old = [f"{last - 1:020d}.crc", f"{last - 3:020d}.{last - 1:020d}.compacted.json"]
+        old.append(f"{last - 1:020d}.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json")
+        kept = [f"{last:020d}.crc", f"{last - 1:020d}.{last:020d}.compacted.json"]
+        writer = self.opened()
+        round_ = Round(writer.upkeep(NO_VERSIONS), [TABLE.name], SystemClock(), threading.Event())
+        self.assert_went_well([*round_.run(("checkpoint",))])
+        for name in (*old, *kept):
+            (log / name).write_text("{}")
+        self.assert_went_well([*round_.run(("expire",))])
+        self.assertEqual([name for name in (*old, *kept) if (log / name).exists()], kept)
+        for name in kept:
+            (log / name).unlink()
+        self.assert_whole(count)
+
     def test_no_commit_goes_behind_a_checkpoint_that_is_not_told_of(self):
         count, log, writer = self.written(3), self.root / TABLE.name / "_delta_log", self.opened()
         self.tended(NO_VERSIONS)  # says what is kept

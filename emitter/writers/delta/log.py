@@ -22,7 +22,8 @@ from emitter.storage.local import LocalStorage
 
 LOG = "_delta_log"
 LAST = "_last_checkpoint"
-_VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\.parquet|checkpoint\..*parquet)")
+_VERSIONED = re.compile(r"(\d{20})\.(json|checkpoint\.parquet|checkpoint\..*(?:parquet|json))")
+_BESIDE = re.compile(r"(?:\d{20}\.)?(\d{20})\.(crc|compacted\.json)")  # by others: of a version, or up to it
 
 
 class DeltaLog:
@@ -83,7 +84,7 @@ class DeltaLog:
         entries = {
             entry: (int(found[1]), found[2])
             for entry in self._storage.list(f"{table}/{LOG}")
-            if (found := _VERSIONED.fullmatch(entry.name))
+            if (found := _VERSIONED.fullmatch(entry.name) or _BESIDE.fullmatch(entry.name))
         }
         newest = max((version for version, _ in entries.values()), default=0)
         kept = min(
