@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import unittest
+from collections import Counter
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -12,9 +14,11 @@ import pyarrow.parquet as pq
 from pyiceberg.table import Table as Handle
 from pyiceberg.table.snapshots import Operation
 
-from emitter.model import ChoreReport
+from emitter.clock import SystemClock
+from emitter.model import TASKS, ChoreReport
+from emitter.upkeep.rounds import Round
 from emitter.writers.base import is_merged_name
-from emitter.writers.iceberg import expiry, replacing, upkeep
+from emitter.writers.iceberg import expiry, replacing, unnamed, upkeep
 from emitter.writers.iceberg.io import Place
 from emitter.writers.upkeep import UpkeepPolicy
 from tests.contract.beats import ORIGIN, TABLE, WHOLE, assert_progress_is_missed, window, write
@@ -109,6 +113,27 @@ class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):
             count = self.written(7, first=count)
             self.assert_went_well(self.tended(AT_ONCE))
         self.assert_only_what_is_named()
+        self.assert_whole(count)
+
+    def test_each_list_and_manifest_is_read_once_by_whoever_goes_on(self):
+        reads, read = Counter[str](), unnamed.Unnamed._records
+
+        def counted(look: unnamed.Unnamed, location: str):
+            reads[location] += 1
+            return read(look, location)
+
+        rounds = Round(
+            self.opened().upkeep(replace(POLICY, versions_max=1)), [TABLE.name], SystemClock(), threading.Event()
+        )
+        with patch.object(unnamed.Unnamed, "_records", counted):
+            count = self.written(12)
+            for tasks in (("vacuum",), TASKS):  # listed, then forgotten by the table and kept for readers
+                self.assert_went_well(list(rounds.run(tasks)))
+            for path in (self.root / TABLE.name).rglob("*.avro"):
+                os.utime(path, (0, 0))
+            count = self.written(2, first=count)
+            self.assertGreater(sum(report.files_removed for report in rounds.run(("vacuum",))), 12)
+        self.assertEqual(set(reads.values()), {1}, reads)
         self.assert_whole(count)
 
     def test_a_table_made_anew_beside_the_lists_of_a_former_one_is_looked_after(self):

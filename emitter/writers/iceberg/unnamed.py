@@ -77,11 +77,12 @@ class Seen:
             with suppress(ForeignTableError):  # who needs it will say so
                 self.numbers[place.path(snapshot.manifest_list)] = snapshot.sequence_number or 0
 
-    def forget_all_but(self, lists: set[str], manifests: set[str]) -> None:
-        """Keep these lists, and these manifests (locations)."""
+    def forget_all_but(self, lists: set[str]) -> None:
+        """Keep these lists, and the manifests that they name: until the last of them is removed, it is asked for."""
         self.numbers = {path: number for path, number in self.numbers.items() if path in lists}
         self.lists = {path: found for path, found in self.lists.items() if path in lists}
-        self.entries = {path: found for path, found in self.entries.items() if path in manifests}
+        manifests = {location for found in self.lists.values() for location in found}
+        self.entries = {location: found for location, found in self.entries.items() if location in manifests}
 
 
 class Unnamed:
@@ -121,8 +122,7 @@ class Unnamed:
         also = self._named(young if data or orphans else (), is_kept=True)
         data -= also.live  # what a refused attempt told of may have been committed since
         orphans -= also.live | also.manifests.keys()
-        manifests = {*named.manifests.values(), *also.manifests.values(), *old_manifests.values()}
-        self._seen.forget_all_but(kept | dead | young, manifests)
+        self._seen.forget_all_but(kept | dead | young)
         order = (*sorted(data | orphans), *sorted(old_manifests), *sorted(lists), *self._metadata_files())
         return [self._stored[path] for path in order]
 
@@ -203,7 +203,7 @@ class Unnamed:
             _, records = self._records(location)
             found = [(self._path(each["data_file"]["file_path"]), each["status"]) for each in records]
             self._seen.entries[location] = [
-                (path, status != ManifestEntryStatus.DELETED) for path, status in found if path is not None
+                (sys.intern(path), status != ManifestEntryStatus.DELETED) for path, status in found if path is not None
             ]
         return self._seen.entries[location]
 
