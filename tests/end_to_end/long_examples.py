@@ -1,4 +1,4 @@
-"""The same as in test_examples, on S3 too, for twenty batches, and with the verbs that only look."""
+"""The same as in test_examples, on S3 too, for eight batches, and with the verbs that only look."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class LongExamplesTest(test_examples.ExamplesTest):
     examples: ClassVar = test_examples.EXAMPLES
     verbs: ClassVar[dict[str, tuple[str, ...]]] = {
         "check": (),
-        "run": ("--no-live", "--batches=20"),
+        "run": ("--no-live", "--batches=8"),
         "verify": (),
         "status": (),
     }
