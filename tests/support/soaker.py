@@ -101,7 +101,7 @@ class Soaker:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        self._has_spoken = False
+        self._is_listening = False  # to signals: not at first, nor once it has told why it gives up
         self._reader = threading.Thread(target=self._read, args=[process], daemon=True)
         self._reader.start()
         return process
@@ -110,7 +110,7 @@ class Soaker:
         assert process.stderr is not None
         with process.stderr as lines:
             for line in lines:
-                self._has_spoken = True
+                self._is_listening = '"action": "error"' not in line
                 self.lines.append(line)
                 with suppress(ValueError, KeyError):
                     self._count(json.loads(line))
@@ -147,8 +147,7 @@ class Soaker:
             raise AssertionError(f"{how.name} did not end it: {''.join(self.lines)}") from None
         self._reader.join(STOP_SECONDS_MAX)  # so that what it said counts as its own
         allowed = codes or (0, -how, GAVE_UP)
-        is_early = code == -how and not self._has_spoken  # before it could listen to signals
-        if code not in allowed and not is_early:
+        if code not in allowed and (self._is_listening or code != -how):
             raise AssertionError(f"it ended with {code} after {how.name}: {''.join(self.lines)}")
 
 
