@@ -170,9 +170,11 @@ def generate(
     SIGTERM and SIGINT (Ctrl-C) finish the batch under way, if it does not take long; a second one ends at once.
     """
     settings, first, end = _load(config, set_, logging=True), _from_slot(from_), _slot("--to", to)
-    jobs = jobs or max(1, _cores() // 2)  # one makes rows in a thread and encodes in two
+    from emitter.cli import helpers
+
+    jobs = jobs or helpers.default_jobs()
     if jobs > 1 and not dry_run:
-        _begin_nursery(settings)
+        helpers.begin(settings)
     from emitter.cli import printing, progresslog
     from emitter.cli.signals import Signals
     from emitter.clock import SystemClock, text_of
@@ -481,23 +483,3 @@ def _slot(option: str, text: str) -> int:
 
 def _from_slot(text: str | None) -> int | None:
     return None if text is None else _slot("--from", text)
-
-
-def _begin_nursery(settings: EmitterConfig) -> None:
-    """Let the processes that will help be on their way while this one loads what it needs itself."""
-    from emitter.generators import DOMAINS
-    from emitter.run.children import begin_nursery
-    from emitter.writers import FORMATS
-
-    begin_nursery(
-        (
-            *("emitter.cli.progresslog", "emitter.run.bounded"),
-            *(f"{DOMAINS[settings.domain]}.generator", FORMATS[settings.output.format]),
-        )
-    )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
