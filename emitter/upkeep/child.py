@@ -44,7 +44,7 @@ def serve(orders: Connection, make_writer: MakeWriter, clock: Clock, begin: Call
     if begin:
         begin()
     end_with_parent()
-    with _Rounds(make_writer, clock) as rounds:
+    with Rounds(make_writer, clock) as rounds:
         while True:
             try:
                 order: Order = orders.recv()
@@ -60,7 +60,7 @@ def serve(orders: Connection, make_writer: MakeWriter, clock: Clock, begin: Call
                 sys.exit(1)
 
 
-class _Rounds(ExitStack):
+class Rounds(ExitStack):
     """Round after round. The tables stay open as long as all goes well: what was read of them, they remember."""
 
     def __init__(self, make_writer: MakeWriter, clock: Clock) -> None:

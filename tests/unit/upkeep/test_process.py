@@ -18,7 +18,7 @@ import psutil
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.model import ChoreReport, RoundReport
-from emitter.upkeep.child import NICENESS, Order
+from emitter.upkeep.child import NICENESS, OPEN_SECONDS_MAX, Order, Rounds
 from emitter.upkeep.process import UpkeepProcess
 from tests.support.case import DaemonCase
 from tests.support.killer import DEADLINE_SECONDS, REPOSITORY
@@ -103,6 +103,18 @@ class ProcessTest(DaemonCase):
         self.round(process, keep_seconds=7_200)
         counts = [each.files_removed for each in self.chores]
         self.assertEqual(counts, [*range(1, 2 * count + 1), *range(1, count + 1)])
+
+    def test_after_ten_minutes_they_are_opened_again(self) -> None:
+        def counted(rounds: Rounds) -> list[int]:
+            reports = list(rounds.run(Order(self.config())))
+            return [each.files_removed for each in reports if isinstance(each, ChoreReport)]
+
+        count = len(TABLES)
+        with Rounds(partial(scripted_writer, "count"), self.clock) as rounds:
+            self.assertEqual(counted(rounds), [*range(1, count + 1)])
+            self.assertEqual(counted(rounds), [*range(count + 1, 2 * count + 1)])
+            self.clock.skipped_seconds = OPEN_SECONDS_MAX + 1.0
+            self.assertEqual(counted(rounds), [*range(1, count + 1)])
 
     def test_a_round_tells_what_each_task_took(self) -> None:
         report = self.round(self.process("work"))
