@@ -17,7 +17,7 @@ from emitter.clock import EPOCH_UNIX_SECONDS, parse_time, slot_of
 from emitter.errors import UsageError
 from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase, Period, batch_windows
 from emitter.generators.ecommerce import generator as shop
-from emitter.generators.ecommerce import payments
+from emitter.generators.kit import followers, memos
 from emitter.model import Frame, Slice, Window
 from emitter.partitioning import PartitionSpec
 from emitter.randomness import Stream
@@ -406,7 +406,7 @@ class EcommerceContract(GeneratorContract, unittest.TestCase):
     def test_payments_looked_back_for_are_those_followed_from_their_orders(self) -> None:
         """Each way alone, for shard counts that divide the lanes and ones that don't."""
         for cost in (0, 10**9):
-            with mock.patch.object(payments, "_FOLLOWING_COST", cost):
+            with mock.patch.object(followers, "_FOLLOWING_COST", cost):
                 for window, whole in self.whole.items():
                     for count in (1, 3, 4):
                         shards = [
@@ -418,7 +418,7 @@ class EcommerceContract(GeneratorContract, unittest.TestCase):
 
     def test_amounts_too_many_to_keep_are_made_again(self) -> None:
         for orders in (0, 100, 1000):
-            with mock.patch.object(payments, "_BOOK_ORDERS_MAX", orders):
+            with mock.patch.object(memos, "_VALUES_MAX", orders):
                 for window, whole in self.whole.items():
                     parts, alone = cut(window, 60), {"payments": whole["payments"]}
                     self.assert_same(gather(self.make(), parts), whole)

@@ -18,6 +18,7 @@ from emitter.config import validate
 from emitter.errors import ConfigurationError, UsageError
 from emitter.generators import DOMAINS, domain_options
 from emitter.generators.ecommerce import options as shop
+from emitter.generators.kit.limits import SLOT_THINGS_MAX
 from emitter.settings.declaring import flatten
 from tests.unit.config_case import KEYS, ROOT, ConfigTest, at, config, nested
 
@@ -308,7 +309,7 @@ class RulesOverSeveralKeys(ConfigTest):
             most = float(re.findall(r"at most ([0-9.]+)", fault.allowed)[0])
             with self.subTest(wrong=wrong):
                 right = config(ecommerce=wrong | {"orders_per_second": most}).ecommerce
-                self.assertLess(shop.peak_rate_per_second(right), shop.SLOT_ORDERS_MAX)
+                self.assertLess(shop.peak_rate_per_second(right), SLOT_THINGS_MAX)
                 more = at("ecommerce", wrong | {"orders_per_second": most * 1.01})
                 self.assertIn("ecommerce.orders_per_second", self.faults_of(more))
 

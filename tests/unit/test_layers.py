@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The stages know nothing of each other, except that the encoder takes a writer's options.
     "generators": LIGHT_GROUND | {"settings.declaring"},
     "generators.*": GROUND,
-    "generators.ecommerce*": {"settings.rules", "settings.declaring", "generators.base", "generators.chains"},
+    "generators.ecommerce*": {"settings.rules", "settings.declaring", "generators.base", "generators.kit.*"},
     "writers*": GROUND | {"settings.connections", "storage.base"},
     "writers": {"storage.*", "settings.declaring"},
     "writers.*.*": {
@@ -102,6 +102,7 @@ HEAVY = {"numpy", "polars", "pyarrow"}
 LIGHT = LIGHT_GROUND | {
     *("settings*", "storage.base", "config", "run", "run.journal", "cli", "cli.entry", "cli.main"),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),
+    *("generators.kit", "generators.kit.curve", "generators.kit.limits"),
 }
 
 

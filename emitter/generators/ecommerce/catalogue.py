@@ -12,22 +12,16 @@ import pyarrow as pa
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS
 from emitter.generators.base import batch_windows
-from emitter.generators.ecommerce.growth import DAY_SECONDS, Population, Shuffle
+from emitter.generators.ecommerce.curve import HOUR_WEIGHTS
 from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.tables import PRODUCTS
+from emitter.generators.kit.choices import choice_table, choose
+from emitter.generators.kit.growth import DAY_SECONDS
+from emitter.generators.kit.picks import power_law_quantiles, skewed_rank
+from emitter.generators.kit.populations import Population
+from emitter.generators.kit.shuffles import Shuffle
 from emitter.model import Slice, Window
-from emitter.randomness import (
-    EXACT,
-    Integers,
-    Stream,
-    Words,
-    below,
-    choice_table,
-    choose,
-    entries,
-    power_law_quantiles,
-    skewed_rank,
-)
+from emitter.randomness import EXACT, Integers, Stream, Words, below, entries
 
 # Each department: its share of the products, the lowest and the highest opening price in cents, and its goods.
 _CATEGORIES: tuple[tuple[str, int, int, int, tuple[str, ...]], ...] = (
@@ -111,7 +105,11 @@ class Catalogue:
         self._origin_slot = origin_slot
         self._period = options.price_period_days * DAY_SECONDS
         self.population = Population(
-            origin_slot, options.products, options.product_growth_per_year, Stream(seed, "products.arrival")
+            origin_slot,
+            options.products,
+            options.product_growth_per_year,
+            Stream(seed, "products.arrival"),
+            HOUR_WEIGHTS,
         )
         self._quantiles = power_law_quantiles(options.products, Decimal(str(options.product_skew)))
         self._shuffle = Shuffle(options.products, Stream(seed, "products.shuffle"))

@@ -11,8 +11,9 @@ from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.orders import MEAN_ITEMS, Orders
 from emitter.generators.ecommerce.payments import MEAN_STEPS, Payments
 from emitter.generators.ecommerce.people import People
-from emitter.generators.ecommerce.rates import Counts, curve_of
+from emitter.generators.ecommerce.rates import curve_of
 from emitter.generators.ecommerce.tables import TABLES
+from emitter.generators.kit.counts import Counts
 from emitter.model import Epoch, Frame, Slice, Window
 from emitter.randomness import Stream
 
@@ -80,7 +81,7 @@ class EcommerceGenerator(GeneratorBase):
 
     def _chunk_rows(self, chunk: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:
         if "orders" in tables or "order_items" in tables:
-            dealt = self._orders.dealt(chunk.first, chunk.end, slice)
+            dealt = self._orders.things.dealt(chunk.first, chunk.end, slice)
             if len(dealt.ids):
                 items = self._orders.items(dealt.ids)
                 self._payments.note(dealt, items.order_cents)

@@ -12,24 +12,16 @@ from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
-from emitter.generators.ecommerce.curve import Weights
+from emitter.generators.ecommerce.curve import peak_of, weights_of
+from emitter.generators.kit.limits import GROWTH_YEARS, POPULATION_MAX, SLOT_THINGS_MAX
 from emitter.settings.declaring import Check
 from emitter.settings.rules import checked, number, optional, pairs, weights, whole
-
-GROWTH_YEARS = 10
-"""Growth goes on for so many years after the origin, then the level stays."""
-
-SLOT_ORDERS_MAX = 2**18
-"""An order's id has 18 bits for its number within the second."""
-
-POPULATION_MAX = 2**30
-"""A customer or product is drawn from 64-bit words in a way that reaches so many."""
 
 _DAY_SECONDS = 86_400
 CUSTOMER_DAILY_ORDERS_MAX, BUSIEST_DAILY_ORDERS_MAX = 1, 100
 """More orders than that of a customer, in the mean or of the busiest one, are warned of."""
 
-_POISSON_PEAK_MAX = SLOT_ORDERS_MAX - 10 * math.isqrt(SLOT_ORDERS_MAX)  # ten deviations of a Poisson count below
+_POISSON_PEAK_MAX = SLOT_THINGS_MAX - 10 * math.isqrt(SLOT_THINGS_MAX)  # ten deviations of a Poisson count below
 
 _Own = tuple[float, ...] | None
 
@@ -41,7 +33,7 @@ def _peak_factor(
     promotion = max(1.0, max((factor for _, factor in promotions), default=1.0))
     if curve == "flat":
         return promotion
-    return Weights.of(hours, weekdays, months).peak * promotion * (1.0 + growth) ** GROWTH_YEARS
+    return peak_of(weights_of(hours, weekdays, months)) * promotion * (1.0 + growth) ** GROWTH_YEARS
 
 
 def _rate_faults(
@@ -53,7 +45,7 @@ def _rate_faults(
     *own: _Own,
 ) -> Iterable[tuple[Any, str, str]]:
     peak = rate * _peak_factor(curve, promotions, growth, *own)
-    peak_max = SLOT_ORDERS_MAX - 1 if arrivals == "even" else _POISSON_PEAK_MAX
+    peak_max = SLOT_THINGS_MAX - 1 if arrivals == "even" else _POISSON_PEAK_MAX
     if peak > peak_max:
         most = math.floor(rate * peak_max / peak * 1000) / 1000
         yield (
@@ -154,7 +146,7 @@ class EcommerceOptions:
     ] = 5_000
     orders_per_second: Annotated[
         float,
-        number(0, SLOT_ORDERS_MAX),
+        number(0, SLOT_THINGS_MAX),
         Field(description="Orders per simulated second: the mean over a year's curve at the origin."),
     ] = field(default=10.0, metadata={"input": True})
     promotions: Annotated[

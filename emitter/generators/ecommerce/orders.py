@@ -9,12 +9,15 @@ import pyarrow as pa
 
 from emitter import arrow
 from emitter.generators.ecommerce.catalogue import Catalogue
-from emitter.generators.ecommerce.keys import CHILD_MAX, SLOT_SHIFT, Dealer, Dealt, deal, times_micros
 from emitter.generators.ecommerce.people import People
-from emitter.generators.ecommerce.rates import Counts
 from emitter.generators.ecommerce.tables import ORDER_ITEMS, ORDERS
-from emitter.model import Slice, Window
-from emitter.randomness import Integers, Stream, Words, choice_table, choose, entries
+from emitter.generators.kit.choices import choice_table, choose
+from emitter.generators.kit.counts import Counts
+from emitter.generators.kit.dealing import Dealer, Dealt
+from emitter.generators.kit.keys import SLOT_SHIFT, times_micros
+from emitter.generators.kit.limits import CHILD_MAX
+from emitter.generators.kit.things import Things
+from emitter.randomness import Integers, Stream, Words, entries
 
 CURRENCY = "EUR"
 _CHANNELS = (("web", 52), ("app", 33), ("marketplace", 10), ("store", 5))
@@ -54,27 +57,14 @@ class Orders:
     """The orders that start in any slots, made from their keys."""
 
     def __init__(self, seed: int, counts: Counts, people: People, catalogue: Catalogue) -> None:
-        self._counts, self._people, self._catalogue = counts, people, catalogue
-        self._dealer = Dealer(Stream(seed, "orders.deal"))
+        self._people, self._catalogue = people, catalogue
+        self.things = Things(counts, Dealer(Stream(seed, "orders.deal")))
         self._order, self._customer = Stream(seed, "orders"), Stream(seed, "orders.customer")
         self._item = Stream(seed, "order_items")
 
-    def dealt(self, first_slot: int, end_slot: int, slice: Slice) -> Dealt:
-        """The keys of a slice's orders in consecutive slots."""
-        slots = np.arange(first_slot, end_slot, dtype=np.int64)
-        return deal(first_slot, self._counts(slots), self._dealer.offsets(slots), slice)
-
-    def counts(self, slots: Integers) -> Integers:
-        """How many orders start in each slot."""
-        return self._counts(slots)
-
-    def offsets(self, slots: Integers) -> Integers:
-        """From where the orders of each slot are dealt."""
-        return self._dealer.offsets(slots)
-
-    def expected(self, window: Window) -> float:
-        """The mean number of orders that start in a window."""
-        return self._counts.expected(window)
+    def cents(self, ids: Integers) -> Integers:
+        """What each of these orders comes to (any, in any order; at least one)."""
+        return self.items(ids).order_cents
 
     def items(self, ids: Integers) -> Items:
         """The items of these orders (any, in any order; at least one)."""

@@ -11,21 +11,16 @@ import pyarrow as pa
 from emitter import arrow
 from emitter.clock import EPOCH_UNIX_SECONDS
 from emitter.generators.base import batch_windows
-from emitter.generators.ecommerce.growth import DAY_SECONDS, YEAR_SECONDS, Population, Shuffle
+from emitter.generators.ecommerce.curve import HOUR_WEIGHTS
 from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.ecommerce.tables import CUSTOMERS
+from emitter.generators.kit.choices import choice_table, choose
+from emitter.generators.kit.growth import DAY_SECONDS, YEAR_SECONDS
+from emitter.generators.kit.picks import power_law_quantiles, skewed_rank
+from emitter.generators.kit.populations import Population
+from emitter.generators.kit.shuffles import Shuffle
 from emitter.model import Slice, Window
-from emitter.randomness import (
-    Integers,
-    Stream,
-    Words,
-    below,
-    below_low,
-    choice_table,
-    choose,
-    power_law_quantiles,
-    skewed_rank,
-)
+from emitter.randomness import Integers, Stream, Words, below, below_low
 
 # Each country with its share of the customers, and names that are common there. The second list is the first without
 # its accents, for the addresses.
@@ -74,7 +69,11 @@ class People:
     def __init__(self, seed: int, origin_slot: int, options: EcommerceOptions) -> None:
         self._origin_slot = origin_slot
         self.population = Population(
-            origin_slot, options.customers, options.customer_growth_per_year, Stream(seed, "customers.arrival")
+            origin_slot,
+            options.customers,
+            options.customer_growth_per_year,
+            Stream(seed, "customers.arrival"),
+            HOUR_WEIGHTS,
         )
         self._quantiles = power_law_quantiles(options.customers, Decimal(str(options.customer_skew)))
         self._shuffle = Shuffle(options.customers, Stream(seed, "customers.shuffle"))

@@ -11,7 +11,8 @@ from emitter.config import load_config
 from emitter.errors import ConfigurationError
 from emitter.generators.ecommerce import curve
 from emitter.generators.ecommerce import options as shop
-from emitter.randomness import Stream, power_law_quantiles, skewed_rank
+from emitter.generators.kit.picks import power_law_quantiles, skewed_rank
+from emitter.randomness import Stream
 from emitter.settings.declaring import leaf_keys, validate_options
 from tests.unit.config_case import ROOT, ConfigTest, at, config
 

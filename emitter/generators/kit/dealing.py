@@ -1,4 +1,4 @@
-"""The keys of things: 31 bits of slot, 18 of sequence within it, 4 of child. And how things are dealt out."""
+"""How the things of a slot are dealt out to lanes and shards, and the keys of those that fall to one."""
 
 from __future__ import annotations
 
@@ -6,24 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emitter.clock import EPOCH_UNIX_SECONDS
+from emitter.generators.kit.keys import SLOT_SHIFT
+from emitter.generators.kit.limits import CHILD_BITS
 from emitter.model import Slice
-from emitter.randomness import Integers, Stream, Words, below, entries
-
-SEQUENCE_BITS, CHILD_BITS = 18, 4
-SLOT_SHIFT = SEQUENCE_BITS + CHILD_BITS
-CHILD_MAX = (1 << CHILD_BITS) - 1
-SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
-
-
-def times_micros(slots: Integers, words: Words) -> Integers:
-    """A moment within each slot from the upper 32 bits, as Unix microseconds. Never the last microsecond of the slot:
-    what counts from the next slot on stands there.
-    """
-    micros = slots + EPOCH_UNIX_SECONDS
-    micros *= 1_000_000
-    micros += below(words, 999_999)
-    return micros
+from emitter.randomness import Integers, Stream, entries
 
 
 class Dealer:
