@@ -137,7 +137,7 @@ class OutputConfig:
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     compression: Annotated[
         Literal["zstd", "snappy", "lz4", "gzip", "none"],
-        Field(description="How Parquet pages are compressed."),
+        Field(description="How Parquet pages are compressed, but for times and money, which hardly can be."),
     ] = "zstd"
     file_rows_target: Annotated[
         int, whole(1, 10_000_000), Field(description="Rows after which a new file is begun.")

@@ -7,6 +7,8 @@ The settings, measured on this project's tables: integers, times and money as DE
 dictionaries on strings alone, are twice as fast as the defaults and smaller (money as INT64, which every
 reader of decimals knows). Pages end at a mebibyte alone: the writer's own limit of 20,000 rows makes small ones, each
 with a call of the compressor, and its steps of 1,024 rows cost more than what they do (a sixth of the time together).
+Times and money stay as they are packed: their low digits have no pattern, so that compressing them takes 5 to 15 % of a
+file's time for none of its bytes, or, where rows share a time, for a fourteenth.
 The Arrow schema is not stored, so that strings come back plain. Field ids cost 16 bytes and let a file be registered
 in Iceberg as it is.
 """
@@ -37,6 +39,7 @@ _PENDING_FILES_MAX = 8  # so many full files' rows may wait in all; then the lar
 _CENTS_MAX = 10**12 - 1  # what decimal(12,2) holds
 _ZSTD_LEVEL = 1
 _DELTA_TYPES = ("int32", "int64", "timestamp", "money")
+_UNCOMPRESSED_TYPES = ("timestamp", "money")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,17 @@ class Encoder:
         """A chunk as a Parquet file. A pure function: the same rows give the same bytes."""
         table = self._tables[chunk.table]
         rows = _in_file_form(table, chunk)
+        compressed = [column.name for column in table.columns if column.type not in _UNCOMPRESSED_TYPES]
+        codecs: dict[str, Any] = dict.fromkeys(rows.column_names, "none")
+        codecs.update(dict.fromkeys(compressed, self._options.compression))
         sink = pa.BufferOutputStream()
         collected: list[pq.FileMetaData] = []
         with pq.ParquetWriter(
             sink,
             rows.schema,
             version="2.6",
-            compression=self._options.compression,  # type: ignore[arg-type]
-            compression_level=_ZSTD_LEVEL if self._options.compression == "zstd" else None,
+            compression=codecs,
+            compression_level=dict.fromkeys(compressed, _ZSTD_LEVEL) if self._options.compression == "zstd" else None,
             use_dictionary=[  # type: ignore[arg-type]
                 column.name for column in table.columns if column.type == "string"
             ],
