@@ -59,9 +59,24 @@ def _read_tables(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _history_faults(
+    history: str | None, start: datetime | str, speed: float | str, on_restart: str | None
+) -> Iterable[tuple[Any, str, str]]:
+    if history is None:
+        return
+    if start == "now":
+        yield history, "nothing where clock.start is now", "give clock.start a time in the past"
+    if speed != 1:
+        yield history, "nothing but at clock.speed 1", "it ends level with the wall clock, and stays there"
+    if on_restart == "continue":
+        yield history, "nothing where clock.on_restart is continue", "leave clock.on_restart out"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClockConfig:
     """Simulated time: where it begins, how fast it runs, and how it is cut into batches."""
+
+    CHECKS: ClassVar[tuple[Check, ...]] = (Check(("history", "start", "speed", "on_restart"), _history_faults),)
 
     start: Annotated[
         datetime | Literal["now"],
@@ -76,6 +91,19 @@ class ClockConfig:
         or_name("max", number(0, 1_000_000, above=True)),
         Field(description="Simulated seconds per real second, or `max`: never wait."),
     ] = 1.0
+    history: Annotated[
+        Literal["max"] | None,
+        optional(one_of(("max",))),
+        Field(
+            description="With `start` in the past: `max` makes all up to now at full speed, and goes on in real time"
+            " from there. Not given: simulated time begins at `start`."
+        ),
+    ] = None
+    history_jobs: Annotated[
+        int | None,
+        optional(whole(1, 256)),
+        Field(description="Processes that make what is far behind. Not given: one for two cores."),
+    ] = None
     batch_seconds: Annotated[
         int,
         whole(1, 2_678_400),

@@ -105,6 +105,7 @@ class LiveView:
             (_speed(status.speed), "bold"),
             "   lag ",
             (duration_text(status.lag_seconds), lag_style),
+            _level_text(status),
             "   running for ",
             (duration_text(running_seconds), "bold"),
         )
@@ -169,6 +170,12 @@ def _table(widths_min: dict[str, int]) -> Table:
     for place, (title, width_min) in enumerate(widths_min.items()):
         table.add_column(title, min_width=width_min, justify="right" if place else "left", no_wrap=True)
     return table
+
+
+def _level_text(status: DaemonStatus) -> str:
+    """When nothing will be behind any more, where that takes a while."""
+    level = status.level_in_seconds
+    return f", level in {duration_text(level)}" if level is not None and level >= 1 else ""
 
 
 def _speed(speed: float | None) -> str:

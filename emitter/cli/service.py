@@ -9,13 +9,15 @@ from contextlib import ExitStack
 from functools import partial
 
 from emitter.cli import progresslog
+from emitter.cli.helpers import default_jobs
 from emitter.cli.liveview import LiveView, terminal
 from emitter.cli.signals import Signals
 from emitter.clock import Clock, SystemClock
 from emitter.config import EmitterConfig
 from emitter.errors import ConfigurationError, EmitterError
-from emitter.run.assembly import configured_daemon, reload, start_warning
+from emitter.run.assembly import configured_daemon, reload, start_warning, worker_stager
 from emitter.run.daemon import Daemon
+from emitter.run.pipeline import Stager
 from emitter.run.schedule import Enough, StopReason, run_daemon, stand_by
 from emitter.upkeep.schedule import UpkeepSchedule
 from emitter.watch import logs
@@ -50,9 +52,16 @@ def run(
     supervisor = Supervisor(os.environ, clock)
     health.watch_life(supervisor.why_silent)
     tally = Tally()
-    upkeep = UpkeepSchedule(config, clock, partial(progresslog.begin_worker, config.log, clock))
+    begin = partial(progresslog.begin_worker, config.log, clock)
+    upkeep = UpkeepSchedule(config, clock, begin)
     observer = Observers(metrics, health, board, supervisor, tally, upkeep)
-    daemon = configured_daemon(config, clock=clock, observer=observer, until_slot=until_slot)
+    daemon = configured_daemon(
+        config,
+        clock=clock,
+        observer=observer,
+        until_slot=until_slot,
+        history_stager=_history_stager(config, clock, begin),
+    )
     stop, reload_asked = threading.Event(), threading.Event()
 
     def on_stop() -> None:
@@ -79,8 +88,7 @@ def run(
         is_ours = daemon.take(by_force=take_over)
         app = application(metrics, health, board, version=version)
         server = stack.enter_context(Server(app, config.server.host, config.server.port))
-        console = terminal() if live and config.log.format == "auto" else None
-        view = stack.enter_context(LiveView(board, console, url=server.url)) if console else None
+        view = _view(stack, board, server.url) if live and config.log.format == "auto" else None
         observer.add(logs.LogLines(is_watched=view is not None))
         logs.log("info", "serve", url=server.url)
         if warning := start_warning(config, clock):
@@ -98,6 +106,18 @@ def run(
         except EmitterError as error:
             observer.stopped(f"error: {error.problem}")
             raise
+
+
+def _view(stack: ExitStack, board: Board, url: str) -> LiveView | None:
+    """The live view, where somebody watches."""
+    console = terminal()
+    return stack.enter_context(LiveView(board, console, url=url)) if console else None
+
+
+def _history_stager(config: EmitterConfig, clock: Clock, begin_worker: Callable[[], None]) -> Stager | None:
+    """The processes that help with what is far behind; None where this one does it alone."""
+    jobs = config.clock.history_jobs or default_jobs()
+    return worker_stager(config, clock, jobs, begin_worker) if config.clock.history and jobs > 1 else None
 
 
 def _reloaded(

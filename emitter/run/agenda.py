@@ -100,7 +100,7 @@ class Agenda:
             work = self._due_work()
             if work is None or work[1].end <= self.journal.sealed_slot:
                 return work
-            self.journal.seal(self._seal_ahead(work[1].end))
+            self.journal.seal(self._seal_ahead(work[1]))
             self.keep_anchor()
             if self.journal.epochs != self.generator.epochs:  # others have put other inputs in force just before
                 self.follow()
@@ -170,10 +170,13 @@ class Agenda:
         batch = self.settings.batch_seconds
         return (slot // batch + 1) * batch
 
-    def _seal_ahead(self, end: int) -> int:
+    def _seal_ahead(self, window: Window) -> int:
+        end, behind = window.end, 0
         if self.time is not None:
             slots = math.ceil(self.time.speed * SEAL_AHEAD_SECONDS)
+            # Of what is due already, as much as may be staged ahead: a change has to wait for that anyway.
+            behind = min(int(self.time.now()) - end, window.seconds * SEAL_AHEAD_BATCHES)
         else:  # at speed max by a share of what is there
             slots = (end - self.journal.origin_slot) // SEAL_AHEAD_SHARE
-        slots = max(min(slots, SEAL_AHEAD_SLOTS_MAX), self.settings.batch_seconds * SEAL_AHEAD_BATCHES)
+        slots = max(min(slots, SEAL_AHEAD_SLOTS_MAX), self.settings.batch_seconds * SEAL_AHEAD_BATCHES, behind)
         return max(end, min(end + slots, self._until))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock, duration_text, slot_of, text_of
 from emitter.config import EmitterConfig, Reload, reload_differences
@@ -13,9 +15,11 @@ from emitter.model import Epoch, Inputs, Slice
 from emitter.partitioning import PartitionSpec
 from emitter.run.daemon import Daemon
 from emitter.run.factory import input_options, with_journal
+from emitter.run.history import HistoryStager
 from emitter.run.journal import Journal
 from emitter.run.opening import Settings, slot_now
-from emitter.run.pipeline import Stager
+from emitter.run.pipeline import LocalStager, Stager
+from emitter.run.workers import WorkerStager
 from emitter.watch.observer import Observer
 from emitter.writers import create_writer
 from emitter.writers.base import CrashHook, TableWriter, WriterOptions
@@ -99,6 +103,7 @@ def configured_settings(config: EmitterConfig) -> Settings:
         slice=Slice(config.shard.index, config.shard.count),
         tables=config.table_names,
         starts_now=clock.start == "now",
+        has_history=clock.history is not None,
         speed=None if clock.speed == "max" else clock.speed,
         batch_seconds=clock.batch_seconds,
         batch_rows_max=clock.batch_rows_max,
@@ -116,18 +121,35 @@ def configured_daemon(
     observer: Observer | None = None,
     until_slot: int | None = None,
     stager: Stager | None = None,
+    history_stager: Stager | None = None,
     crash_hook: CrashHook | None = None,
 ) -> Daemon:
-    """The daemon of a configuration, not yet entered."""
+    """The daemon of a configuration, not yet entered. `stager` stages all, `history_stager` only what is far behind."""
+    writer = configured_writer(config, crash_hook)
+    if history_stager is not None:
+        stager = HistoryStager(LocalStager(writer, clock), history_stager, config.clock.batch_seconds)
     return Daemon(
         configured_generator(config),
-        configured_writer(config, crash_hook),
+        writer,
         configured_settings(config),
         clock=clock,
         observer=observer,
         until_slot=until_slot,
         stager=stager,
     )
+
+
+def worker_stager(
+    config: EmitterConfig, clock: Clock, jobs: int, begin_worker: Callable[[], None] | None = None
+) -> WorkerStager:
+    """Processes that stage for a configuration. `begin_worker` (picklable) is the first thing that each calls."""
+    return WorkerStager(
+        partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs, begin_worker
+    )
+
+
+def _rebuilt_generator(config: EmitterConfig, origin_slot: int, epochs: tuple[Epoch, ...]) -> GeneratorBase:
+    return configured_generator(config, origin_slot).rebuilt(origin_slot, epochs)
 
 
 def reload(daemon: Daemon, running: EmitterConfig, wanted: EmitterConfig) -> tuple[EmitterConfig, Reload]:

@@ -7,21 +7,19 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 
 from emitter.clock import Clock, SystemClock, text_of, time_of
 from emitter.config import EmitterConfig
 from emitter.encoder import Encoder
 from emitter.errors import UsageError, wrong_type
 from emitter.generators.base import GeneratorBase
-from emitter.model import Epoch, Slice, StepReport, Window
-from emitter.run.assembly import configured_daemon, configured_generator, configured_writer, run_of
+from emitter.model import Slice, StepReport, Window
+from emitter.run.assembly import configured_daemon, configured_writer, run_of, worker_stager
 from emitter.run.daemon import Daemon
 from emitter.run.factory import whole_tables
 from emitter.run.journal import Journal
 from emitter.run.lease import LOOK_SECONDS
 from emitter.run.opening import Settings
-from emitter.run.workers import WorkerStager
 from emitter.showing import Grid, Shown
 from emitter.watch.observer import DaemonStatus, Observer, Observers, Tally
 from emitter.watch.progressbar import OnProgress, progress_bar
@@ -112,9 +110,7 @@ def generate(
     stager = None
     if jobs > 1:
         config = _dealt(config, generator, Window(first, max(first, to_slot)), jobs)
-        stager = WorkerStager(
-            partial(_rebuilt_generator, config), partial(configured_writer, config), clock, jobs, begin_worker
-        )
+        stager = worker_stager(config, clock, jobs, begin_worker)
     tally = _ToldTally(on_progress)
     daemon = configured_daemon(
         config,
@@ -264,10 +260,6 @@ class _ToldTally(Tally):
         done = min(max(0, status.reached_slot - self.first), self.total_seconds)
         for tell in self._told:
             tell(done, self.total_seconds, sum(self.rows.values()))
-
-
-def _rebuilt_generator(config: EmitterConfig, origin_slot: int, epochs: tuple[Epoch, ...]) -> GeneratorBase:
-    return configured_generator(config, origin_slot).rebuilt(origin_slot, epochs)
 
 
 def _row_bytes(

@@ -18,11 +18,14 @@ from emitter.writers.base import TableWriter
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a daemon goes by. `speed` is None for max; `starts_now` means that a new run's origin is the first start."""
+    """What a daemon goes by. `speed` is None for max; `starts_now` means that a new run's origin is the first start;
+    `has_history`, that simulated time is level with the wall clock from the first start on, wherever the origin is.
+    """
 
     slice: Slice
     tables: tuple[str, ...]
     starts_now: bool = False
+    has_history: bool = False
     speed: float | None = None
     batch_seconds: int = 3600
     batch_rows_max: int = 1_000_000
@@ -105,13 +108,15 @@ def start_time(
 ) -> SimulatedTime:
     """Simulated time, never before what is done.
 
-    A run that starts now and catches up at speed 1 is level with the wall clock. Any other goes on from its anchor,
-    which is kept at every seal and every stop. If the speed is another since then, downtime counts at the lower of
-    the two: a shop that stood still must not wake up weeks ahead.
+    A run that starts now and catches up at speed 1 is level with the wall clock, and so is one with a history, of which
+    all is behind at first. Any other goes on from its anchor, which is kept at every seal and every stop. If the speed
+    is another since then, downtime counts at the lower of the two: a shop that stood still must not wake up weeks
+    ahead.
     """
     catch_up, wall_seconds = settings.catch_up, clock.wall_seconds()
     anchor = load_anchor(writer.storage) if catch_up else None
-    if catch_up and settings.starts_now and (anchor is None or speed == 1):
+    is_level = settings.has_history or (settings.starts_now and (anchor is None or speed == 1))
+    if catch_up and is_level:
         anchor = Anchor(max(wall_seconds - EPOCH_UNIX_SECONDS, furthest_slot), wall_seconds, speed)
     elif anchor is None:
         anchor = Anchor(furthest_slot, wall_seconds, speed)

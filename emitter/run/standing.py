@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 from emitter.clock import Clock
@@ -14,6 +15,25 @@ from emitter.watch.observer import DaemonStatus, DayCurve
 from emitter.writers.base import TableWriter
 
 _RATE_WINDOW_SECONDS = 60
+_PACE_STEPS = 20
+
+
+class _Pace:
+    """How quickly what is behind becomes less, over the last steps."""
+
+    def __init__(self) -> None:
+        self._behind: deque[tuple[float, float]] = deque(maxlen=_PACE_STEPS)  # real time, simulated seconds behind
+
+    def add(self, now_seconds: float, lag_seconds: float) -> None:
+        self._behind.append((now_seconds, lag_seconds))
+
+    def seconds_until_level(self) -> float | None:
+        """Real seconds that it will take; None where nobody knows, or nothing is behind."""
+        if len(self._behind) < 2:
+            return None
+        (begin, lag_then), (end, lag) = self._behind[0], self._behind[-1]
+        gained = lag_then - lag
+        return lag * (end - begin) / gained if lag > 0 and gained > 0 else None
 
 
 class Standing:
@@ -23,12 +43,14 @@ class Standing:
         self._agenda, self._duties, self._writer, self._clock = agenda, duties, writer, clock
         self._last_step_wall_seconds: float | None = None
         self._curve: tuple[GeneratorBase, DayCurve] | None = None
+        self._pace = _Pace()
         self.refresh()
 
     def stepped(self) -> None:
         """A step has just finished."""
         self._last_step_wall_seconds = self._clock.wall_seconds()
         self.refresh()
+        self._pace.add(self._clock.monotonic_seconds(), self.now().lag_seconds)
 
     def refresh(self) -> None:
         """Take down how things stand."""
@@ -67,7 +89,11 @@ class Standing:
         now = time.now()
         lag = float(max(0, int(now) - status.reached_slot))
         return replace(
-            status, simulated_slot=now, lag_seconds=lag, debt_rows=lag * sum(status.rows_per_second.values())
+            status,
+            simulated_slot=now,
+            lag_seconds=lag,
+            debt_rows=lag * sum(status.rows_per_second.values()),
+            level_in_seconds=self._pace.seconds_until_level(),
         )
 
     def _day_curve(self, slot: int) -> DayCurve:

@@ -99,7 +99,9 @@ class Health(Observer):
         notes = []
         usual_seconds = max(READY_BATCHES * status.batch_seconds, BEHIND_SECONDS_MIN * (status.speed or 0.0))
         if status.speed is not None and status.lag_seconds > usual_seconds:
-            notes.append(f"catching up: {duration_text(status.lag_seconds)} of simulated time behind")
+            level = status.level_in_seconds
+            done = "" if level is None else f", level in about {duration_text(max(1.0, level))}"
+            notes.append(f"catching up: {duration_text(status.lag_seconds)} of simulated time behind{done}")
         limit_seconds = ready_seconds(status.batch_seconds, status.speed)
         for table, lag_seconds in status.table_lag_seconds.items():
             if lag_seconds > limit_seconds:

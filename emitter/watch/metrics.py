@@ -174,6 +174,14 @@ class _StatusCollector(Collector):
             "Rows expected in the simulated time that is due and not yet committed.",
             value=status.debt_rows,
         )
+        level = GaugeMetricFamily(
+            "emitter_level_in_seconds",
+            "Real time until nothing is behind, at the pace of the last steps. Absent where that is not known.",
+            labels=[],
+        )
+        if status.level_in_seconds is not None:
+            level.add_metric([], status.level_in_seconds)
+        yield level
         target = GaugeMetricFamily(
             "emitter_target_events_per_second",
             "Rows that the rate curve asks for now, per second of real time. Absent at speed max.",

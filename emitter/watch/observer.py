@@ -60,6 +60,7 @@ class DaemonStatus:
     table_lag_seconds: Mapping[str, int]  # table -> simulated seconds behind the furthest table of the same slice
     left_to_others: tuple[str, ...]  # slices of older shard counts that fall to this shard, and that others hold
     ahead: tuple[InputsAhead, ...] = ()
+    level_in_seconds: float | None = None  # real; until nothing is behind, at the pace of the last steps; None: unknown
 
     def seconds_until(self, slot: int) -> float | None:
         """Real seconds until simulated time is there; None at speed max, where nobody knows."""

@@ -74,12 +74,15 @@ def _of_run(status: DaemonStatus | None) -> dict[str, Any]:
 
 def _of_time(status: DaemonStatus | None) -> dict[str, Any]:
     if status is None:
-        return dict.fromkeys(("simulated_time", "reached_time", "lag_seconds", "debt_rows", "curve"))
+        return dict.fromkeys(
+            ("simulated_time", "reached_time", "lag_seconds", "debt_rows", "level_in_seconds", "curve")
+        )
     return {
         "simulated_time": text_of(int(status.simulated_slot)),
         "reached_time": text_of(status.reached_slot),
         "lag_seconds": round(status.lag_seconds, 1),
         "debt_rows": round(status.debt_rows),
+        "level_in_seconds": None if status.level_in_seconds is None else round(status.level_in_seconds, 1),
         "curve": {
             "from_time": text_of(status.curve.first_slot),
             "points": [[second, round(rate, 4)] for second, rate in status.curve.points],

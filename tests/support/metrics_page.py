@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from emitter.model import RoundReport
@@ -14,7 +16,7 @@ def full_page() -> str:
     """The page of a daemon that has committed and looked after its tables, in a group with a memory limit."""
     metrics = Metrics(version="1", clock=ManualClock(), memory_limit_bytes=2**30)
     metrics.upkeep_is_due_every(300)
-    metrics.watch(lambda: STATUS)
+    metrics.watch(lambda: replace(STATUS, level_in_seconds=60.0))
     metrics.watch_health(lambda: "")
     metrics.started(STATUS)
     metrics.committed(commit())

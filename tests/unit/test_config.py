@@ -34,6 +34,8 @@ class RightValues(ConfigTest):
                 "revision": None,
                 "clock.start": "now",
                 "clock.speed": 1,
+                "clock.history": None,
+                "clock.history_jobs": None,
                 "clock.batch_seconds": 60,
                 "clock.batch_rows_max": 1_000_000,
                 "clock.on_restart": None,
@@ -161,6 +163,7 @@ class WrongValues(ConfigTest):
         start = "now, or a time in whole seconds from 2020-01-01 to 2087-12-31, such as 2026-01-01T00:00:00Z"
         batch = "a whole number from 1 to 2678400"
         folder = "a folder such as ./data/shop, or a URI such as file:///data/shop or s3://bucket/shop"
+        clock_keys = "start, speed, history, history_jobs, batch_seconds, batch_rows_max, on_restart"
         zones = "a mapping of at least one time zone to its weight, such as {Europe/Berlin: 1}"
         days = "a mapping of days to factors, such as {2026-11-27: 1.8}"
         seed = "a whole number from 0 to 9223372036854775807"
@@ -219,7 +222,7 @@ class WrongValues(ConfigTest):
             ("ecommerce.time_zones", 5, "5", zones),
             ("ecommerce.promotions", [["2026-01-01", 1], ["2026-01-01", 2]], "a list", days),
             ("ecommerce.promotions", {"2026-01-01": 1, date(2026, 1, 1): 2}, "a mapping", days),
-            ("clock", 5, "5", "a section with keys: start, speed, batch_seconds, batch_rows_max, on_restart"),
+            ("clock", 5, "5", f"a section with keys: {clock_keys}"),
         ):  # fmt: skip
             with self.subTest(path=path, value=shown):
                 self.assertEqual(

@@ -121,7 +121,9 @@ function showNumbers(status) {
   const usualSeconds = Math.max(2 * status.batch_seconds, status.speed === "max" ? 0 : 10 * status.speed);
   show("lag", !status.reason && status.lag_seconds <= usualSeconds ? "on time" : durationText(status.lag_seconds));
   const step = status.last_step;
-  show("lag-more", status.reason ? `about ${short(status.debt_rows)} rows due`
+  const level = status.level_in_seconds;
+  show("lag-more", status.reason
+    ? `about ${short(status.debt_rows)} rows due${level === null ? "" : `, level in ${durationText(Math.max(1, level))}`}`
     : step ? `latest: ${whole(step.rows)} rows in ${tookText(step.seconds)}` : "no batch yet");
 }
 

@@ -85,6 +85,10 @@ class HealthTest(unittest.TestCase):
         for status, note in (
             (replace(STATUS, lag_seconds=30.0), ""),  # three batches
             (replace(STATUS, lag_seconds=10_800.5), "catching up: 3 h of simulated time behind"),
+            (
+                replace(STATUS, lag_seconds=10_800.5, level_in_seconds=95.0),
+                "catching up: 3 h of simulated time behind, level in about 1 min 35 s",
+            ),
             (replace(STATUS, lag_seconds=500.0, speed=60.0), ""),  # eight seconds of real time
             (replace(STATUS, lag_seconds=660.0, speed=60.0), "catching up: 11 min of simulated time behind"),
             (replace(STATUS, lag_seconds=1e6, speed=None), ""),

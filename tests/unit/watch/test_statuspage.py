@@ -56,7 +56,9 @@ class StatusDocumentTest(unittest.TestCase):
         self.assertEqual(list(self.document()), list(before))
 
     def test_it_tells_how_the_daemon_stands(self) -> None:
-        self.begin(replace(STATUS, simulated_slot=90_000.7, lag_seconds=10_800.0, debt_rows=4567.8))
+        self.begin(
+            replace(STATUS, simulated_slot=90_000.7, lag_seconds=10_800.0, debt_rows=4567.8, level_in_seconds=95.04)
+        )
         self.board.committed(commit("orders", 100))
         self.board.stepped(step(), STATUS)
         found = self.document()
@@ -69,12 +71,13 @@ class StatusDocumentTest(unittest.TestCase):
             "speed": 2.0,
             "batch_seconds": 10,
             "ready": True,
-            "reason": "catching up: 3 h of simulated time behind",
+            "reason": "catching up: 3 h of simulated time behind, level in about 1 min 35 s",
             "retrying": "",
             "simulated_time": "2020-01-02T01:00:00Z",
             "reached_time": "2020-01-01T00:16:40Z",
             "lag_seconds": 10_800.0,
             "debt_rows": 4568,
+            "level_in_seconds": 95.0,
             "target_rows_per_second": 21.0,
             "curve": {
                 "from_time": "2020-01-01T00:00:00Z",
