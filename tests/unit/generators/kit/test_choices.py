@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitter.generators.kit.choices import choice_table, choose
+from emitter.generators.kit.choices import choice_rows, choice_table, choose, choose_by
+from emitter.randomness import Stream
 
 WORD_MAX = 2**64 - 1
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
@@ -39,6 +40,36 @@ class ChoiceTableTests(unittest.TestCase):
             chosen = choose(table, words, shift)
             self.assertEqual(chosen.dtype, np.int8)
             self.assertEqual(chosen.tolist(), [3 * (int(word) >> shift & 15) for word in words])
+
+
+class ConditionTests(unittest.TestCase):
+    def test_each_condition_has_the_shares_of_its_own_weights(self) -> None:
+        rows = ((1, 2, 5), (5, 2, 1), (0, 8, 0))
+        table = choice_rows(rows, bits=3)
+        self.assertEqual([np.bincount(row, minlength=3).tolist() for row in table], [list(row) for row in rows])
+
+    def test_a_row_is_the_table_of_its_weights(self) -> None:
+        rows = [tuple(below) for below in (np.arange(1, 31), np.arange(30, 0, -1), np.ones(30, dtype=int))]
+        table, words = choice_rows(rows), Stream(1, "words").words(np.arange(5000))
+        for shift in (0, 12, 40):
+            for condition, weights in enumerate(rows):
+                np.testing.assert_array_equal(
+                    choose_by(table, np.full(5000, condition), words, shift),
+                    choose(choice_table(weights), words, shift),
+                )
+
+    def test_conditions_can_be_mixed_in_one_draw(self) -> None:
+        table, words = choice_rows([(9, 1), (1, 9)]), Stream(1, "words").words(np.arange(40_000))
+        conditions = np.arange(40_000) % 2
+        before = conditions.copy()
+        chosen = choose_by(table, conditions, words)
+        for condition, share in ((0, 0.1), (1, 0.9)):
+            self.assertAlmostEqual(float(chosen[conditions == condition].mean()), share, delta=0.01)
+        np.testing.assert_array_equal(conditions, before)
+
+    def test_there_can_be_many_to_choose_from(self) -> None:
+        table = choice_rows([(1,) * 400], bits=16)
+        self.assertEqual(set(table[0].tolist()), set(range(400)))
 
 
 if __name__ == "__main__":

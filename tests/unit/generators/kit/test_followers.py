@@ -92,18 +92,18 @@ class FollowersTest(unittest.TestCase):
             way.assert_called_once()
 
     def test_shards_share_the_steps_and_windows_can_be_cut(self) -> None:
-        window = Window(ORIGIN + 90_000, ORIGIN + 90_600)
+        window = Window(ORIGIN + 90_000, ORIGIN + 90_300)
         for cost in (0, 10**9):
             with mock.patch.object(module, "_FOLLOWING_COST", cost):
-                followers = followers_at(2.0)
+                followers = followers_at(0.5)
                 whole = rows(followers.due(window, Slice()))
                 self.assertEqual({pair for *_, pair in whole}, set(range(len(followers.chains.pairs))))
                 for count in (3, 4, 8):
                     parts = [
                         step
-                        for begin in reversed(range(window.first, window.end, 7))
+                        for begin in reversed(range(window.first, window.end, 70))
                         for index in range(count)
-                        for step in rows(followers.due(Window(begin, min(begin + 7, window.end)), Slice(index, count)))
+                        for step in rows(followers.due(Window(begin, min(begin + 70, window.end)), Slice(index, count)))
                     ]
                     self.assertEqual(sorted(parts), whole)
 
