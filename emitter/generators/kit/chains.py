@@ -23,10 +23,15 @@ _KEY_BLOCK_BITS = 32  # a key of the hash of c: the pair above, the block number
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """A bijection's shape: a delay of about `blocks * block_seconds`, spread by up to `block_seconds` either way."""
+    """A bijection's shape: a delay of about `blocks * block_seconds`, spread by up to `block_seconds` either way.
+
+    In a script it counts from the step before, or from the one at the place `after`, or, with START, from where the
+    thing itself starts: what surely comes later anyway need not wait for it, and is found by fewer levels.
+    """
 
     block_seconds: int
     blocks: int = 1
+    after: int | None = None
 
     def __post_init__(self) -> None:
         if self.block_seconds < 1 or self.blocks < 1:
@@ -36,14 +41,31 @@ class Delay:
     def longest_seconds(self) -> int:
         return (self.blocks + 1) * self.block_seconds - 1
 
+    @property
+    def shortest_seconds(self) -> int:
+        return (self.blocks - 1) * self.block_seconds + 1
+
+
+START = -1
+"""Where a thing starts, as a place in its script."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A lane's step, `step` from 0, with the delays of the steps up to and including it."""
+    """A lane's step, `step` from 0, and the way to it: the steps that it comes after, itself included, and delays."""
 
     lane: int
     step: int
+    way: tuple[int, ...]
     delays: tuple[Delay, ...]
+
+    @property
+    def longest_seconds(self) -> int:
+        return sum(delay.longest_seconds for delay in self.delays)
+
+    @property
+    def shortest_seconds(self) -> int:
+        return sum(delay.shortest_seconds for delay in self.delays)
 
 
 class Chains:
@@ -54,12 +76,8 @@ class Chains:
     """
 
     def __init__(self, scripts: Sequence[Sequence[Delay]], stream: Stream) -> None:
-        self.pairs = tuple(
-            Pair(lane, step, tuple(script[: step + 1]))
-            for lane, script in enumerate(scripts)
-            for step in range(len(script))
-        )
-        self.longest_seconds = max(sum(delay.longest_seconds for delay in pair.delays) for pair in self.pairs)
+        self.pairs = tuple(pair for lane, script in enumerate(scripts) for pair in _pairs(lane, script))
+        self.longest_seconds = max(pair.longest_seconds for pair in self.pairs)
         self.lanes = np.array([pair.lane for pair in self.pairs], dtype=np.int64)
         self.steps = np.array([pair.step for pair in self.pairs], dtype=np.int64)
         lane_steps = np.array([len(script) for script in scripts], dtype=np.int64)
@@ -72,7 +90,7 @@ class Chains:
         self._seconds, self._blocks = np.ones(shape, np.int64), np.zeros(shape, np.int64)
         self._factor, self._inverse = np.ones(shape, np.int64), np.ones(shape, np.int64)
         self._key = np.zeros(shape, np.int64)
-        identities = [[(pair.lane << 8) | level for level in range(len(pair.delays))] for pair in self.pairs]
+        identities = [[(pair.lane << 8) | step for step in pair.way] for pair in self.pairs]
         words = iter(stream.words(-1 - np.concatenate(identities)).tolist())  # one by one they take ten times as long
         for column, pair in enumerate(self.pairs):
             for level, (delay, identity) in enumerate(zip(pair.delays, identities[column], strict=True)):
@@ -117,6 +135,17 @@ class Chains:
     def _turn(self, level: int, columns: Integers, block: Integers) -> Integers:
         keys = self._key[level, columns] + (block & ((1 << _KEY_BLOCK_BITS) - 1))
         return below(self._stream.words(keys), self._seconds[level, columns])
+
+
+def _pairs(lane: int, script: Sequence[Delay]) -> list[Pair]:
+    """The steps of a lane. Raises ValueError for one that does not come after an earlier one."""
+    ways: list[tuple[int, ...]] = []
+    for step, delay in enumerate(script):
+        after = step - 1 if delay.after is None else delay.after
+        if not START <= after < step:
+            raise ValueError(f"step {step} of lane {lane} comes after step {after}, which is not an earlier one")
+        ways.append((*(() if after == START else ways[after]), step))
+    return [Pair(lane, step, way, tuple(script[each] for each in way)) for step, way in enumerate(ways)]
 
 
 def _unit(modulus: int, word: int) -> int:

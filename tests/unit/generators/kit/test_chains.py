@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitter.generators.kit.chains import Chains, Delay
+from emitter.generators.kit.chains import START, Chains, Delay
 from emitter.generators.kit.dealing import Dealer, count_dealt, first_dealt, places_within
 from emitter.model import Slice
 from emitter.randomness import Stream, below
@@ -35,6 +35,22 @@ class DelayTests(unittest.TestCase):
         for block_seconds, blocks in ((0, 1), (1, 0), (-5, 1), (5, -1)):
             with self.assertRaises(ValueError):
                 Delay(block_seconds, blocks)
+
+    def test_a_step_may_come_after_any_earlier_one(self) -> None:
+        script = [Delay(10), Delay(7), Delay(3600, 5, after=START), Delay(60, 2, after=0), Delay(5)]
+        chains = Chains([[], script], Stream(3, "chain"))
+        self.assertEqual([pair.way for pair in chains.pairs], [(0,), (0, 1), (2,), (0, 3), (0, 3, 4)])
+        slots = np.arange(1_000, 2_000)
+        moments = [chains.targets(slots, np.array(place)) for place in range(len(script))]
+        befores = [slots, moments[0], slots, moments[0], moments[3]]
+        for pair, moment, before in zip(chains.pairs, moments, befores, strict=True):
+            self.assertTrue((moment > before).all())
+            delays = moment - slots
+            self.assertGreaterEqual(int(delays.min()), pair.shortest_seconds)
+            self.assertLessEqual(int(delays.max()), pair.longest_seconds)
+        for wrong in (1, 2, -2):
+            with self.assertRaises(ValueError):
+                Chains([[Delay(10), Delay(10, after=wrong)]], Stream(3, "chain"))
 
     def test_a_block_of_one_second_is_a_plain_shift(self) -> None:
         for seconds in (1, 7, WEEK_SECONDS):

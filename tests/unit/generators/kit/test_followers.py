@@ -8,7 +8,7 @@ from unittest import mock
 import numpy as np
 
 from emitter.generators.kit import followers as module
-from emitter.generators.kit.chains import Delay
+from emitter.generators.kit.chains import START, Delay
 from emitter.generators.kit.counts import Counts
 from emitter.generators.kit.dealing import Dealer
 from emitter.generators.kit.followers import Followers, Steps
@@ -26,7 +26,7 @@ SCRIPTS: tuple[list[Delay], ...] = (
     [],  # nothing ever follows
     [Delay(500), Delay(6), Delay(901, 2), Delay(7)],
     [Delay(2), Delay(3)],
-    [],
+    [Delay(5), Delay(40, 3, after=START), Delay(9, after=0), Delay(60, 4, after=1)],
 )
 SLICES = (Slice(), Slice(1, 4), Slice(4, 8), Slice(2, 3), Slice(4, 5))
 
@@ -76,19 +76,44 @@ class FollowersTest(unittest.TestCase):
                 Window(ORIGIN + 200_000, ORIGIN + 200_007),
             ):
                 for slice in SLICES:
-                    reach = Window(window.first - followers.chains.longest_seconds, window.end)
-                    forwards = followers._due_forwards(window, reach, slice)
-                    backwards = followers._due_backwards(window, slice)
+                    forwards = followers._due_forwards(window, slice, followers.all)
+                    backwards = followers._due_backwards(window, slice, followers.all)
                     with self.subTest(rate=rate, slice=slice, window=window):
                         self.assertEqual(rows(forwards), rows(backwards))
                         for steps in (forwards, backwards):
                             self.assertTrue((np.diff(steps.slots) >= 0).all())
 
+    def test_a_choice_is_a_part_of_all(self) -> None:
+        for cost in (0, 10**9):
+            with mock.patch.object(module, "_FOLLOWING_COST", cost):
+                followers = followers_at(2.0)
+                some = np.array([9, 3, 5, 1])
+                for window in (Window(ORIGIN + 90_000, ORIGIN + 90_060), Window(ORIGIN + 5, ORIGIN + 9_000)):
+                    for slice in SLICES:
+                        of_all = followers.due(window, slice)
+                        chosen = followers.due(window, slice, followers.choose(some))
+                        self.assertEqual(rows(chosen), [row for row in rows(of_all) if row[2] in some])
+
+    def test_what_is_kept_of_the_slots_changes_nothing(self) -> None:
+        kept, fresh = followers_at(2.0), followers_at(2.0)
+        windows = ((90_000, 110_000), (110_000, 110_700), (110_700, 110_701), (112_000, 113_900), (5, 900))
+        for first, end in windows:
+            window = Window(ORIGIN + first, ORIGIN + end)
+            with mock.patch.object(fresh._things, "expect"):
+                expected = rows(fresh.due(window, Slice()))
+            self.assertEqual(rows(kept.due(window, Slice())), expected)
+        self.assertGreater(len(kept._things._known._counts), 1)
+        self.assertEqual(len(fresh._things._known._counts), 0)
+
     def test_the_shorter_way_is_taken(self) -> None:
-        for rate, wanted in ((0.0001, "_due_forwards"), (200.0, "_due_backwards")):
+        for rate, seconds, wanted in (
+            (0.0001, 100_000, "_due_forwards"),
+            (0.0001, 600, "_due_backwards"),  # there are more slots in reach than lanes and steps to look up
+            (200.0, 600, "_due_backwards"),
+        ):
             followers = followers_at(rate)
             with mock.patch.object(followers, wanted, wraps=getattr(followers, wanted)) as way:
-                followers.due(Window(ORIGIN, ORIGIN + 600), Slice())
+                followers.due(Window(ORIGIN, ORIGIN + seconds), Slice())
             way.assert_called_once()
 
     def test_shards_share_the_steps_and_windows_can_be_cut(self) -> None:
