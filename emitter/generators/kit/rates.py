@@ -25,6 +25,36 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(file, key=name)
 
 
+class LocalWeights:
+    """What hour, weekday and month weigh at any moment in each of some time zones, times the zone's own weight."""
+
+    def __init__(self, weights: Weights, time_zones: Iterable[tuple[str, float]]) -> None:
+        self.weights = weights
+        self._zones = [(zone(name), max(1, round(weight * UNIT))) for name, weight in time_zones]
+        self.zone_weights = [weight for _, weight in self._zones]
+        # Straight lines between the hours: the mean stays what it is.
+        hours = weights.hours
+        self.quarters = [
+            hours[hour] * (_CELLS_PER_HOUR - quarter) + hours[(hour + 1) % 24] * quarter
+            for hour in range(24)
+            for quarter in range(_CELLS_PER_HOUR)
+        ]
+
+    def of_day(self, day: int) -> list[list[int]]:
+        """By cell of a day since 2020 (UTC), and by zone."""
+        start, cells = time_of(day * DAY_SECONDS), list[list[int]]()
+        for hour in range(24):
+            rows: list[list[int]] = [[] for _ in range(_CELLS_PER_HOUR)]
+            for time_zone, zone_weight in self._zones:
+                local = (start + timedelta(hours=hour)).astimezone(time_zone)
+                day_weight = self.weights.of_day(local) * zone_weight
+                cell = (local.hour * 60 + local.minute) * 60 // CELL_SECONDS
+                for quarter, row in enumerate(rows):
+                    row.append(day_weight * self.quarters[(cell + quarter) % CELLS_PER_DAY])
+            cells += rows
+        return cells
+
+
 class RateCurve:
     """The mean number of things that start in a slot, constant within a quarter of an hour, as integers in millionths.
 
@@ -42,38 +72,21 @@ class RateCurve:
         day_factors: Iterable[tuple[str, float]] = (),
     ) -> None:
         self._growth = Growth(origin_slot, growth_per_year)
-        self._zones = [(zone(name), max(1, round(weight * UNIT))) for name, weight in time_zones]
-        self._zone_weights = sum(weight for _, weight in self._zones)
+        self._local = LocalWeights(weights, time_zones)
         self._day_factors = {day: round(factor * 1000) for day, factor in day_factors}
         self._rate_micro = round(per_second * UNIT)
-        self._weights = weights
         days = [time_of(origin_slot + day * DAY_SECONDS) for day in range(YEAR_DAYS)]
-        self._year_weights = sum(map(self._weights.of_day, days))
-        # Straight lines between the hours: the mean stays what it is.
-        hours = self._weights.hours
-        self._quarter_weights = [
-            hours[hour] * (_CELLS_PER_HOUR - quarter) + hours[(hour + 1) % 24] * quarter
-            for hour in range(24)
-            for quarter in range(_CELLS_PER_HOUR)
-        ]
+        self._year_weights = sum(map(weights.of_day, days))
 
     def day_rates_micro(self, day: int) -> list[int]:
         """The rates of the cells of a day since 2020 (UTC), rounded to `RATE_BITS`."""
-        start = time_of(day * DAY_SECONDS)
-        factor = self._day_factors.get(start.date().isoformat(), 1000)
-        unit = UNIT * 1000 * self._year_weights * self._zone_weights * sum(self._quarter_weights)
+        factor = self._day_factors.get(time_of(day * DAY_SECONDS).date().isoformat(), 1000)
+        unit = UNIT * 1000 * self._year_weights * sum(self._local.zone_weights) * sum(self._local.quarters)
         rates = []
-        for hour in range(24):
-            slot = day * DAY_SECONDS + hour * 3600
-            weights = [0] * _CELLS_PER_HOUR
-            for time_zone, zone_weight in self._zones:
-                local = (start + timedelta(hours=hour)).astimezone(time_zone)
-                day_weight = self._weights.of_day(local) * zone_weight
-                cell = (local.hour * 60 + local.minute) * 60 // CELL_SECONDS
-                for quarter in range(_CELLS_PER_HOUR):
-                    weights[quarter] += day_weight * self._quarter_weights[(cell + quarter) % CELLS_PER_DAY]
+        for cell, weights in enumerate(self._local.of_day(day)):
+            slot = day * DAY_SECONDS + cell // _CELLS_PER_HOUR * 3600
             scale = self._rate_micro * self._growth.millionths(slot) * factor * YEAR_DAYS * CELLS_PER_DAY
-            rates += [_rounded((scale * weight + unit // 2) // unit) for weight in weights]
+            rates.append(_rounded((scale * sum(weights) + unit // 2) // unit))
         return rates
 
 
