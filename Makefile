@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 UNITTEST := $(BIN)/python -m unittest discover -s tests -t .
 # In bench/ a leading underscore marks what the scripts share.
-BENCHMARKS := $(sort $(filter-out bench/_%,$(wildcard bench/*.py)))
+BENCHMARKS := $(sort $(filter-out bench/_% bench/peers.py,$(wildcard bench/*.py)))
 # More arguments for `make run`, as in `make run ARGS="--batches 3"`.
 ARGS :=
 
@@ -12,7 +12,7 @@ ARGS :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long soak test-system check bench golden lock
+.PHONY: help setup run test test-long soak test-system check bench bench-peers golden lock
 
 help: ## list these targets
 	@echo "emitter: a shop that never closes, written into your lakehouse"
@@ -53,6 +53,9 @@ check: $(STAMP) ## lint, format, types, layers, documents against code, lock fil
 
 bench: $(STAMP) ## every benchmark in bench/, one after the other
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-peers: $(STAMP) ## this beside other generators, which it installs (600 MB, removed again; some need Java)
+	$(BIN)/python bench/peers.py
 
 golden: $(STAMP) ## make the golden digests anew (raise the content version first)
 	$(BIN)/python -m tests.golden.regenerate

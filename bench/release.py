@@ -12,9 +12,7 @@ The recorded run is of an hour (`--period 3600`). `--release` is where the relea
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import os
 import re
 import shutil
 import statistics
@@ -24,15 +22,15 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
+
+from _processes import adopt_orphans, run
 
 COMMIT = "740de98"
 FORMATS = ("parquet", "delta", "iceberg", "ducklake")
 ORDERS_PER_SECOND = 1000.0
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 REPOSITORY = Path(__file__).parents[1]
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class Run(NamedTuple):
@@ -51,8 +49,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="processes; default: the command's, one per core")
     parser.add_argument("--release", type=Path, help="a folder for the release")
     arguments = parser.parse_args()
-    # A helper that outlives its command becomes a child of this process, which so learns what it took.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     base = Path(tempfile.mkdtemp(prefix="emitter-bench-"))
     release = arguments.release or base / "release"
     try:
@@ -98,26 +95,11 @@ def generate(command: Path, base: Path, name: str, arguments: argparse.Namespace
     end = (START + timedelta(seconds=arguments.period)).isoformat()
     jobs = ["--jobs", str(arguments.jobs)] if arguments.jobs else []
     words = [str(command), "generate", "-c", str(config), "--to", end, *jobs]
-    with (folder / "told.txt").open("w+b") as told:
-        begin = perf_counter()
-        process = os.posix_spawn(
-            words[0], words, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, told.fileno(), fd) for fd in (1, 2)]
-        )
-        seconds, processor_seconds = 0.0, 0.0
-        while True:
-            try:
-                ended, status, used = os.wait4(-1, 0)
-            except ChildProcessError:
-                break
-            processor_seconds += used.ru_utime + used.ru_stime
-            if ended == process:
-                seconds = perf_counter() - begin
-                if status:
-                    raise SystemExit(f"{' '.join(words)} ended with {status}:\n{(folder / 'told.txt').read_text()}")
+    used = run(words, folder / "told.txt")
     found = re.search(r"in all\s+([\d,]+)", (folder / "told.txt").read_text())
     assert found, (folder / "told.txt").read_text()
     shutil.rmtree(folder)
-    return Run(int(found[1].replace(",", "")), seconds, processor_seconds)
+    return Run(int(found[1].replace(",", "")), *used)
 
 
 def row(name: str, pairs: list[Mapping[str, Run]]) -> str:
