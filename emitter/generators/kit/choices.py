@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,5 +41,6 @@ def choose_by[T: np.generic](table: NDArray[T], conditions: Integers, words: Wor
 
 
 def _shares(weights: tuple[int, ...], bits: int) -> Integers:
-    edges = [(sum(weights[: i + 1]) << bits) // sum(weights) for i in range(len(weights))]
+    total = sum(weights)
+    edges = [(so_far << bits) // total for so_far in accumulate(weights)]
     return np.searchsorted(np.array(edges), np.arange(1 << bits), side="right")
