@@ -63,6 +63,12 @@ class RecentValuesTest(unittest.TestCase):
         memo.add(dealt, value_of(dealt.ids), 100)
         ids = THINGS.dealt(ORIGIN, ORIGIN + 50, other).ids
         np.testing.assert_array_equal(memo.of(ids, other), value_of(ids))
+        # Nor are those of the one taken for the other's where slots follow on each other.
+        after = THINGS.dealt(ORIGIN + 50, ORIGIN + 100, other)
+        memo.add(after, value_of(after.ids), 100)
+        for slice in (mine, other):
+            ids = THINGS.dealt(ORIGIN, ORIGIN + 100, slice).ids
+            np.testing.assert_array_equal(memo.of(ids, slice), value_of(ids))
 
 
 if __name__ == "__main__":
