@@ -32,6 +32,18 @@ def choice_rows(weights: Sequence[tuple[int, ...]], bits: int = 12) -> NDArray[n
     return np.stack([_shares(row, bits) for row in weights]).astype(np.int16)
 
 
+def member_rows(groups: Integers, weights: Integers, bits: int = 12) -> NDArray[np.int16]:
+    """A row of 2**bits entries for each group from 0 on, in which the members of the group (their places in `groups`)
+    stand in proportion to their weights, to one entry. No group may be without members. Draw from it with `choose_by`.
+    """
+    rows = []
+    for group in range(int(groups.max()) + 1):
+        members = np.flatnonzero(groups == group)
+        edges = np.cumsum(weights[members])
+        rows.append(np.repeat(members.astype(np.int16), np.diff((edges << bits) // edges[-1], prepend=0)))
+    return np.stack(rows)
+
+
 def choose_by[T: np.generic](table: NDArray[T], conditions: Integers, words: Words, shift: int = 0) -> NDArray[T]:
     """An entry of each condition's row of 2**n for each word, by the n bits from `shift` on."""
     width = table.shape[1]

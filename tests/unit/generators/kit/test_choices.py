@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emitter.generators.kit.choices import choice_rows, choice_table, choose, choose_by
+from emitter.generators.kit.choices import choice_rows, choice_table, choose, choose_by, member_rows
 from emitter.randomness import Stream
 
 WORD_MAX = 2**64 - 1
@@ -70,6 +70,18 @@ class ConditionTests(unittest.TestCase):
     def test_there_can_be_many_to_choose_from(self) -> None:
         table = choice_rows([(1,) * 400], bits=16)
         self.assertEqual(set(table[0].tolist()), set(range(400)))
+
+
+class MemberRowsTests(unittest.TestCase):
+    def test_members_stand_in_the_row_of_their_group_by_their_weights(self) -> None:
+        rows = member_rows(np.array([1, 0, 1, 0, 1]), np.array([1, 6, 2, 2, 1]), bits=3)
+        self.assertEqual(rows.tolist(), [[1, 1, 1, 1, 1, 1, 3, 3], [0, 0, 2, 2, 2, 2, 4, 4]])
+
+    def test_large_weights_and_long_rows_keep_to_the_entry(self) -> None:
+        weights = np.array([12_691_836, 1, 15_701_602, 300_000])
+        counts = np.bincount(member_rows(np.zeros(4, np.int64), weights, bits=16)[0], minlength=4)
+        for count, weight in zip(counts.tolist(), weights.tolist(), strict=True):
+            self.assertLess(abs(count - weight * 65_536 / int(weights.sum())), 1 + 1e-9)
 
 
 if __name__ == "__main__":
