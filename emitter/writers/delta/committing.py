@@ -23,6 +23,7 @@ from emitter.storage.base import Storage
 from emitter.writers.delta import history
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.log import DeltaLog
+from emitter.writers.delta.progress import names_of
 from emitter.writers.delta.statistics import statistics_text
 
 _TURNS_MAX = 16  # others may come first so often in one attempt
@@ -84,6 +85,15 @@ class DirectLog:
             if not isinstance(error.cause, FileNotFoundError):
                 raise
             return self._storage.read(path)  # somebody put it there just after it was not
+
+    def commits(self, run_id: str, table: str) -> history.ReadCommit:
+        """The entries of a run's table, as what they say. Raises DamagedStateError, StorageError."""
+
+        def read(version: int) -> history.LoggedCommit | None:
+            data, path = self.entry(table, version), delta_tables.entry_path(table, version)
+            return None if data is None else history.decode(data, path, names_of(run_id, table))
+
+        return read
 
     def caught_up(self, stand: Stand, change: Change) -> Stand | None:
         """What is known as of the newest version; None where the table has to be looked at anew."""

@@ -14,16 +14,23 @@ any two that move the same name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from emitter.errors import DamagedStateError
 from emitter.model import Slice, TableProgress
+from emitter.writers.delta.history import ReadCommit
 
 _TOTALS = ("rows", "files", "bytes")
+_RECENT_COMMITS = 16  # where a name is looked for first
+
+Lookup = Callable[[str], int | None]
+"""The number of an application transaction; None where there is none of the name."""
 
 
 class DeltaProgress:
     """The progress of a run's table as of one version of it. `lookup` gives the number of a name there."""
 
-    def __init__(self, run_id: str, table: str, lookup: Callable[[str], int | None]) -> None:
+    def __init__(self, run_id: str, table: str, lookup: Lookup) -> None:
         self._names = names_of(run_id, table)
         self._lookup = lookup
 
@@ -65,3 +72,32 @@ class DeltaProgress:
 def names_of(run_id: str, table: str) -> str:
     """How the names of a run's table begin."""
     return f"emitter:{run_id}:{table}:"
+
+
+def recent_first(read: ReadCommit, version: int, otherwise: Lookup) -> Lookup:
+    """The numbers as of a version: by the newest commits, of which nearly each has moved what is asked for. Only for
+    other names by `otherwise`, the library, which reads all commits since the checkpoint for every name anew.
+    """
+    known: dict[str, int] = {}
+    versions = iter(range(version, max(version - _RECENT_COMMITS, -1), -1))
+
+    def is_older_read() -> bool:
+        nonlocal versions
+        commit, older = None, next(versions, None)
+        if older is not None:
+            with suppress(DamagedStateError):  # perhaps one before a checkpoint, where nobody reads it
+                commit = read(older)
+        if commit is None:
+            versions = iter(())  # those before may tell of what it has moved on
+            return False
+        for name, number in commit.moved.items():
+            known.setdefault(name, number)
+        return True
+
+    def lookup(name: str) -> int | None:
+        while name not in known:
+            if not is_older_read():
+                return otherwise(name)
+        return known[name]
+
+    return lookup

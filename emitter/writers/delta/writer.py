@@ -43,9 +43,8 @@ from emitter.writers.delta import history as delta_history
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.committing import Change, DirectLog, Stand
 from emitter.writers.delta.following import Following
-from emitter.writers.delta.history import LoggedCommit
 from emitter.writers.delta.log import LOG
-from emitter.writers.delta.progress import DeltaProgress, names_of
+from emitter.writers.delta.progress import DeltaProgress, names_of, recent_first
 from emitter.writers.delta.statistics import statistics_text
 from emitter.writers.delta.tables import DeltaTables, partition_values
 from emitter.writers.parts import Part
@@ -85,6 +84,8 @@ class DeltaWriter(RegisteringWriter):
         super().__init__(*arguments, **more)
         self._delta = DeltaTables(self.storage)
         self._handles: dict[str, _Handle] = {}
+        # What was found at a version: a start asks several times, and the library reads long for each name.
+        self._seen: dict[str, tuple[DeltaTable, int, Mapping[Slice, TableProgress]]] = {}
         self._guards: dict[str, threading.Lock] = {}  # one commit at a time to a table
         self._totals: dict[tuple[str, Slice], TableProgress] = {}  # as of this process's last commits
         self._log = DirectLog(self.storage)
@@ -125,10 +126,15 @@ class DeltaWriter(RegisteringWriter):
                     f"{self._delta.where(table)} belongs to run {run_id}, this is run {self._run_id}",
                     hint="choose another output.uri, or move what the other run has written away",
                 )
-            with delta_tables.reading(self._delta.where(table)):
-                progress = self._progress(table, handle, run_id).all()
+            seen = self._seen.pop(table, None)
+            if seen and seen[0] is handle and seen[1] == handle.version():
+                progress = seen[2]
+            else:
+                with delta_tables.reading(self._delta.where(table)):
+                    progress = self._progress(table, handle, run_id).all()
             if progress:
                 self._look_for_rollback(table, handle, run_id)
+            self._seen[table] = handle, handle.version(), progress
             return progress
 
     @contextmanager
@@ -313,17 +319,13 @@ class DeltaWriter(RegisteringWriter):
         return TableSize(len(files), sum(file.size_bytes or 0 for file in files))
 
     def _progress(self, table: str, handle: DeltaTable, run_id: str) -> DeltaProgress:
-        return DeltaProgress(run_id, table, handle.transaction_version)
+        read = self._log.commits(run_id, table)
+        return DeltaProgress(run_id, table, recent_first(read, handle.version(), handle.transaction_version))
 
     def _look_for_rollback(self, table: str, handle: DeltaTable, run_id: str) -> None:
         """Raises RolledBackError if there was one since this was looked for last."""
-
-        def read(version: int) -> LoggedCommit | None:
-            data, path = self._log.entry(table, version), delta_tables.entry_path(table, version)
-            return None if data is None else delta_history.decode(data, path, names_of(run_id, table))
-
-        newest = handle.version()
-        version = delta_history.find_rollback(read, newest, self._looked_at.get(table, -1))
+        newest, looked_at = handle.version(), self._looked_at.get(table, -1)
+        version = delta_history.find_rollback(self._log.commits(run_id, table), newest, looked_at)
         if version is not None:
             raise RolledBackError(
                 f"version {version} of {self._delta.where(table)} is a RESTORE, which took rows from it that it still"
