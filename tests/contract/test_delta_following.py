@@ -158,6 +158,41 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assertEqual((loaded, self.data_files()), ([], self.live()))
         self.assert_whole(count)
 
+    def test_so_it_does_where_others_look_after_the_table_meanwhile(self):
+        """Who has just begun to, in a process of its own, reads when it was replaced: first in entries, then also in a
+        checkpoint.
+        """
+        for tasks in (("compact",), ("compact", "checkpoint")):
+            with self.subTest(tasks=tasks):
+                self.new_output()
+                count = self.written(12)
+                self.assert_went_well([*self.round(POLICY).run(tasks)])
+                count = self.written(6, first=count)
+                self.assert_went_well([*self.round(POLICY).run(("compact",))])
+                writer = self.opened()
+                writer._clock = clock = _Later()
+                round_ = Round(writer.upkeep(POLICY), [TABLE.name], clock, threading.Event())
+                with patch.object(DeltaTable, "vacuum") as of_library:
+                    self.assertEqual([*round_.run(("vacuum",))], [])
+                    self.assertEqual(len(self.data_files()), count + 2)
+                    clock.ahead_seconds = POLICY.keep_seconds + 60
+                    self.assert_went_well([*round_.run(("vacuum",))])
+                of_library.assert_not_called()
+                self.assertEqual(self.data_files(), self.live())
+                self.assert_whole(count)
+
+    def test_what_was_replaced_and_is_back_stays(self):
+        count, version = self.written(12), self.handle().version()
+        self.assert_went_well([*self.round(POLICY).run(("compact", "checkpoint"))])
+        self.handle().restore(version)
+        writer = self.opened()
+        writer._clock = clock = _Later()
+        round_ = Round(writer.upkeep(POLICY), [TABLE.name], clock, threading.Event())
+        clock.ahead_seconds = POLICY.keep_seconds + 60
+        self.assert_went_well([*round_.run(("vacuum",))])
+        self.assertEqual(self.live() - self.data_files(), set())
+        self.assert_whole_for_readers(count)
+
     def data_files(self) -> set[str]:
         found = (file.path.removeprefix(f"{TABLE.name}/") for file in self.storage.walk(TABLE.name))
         return {path for path in found if path.endswith(".parquet") and not path.startswith("_")}
@@ -184,14 +219,46 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         self.assert_whole(count)
 
     def test_a_checkpoint_is_the_librarys_own_though_it_reads_one_entry(self):
-        log, count = self.root / TABLE.name / "_delta_log", self.written(12)
+        count = self.written(12)
         self.assert_went_well(self.tended())
         count = self.written(70, first=count)
         self.assert_went_well([*self.round(POLICY).run(("compact",))])
         count = self.written(8, first=count)
+        self.assert_summed_up_without_the_library()
+        self.assert_whole(count)
+
+    def test_so_is_the_first_of_a_table_and_one_after_its_properties_were_changed(self):
+        count = self.written(9)
+        self.handle().alter.set_table_properties({"delta.appendOnly": "false"})
+        count = self.written(11, first=count)
+        self.assert_went_well([*self.round(POLICY).run(("compact",))])
+        self.assert_summed_up_without_the_library()
+        self.handle().alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 0 seconds"})
+        count = self.written(60, first=count)
+        self.round(POLICY).plan(("compact",))  # looks at it anew
+        self.assert_summed_up_without_the_library()
+        self.assertEqual(self.removed_in_checkpoint(), 0)
+        self.assert_whole(count)
+
+    def test_without_the_first_entry_and_a_checkpoint_that_is_told_of_the_library_makes_one(self):
+        log, count = self.root / TABLE.name / "_delta_log", self.written(30)
+        self.handle().create_checkpoint()
+        (log / "_last_checkpoint").unlink()
+        count = self.written(12, first=count)
+        (log / f"{0:020d}.json").unlink()
+        round_ = self.round(POLICY)
+        with self.loads() as loaded:
+            self.assert_went_well([*round_.run(("checkpoint",))])
+        self.assertEqual(len(loaded), 2)  # to look at it, and to sum it up
+        self.assertEqual(self.opened()._delta.log.checkpoint_version(TABLE.name), self.handle().version())
+        self.assert_whole(count)
+
+    def assert_summed_up_without_the_library(self) -> None:
+        """A checkpoint is made without a look at the table itself, and is what the library would have made of it."""
         with self.loads() as loaded:
             self.assert_went_well([*self.round(POLICY).run(("checkpoint",))])
         self.assertEqual(loaded, [])
+        log = self.root / TABLE.name / "_delta_log"
         path, hint = log / f"{self.handle().version():020d}.checkpoint.parquet", log / "_last_checkpoint"
         ours = path.read_bytes(), hint.read_bytes()
         path.unlink()
@@ -204,7 +271,12 @@ class DeltaFollowingTest(OnDisk, DeltaUpkeepCase, unittest.TestCase):
         )
         self.assertEqual(made, expected)
         self.assertEqual(pq.read_schema(pa.BufferReader(ours[0])), pq.read_schema(path))
-        self.assert_whole(count)
+
+    def removed_in_checkpoint(self) -> int:
+        """Of how many files the newest one says that they were removed."""
+        log = self.root / TABLE.name / "_delta_log"
+        removed = pq.read_table(max(log.glob("*.checkpoint.parquet")))["remove"]
+        return len(removed) - removed.null_count
 
     def test_a_checkpoint_tells_of_properties_that_were_changed_since_the_last(self):
         self.written(12)

@@ -8,6 +8,7 @@ the table anew.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from emitter.partitioning import PartitionSpec
 from emitter.writers.delta import history
 from emitter.writers.delta import tables as delta_tables
 from emitter.writers.delta.committing import DirectLog
-from emitter.writers.delta.progress import DeltaProgress, names_of
+from emitter.writers.delta.progress import DeltaProgress, names_of, recent_first
 from emitter.writers.delta.tables import DeltaTables
 
 
@@ -32,8 +33,9 @@ class LiveFile(NamedTuple):
 @dataclass(slots=True)
 class Followed:
     """A table as of a version, and the log entry that made it. By paths in the output: `files` that are in the table,
-    and those that were `removed` since it is followed, each with the unix time of that in seconds; `files` is None
-    where there is more to read than those (deletion vectors). `numbers` are the application transactions of its run.
+    and those that were `removed` and of which the log still told when it was looked at first, or that were since, each
+    with the unix time of that in seconds; `files` is None where there is more to read than those (deletion vectors).
+    `numbers` are the application transactions of its run.
     `loaded` tells schema, protocol and properties, which are still the same.
     """
 
@@ -80,19 +82,36 @@ class Following:
             parts = self._delta.parts(table, handle, self._spec)
             files = {part.name: LiveFile(part.size_bytes or 0, part.rows) for part in parts}
         numbers: dict[str, int] = {}
-
-        def lookup(name: str) -> int | None:
-            number = handle.transaction_version(name)
-            if number is not None:
-                numbers[name] = number
-            return number
-
         run_id = handle.metadata().configuration.get(delta_tables.RUN_ID)
         if run_id is not None:
+            find = recent_first(self._log.commits(run_id, table), handle.version(), handle.transaction_version)
+
+            def lookup(name: str) -> int | None:
+                number = find(name)
+                if number is not None:
+                    numbers[name] = number
+                return number
+
             with delta_tables.reading(self._delta.where(table)):
                 DeltaProgress(run_id, table, lookup).all()
         entry = self._log.entry(table, handle.version()) if self._delta.is_plain(handle) else None
-        return Followed(table, run_id, handle.version(), entry, handle, files, numbers)
+        removed = {} if files is None else self._removed(table, handle.version(), files)
+        return Followed(table, run_id, handle.version(), entry, handle, files, numbers, removed)
+
+    def _removed(self, table: str, version: int, files: Container[str]) -> dict[str, float]:
+        """Those that the log still tells of, up to a version; none where that takes more than to read it."""
+        told = self._delta.log.told_removed(table)
+        if told is None:
+            return {}
+        checkpoint_version, found = told
+        for each in range(checkpoint_version + 1, version + 1):
+            entry = self._log.entry(table, each)
+            moved = None if entry is None else history.moved_files(entry, delta_tables.entry_path(table, each))
+            if moved is None:
+                return {}
+            found |= moved.removed
+        times = {f"{table}/{name}": time for name, time in found.items() if not history.is_escaped(name)}
+        return {path: time for path, time in times.items() if path not in files}
 
     def _is_brought_up(self, table: str, known: Followed) -> bool:
         """Whether all that came since could be taken in."""

@@ -23,6 +23,7 @@ from emitter.errors import DamagedStateError
 
 _OF_FILES = (b'{"add":', b'{"remove":')  # a compaction has thousands of such lines, and nothing in them matters here
 _PLAIN = {"commitInfo", "txn", "add", "remove", "cdc"}
+_JOINED = _PLAIN | {"metaData", "protocol"}  # of which a later one takes the place of all before
 _MARKS = "%:"  # in a path: of what is escaped, or elsewhere
 _COMMITS_MAX = 10_000  # looked at; more come from others only after a long time
 
@@ -88,7 +89,7 @@ def moved_files(data: bytes, path: str) -> MovedFiles | None:
                 file: dict[str, Any] | None = action.get(name)
                 if file is None:
                     continue
-                if any(mark in file["path"] for mark in _MARKS) or file.get("deletionVector"):
+                if is_escaped(file["path"]) or file.get("deletionVector"):
                     return None
                 if name == "add":
                     rows = json.loads(file.get("stats") or "{}").get("numRecords")
@@ -98,20 +99,26 @@ def moved_files(data: bytes, path: str) -> MovedFiles | None:
     return moved
 
 
+def is_escaped(path: str) -> bool:
+    """Whether the log may mean another path than it writes, or one elsewhere."""
+    return any(mark in path for mark in _MARKS)
+
+
 def joined(entries: Iterable[bytes], path: str) -> bytes | None:
-    """One entry that does to files and transactions what these do one after the other; None where they do more. `path`
-    is where the last of them is. Raises DamagedStateError.
+    """One entry that does to a table what these do one after the other; None where they do more than to move files and
+    transactions, and to say what the table is. `path` is where the last of them is. Raises DamagedStateError.
     """
     last: dict[tuple[str, str], bytes] = {}
     with _understood(path):
         for line in (line for data in entries for line in data.splitlines() if line.strip()):
             action = json.loads(line)
-            if not action.keys() <= _PLAIN or action.get("commitInfo", {}).get("operation") == "RESTORE":
+            if not action.keys() <= _JOINED or action.get("commitInfo", {}).get("operation") == "RESTORE":
                 return None
+            last |= {("table", name): line for name in ("protocol", "metaData") if name in action}
             if "txn" in action:
                 last["txn", action["txn"]["appId"]] = line
             for file in (action[name] for name in ("add", "remove") if name in action):
-                if any(mark in file["path"] for mark in _MARKS):
+                if is_escaped(file["path"]) or file.get("deletionVector"):
                     return None
                 last["file", file["path"]] = line
     return b"\n".join(last.values()) + b"\n"

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from emitter.errors import StorageError, StorageNotFoundError
 from emitter.storage.base import Entry, Storage
@@ -53,21 +55,25 @@ class DeltaLog:
         entries = self._storage.list(f"{table}/{LOG}", after)
         return [entry for entry in entries if entry.name.endswith(".json")], size_bytes
 
-    def told_removed(self, table: str, since_wall_seconds: float) -> int | None:
-        """Of how many files the newest checkpoint says that they were removed since a time; None where it can't be read
-        in one file. Raises StorageError.
+    def told_removed(self, table: str) -> tuple[int, dict[str, float]] | None:
+        """The version of the newest checkpoint, and the files of which it says that they were removed, by their paths
+        in the table, each with the unix time of that in seconds. -1 and none where there is no checkpoint; None where
+        it can't be read in one file. Raises StorageError.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = f"{table}/{LOG}/{self.checkpoint_version(table):020d}.checkpoint.parquet"
+        version = self.checkpoint_version(table)
+        if version < 0:
+            return version, {}
+        path = f"{table}/{LOG}/{version:020d}.checkpoint.parquet"
         try:
             with self._storage.open_file(path) as source:
-                removed = pq.read_table(source, columns=["remove.deletionTimestamp"])
+                found = pq.ParquetFile(source).read(["remove.path", "remove.deletionTimestamp"])
         except (StorageNotFoundError, pa.ArrowException, OSError):
             return None
-        times: list[int | None] = removed.flatten()[0].to_pylist() if removed.num_columns else []
-        return sum(time is not None and time >= since_wall_seconds * 1000 for time in times)
+        removed: list[Any] = found["remove"].drop_null().to_pylist() if found.num_columns else []
+        return version, {each["path"]: (each["deletionTimestamp"] or math.inf) / 1000 for each in removed}
 
     def has_after(self, table: str, version: int) -> bool:
         """Whether the folder holds anything of a newer version. A clean-up that was cut short may have left a gap."""

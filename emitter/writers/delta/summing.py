@@ -1,9 +1,10 @@
 """A checkpoint of a plain Delta table, by the library, of the last one and a single entry that stands for all since.
 
 By itself the library reads every entry since the last checkpoint twice, in a thread each: 0.6 ms of a processor for
-each commit, more than it takes to compact what the commit brought. So it is shown another table, in a folder of the
-system's for temporary files: the last checkpoint, and one entry with what is left of the others. What it makes of them
-is the checkpoint of the table itself, which has the same schema, properties, files, tombstones and transactions.
+each commit, more than it takes to compact what the commit brought, and hundreds of megabytes for some thousands. So it
+is shown another table, in a folder of the system's for temporary files: the last checkpoint, if there is one, and one
+entry with what is left of all others. What it makes of them is the checkpoint of the table itself, which has the same
+schema, properties, files, tombstones and transactions.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from emitter.writers.delta.log import LAST, LOG
 
 def checkpoint_of(storage: Storage, table: str, last: int, version: int, paths: Set[str]) -> tuple[bytes, bytes] | None:
     """The checkpoint of a version with these data files (by their paths in the table), and what is to stand in
-    `_last_checkpoint`, by the checkpoint of an earlier version.
+    `_last_checkpoint`, by the checkpoint of an earlier version, or by all entries where `last` is -1.
 
-    None where that cannot be told so: where entries in between do more than plain commits, or one is gone, where there
+    None where that cannot be told so: where an entry does more than `history.joined` knows, or one is gone, where there
     is no such checkpoint in one file, or nowhere to put the other table. Raises DamagedStateError, StorageError.
     """
+    if version < last + 2:
+        return None
     log, entries = DirectLog(storage), list[bytes]()
     for each in range(last + 1, version + 1):
         entry = log.entry(table, each)
@@ -38,11 +41,11 @@ def checkpoint_of(storage: Storage, table: str, last: int, version: int, paths: 
             return None
         entries.append(entry)
     joined = history.joined(entries, delta_tables.entry_path(table, version))
-    try:
-        checkpoint = storage.read(f"{table}/{LOG}/{checkpoint_name(last)}")
-    except StorageNotFoundError:
+    if joined is None:
         return None
-    if joined is None or version < last + 2:
+    try:
+        checkpoint = storage.read(f"{table}/{LOG}/{checkpoint_name(last)}") if last >= 0 else None
+    except StorageNotFoundError:
         return None
     try:
         with tempfile.TemporaryDirectory(prefix="emitter-") as folder:
@@ -56,15 +59,19 @@ def checkpoint_name(version: int) -> str:
     return f"{version:020d}.checkpoint.parquet"
 
 
-def _made(folder: Path, checkpoint: bytes, entry: bytes, version: int, paths: Set[str]) -> tuple[bytes, bytes] | None:
-    log = folder / LOG
+def _made(
+    folder: Path, checkpoint: bytes | None, entry: bytes, version: int, paths: Set[str]
+) -> tuple[bytes, bytes] | None:
+    log, there = folder / LOG, version if checkpoint else 0
     log.mkdir()
-    (log / checkpoint_name(version - 1)).write_bytes(checkpoint)
-    (log / LAST).write_text(json.dumps({"version": version - 1, "size": 0}))
-    (log / f"{version:020d}.json").write_bytes(entry)
+    if checkpoint:
+        (log / checkpoint_name(version - 1)).write_bytes(checkpoint)
+        (log / LAST).write_text(json.dumps({"version": version - 1, "size": 0}))
+    (log / f"{there:020d}.json").write_bytes(entry)
     handle = DeltaTable(str(folder))
-    there = {uri.rpartition(f"{folder.name}/")[2] for uri in handle.file_uris()}
-    if handle.version() != version or there != paths:
+    found = {uri.rpartition(f"{folder.name}/")[2] for uri in handle.file_uris()}
+    if handle.version() != there or found != paths:
         return None
     handle.create_checkpoint()
-    return (log / checkpoint_name(version)).read_bytes(), (log / LAST).read_bytes()
+    told = json.loads((log / LAST).read_bytes())
+    return (log / checkpoint_name(there)).read_bytes(), json.dumps({**told, "version": version}).encode()

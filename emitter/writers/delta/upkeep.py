@@ -215,9 +215,10 @@ class DeltaUpkeep(Upkeep):
         greater length: where the last one tells of much that is gone by now, all readers would go on reading that.
         """
         since = self._clock.wall_seconds() - self.policy.keep_seconds
-        removed = None if known.files is None else self._delta.log.told_removed(known.name, since)
-        if removed is None:
+        told = None if known.files is None else self._delta.log.told_removed(known.name)
+        if told is None or told[0] < 0:
             return None
+        removed = sum(time_seconds >= since for time_seconds in told[1].values())
         return _LEAST_BYTES + _FILE_BYTES * len(_paths(known)) + _REMOVED_BYTES * removed
 
     def _sum_up(self, table: str) -> Done:
@@ -226,7 +227,7 @@ class DeltaUpkeep(Upkeep):
             return Done()
         last = self._delta.log.checkpoint_version(table)
         paths = {path.removeprefix(f"{table}/") for path in _paths(known)}
-        is_plain = last >= 0 and known.entry is not None
+        is_plain = known.entry is not None
         made = summing.checkpoint_of(self._storage, table, last, known.version, paths) if is_plain else None
         if made is None:
             return self._sum_up_by_library(table)
