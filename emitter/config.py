@@ -37,6 +37,7 @@ __all__ = [
     "S3Config",
     "ServerConfig",
     "ShardConfig",
+    "VerificationConfig",
     "flatten",
     "load_config",
     "reload_differences",
@@ -250,6 +251,36 @@ class MaintenanceConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VerificationConfig:
+    """Whether and how the tables are compared with the truth while the daemon runs."""
+
+    enabled: Annotated[
+        bool, yes_or_no, Field(description="Whether `run` verifies its tables now and then, in a process beside it.")
+    ] = False
+    interval_seconds: Annotated[
+        int, whole(5, 604_800), Field(description="How often, in real time, a verification begins.")
+    ] = 3_600
+    period_seconds: Annotated[
+        int,
+        whole(1, 2_147_483_647),
+        Field(description="So much simulated time is compared, up to where the tables are written."),
+    ] = 86_400
+    round_seconds_max: Annotated[
+        int, whole(10, 86_400), Field(description="After so long a verification is ended, without a verdict.")
+    ] = 1_800
+    memory_mib_max: Annotated[
+        int,
+        whole(256, 1_048_576),
+        Field(description="A verification that takes more memory is ended, without a verdict."),
+    ] = 1_024
+
+    @property
+    def due_seconds(self) -> int | None:
+        """How often a verification begins; None where none does."""
+        return self.interval_seconds if self.enabled else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:
     """Where /metrics, /livez and /readyz answer."""
 
@@ -319,6 +350,7 @@ class EmitterConfig:
     ] = "day"
     output: OutputConfig
     maintenance: MaintenanceConfig = field(default_factory=MaintenanceConfig)
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     log: LogConfig = field(default_factory=LogConfig)
     ecommerce: EcommerceOptions = field(default_factory=EcommerceOptions)
@@ -339,6 +371,7 @@ RELOADABLE = frozenset(
         *("clock.speed", "clock.batch_seconds", "clock.batch_rows_max"),
         *("output.file_rows_target", "output.compression"),
         *(f"maintenance.{each.name}" for each in fields(MaintenanceConfig)),
+        *(f"verification.{each.name}" for each in fields(VerificationConfig)),
         *("log.level", "log.format"),
     }
 )

@@ -236,3 +236,26 @@ class RoundReport:
     sizes: Mapping[str, TableSize] = field(default_factory=dict)
     problem: str = ""
     task_seconds: Mapping[Task, float] = field(default_factory=dict)
+
+
+VerificationOutcome = Literal["ok", "different", "failed", "killed", "skipped"]
+"""`different`: what the tables say they have is not the truth; `failed`: they could not be compared; `killed`: it took
+too long or too much memory, or its process ended by itself; `skipped`: another process verifies these tables.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReport:
+    """How a scheduled verification ended: the simulated time and the rows that were compared; by table what was found
+    of each kind of row (lost, duplicated, altered, unexpected) and file (broken, misshapen); some examples; and what
+    kept it from coming to a verdict, if anything did.
+    """
+
+    outcome: VerificationOutcome
+    seconds: float = 0.0
+    window: Window | None = None
+    rows: int = 0
+    wrong_rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    wrong_files: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
+    problem: str = ""

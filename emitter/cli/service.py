@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import Self
 
 from emitter.cli import progresslog
 from emitter.cli.helpers import default_jobs
@@ -20,6 +21,7 @@ from emitter.run.daemon import Daemon
 from emitter.run.pipeline import Stager
 from emitter.run.schedule import Enough, StopReason, run_daemon, stand_by
 from emitter.upkeep.schedule import UpkeepSchedule
+from emitter.verification.schedule import VerificationSchedule
 from emitter.watch import logs
 from emitter.watch.board import Board
 from emitter.watch.cgroup import memory_limit_bytes
@@ -46,15 +48,14 @@ def run(
     config, clock = load(), SystemClock()
     logs.configure(config.log.level, config.log.format, clock)
     metrics = Metrics(version=version, clock=clock, memory_limit_bytes=memory_limit_bytes())
-    metrics.upkeep_is_due_every(config.maintenance.due_seconds)
     health, board = Health(clock), Board(clock)
     metrics.watch_health(health.why_not_ready)
     supervisor = Supervisor(os.environ, clock)
     health.watch_life(supervisor.why_silent)
     tally = Tally()
     begin = partial(progresslog.begin_worker, config.log, clock)
-    upkeep = UpkeepSchedule(config, clock, begin)
-    observer = Observers(metrics, health, board, supervisor, tally, upkeep)
+    helpers = _Helpers(config, clock, metrics, begin)
+    observer = Observers(metrics, health, board, supervisor, tally, helpers.upkeep)
     daemon = configured_daemon(
         config,
         clock=clock,
@@ -67,19 +68,18 @@ def run(
     def on_stop() -> None:
         supervisor.stopping()
         stop.set()
-        upkeep.end()
+        helpers.end()
         daemon.request_stop()
 
     def between_steps() -> None:
         nonlocal config
         supervisor.alive()
-        upkeep.pass_on(observer)
+        helpers.pass_on(observer)
         if reload_asked.is_set():
             reload_asked.clear()
             with supervisor.reloading():
                 config = _reloaded(load, daemon, config, observer, clock)
-            upkeep.follow(config)
-            metrics.upkeep_is_due_every(config.maintenance.due_seconds)
+            helpers.follow(config)
 
     with ExitStack() as stack:
         # First, as storage may take long, and a container's first process does not end by a signal without a handler.
@@ -96,7 +96,7 @@ def run(
         try:
             reason: StopReason = "signal"
             if is_ours or stand_by(daemon, clock=clock, stop=stop, observer=observer, between_looks=supervisor.alive):
-                with daemon, upkeep:
+                with daemon, helpers:
                     for watcher in (metrics, health, board):
                         watcher.watch(daemon.status)
                     reason = run_daemon(
@@ -106,6 +106,39 @@ def run(
         except EmitterError as error:
             observer.stopped(f"error: {error.problem}")
             raise
+
+
+class _Helpers(ExitStack):
+    """What works beside the daemon while the context lasts: upkeep, and verification."""
+
+    def __init__(self, config: EmitterConfig, clock: Clock, metrics: Metrics, begin: Callable[[], None]) -> None:
+        super().__init__()
+        self._metrics = metrics
+        self.upkeep = UpkeepSchedule(config, clock, begin)
+        self._verification = VerificationSchedule(config, clock, begin)
+        self._tell_intervals(config)
+
+    def __enter__(self) -> Self:
+        self.enter_context(self.upkeep)
+        self.enter_context(self._verification)
+        return self
+
+    def end(self) -> None:
+        self.upkeep.end()
+        self._verification.end()
+
+    def pass_on(self, observer: Observer) -> None:
+        self.upkeep.pass_on(observer)
+        self._verification.pass_on(observer)
+
+    def follow(self, config: EmitterConfig) -> None:
+        self.upkeep.follow(config)
+        self._verification.follow(config)
+        self._tell_intervals(config)
+
+    def _tell_intervals(self, config: EmitterConfig) -> None:
+        self._metrics.upkeep_is_due_every(config.maintenance.due_seconds)
+        self._metrics.verification_is_due_every(config.verification.due_seconds)
 
 
 def _view(stack: ExitStack, board: Board, url: str) -> LiveView | None:

@@ -169,6 +169,7 @@ def reload(daemon: Daemon, running: EmitterConfig, wanted: EmitterConfig) -> tup
         ),
         output=replace(running.output, compression=output.compression, file_rows_target=output.file_rows_target),
         maintenance=wanted.maintenance,
+        verification=wanted.verification,
         log=wanted.log,
     )
     daemon.change(

@@ -103,10 +103,13 @@ def verify(
     clock: Clock | None = None,
     on_progress: OnProgress | None = None,
     examples_max: int = EXAMPLES_MAX,
+    last_seconds: int = SLOT_END,
 ) -> Verification:
     """Compare the tables with the truth: up to `to_slot`, or, if it is None or beyond, up to where the furthest of them
     is. Then each must have what it says it has, by its own word and that of its children, and must not be behind the
     others by more than a batch under way explains. What should come between there and `to_slot` is `unwritten`.
+
+    With `last_seconds` it begins so much before the furthest of them, and the origin at the earliest.
 
     True rows beyond what a table says are no fault. Without bounds, files outside the run's partitions count too. Only
     reads, also beside a running daemon. Raises MissingJournalError where nothing was ever written, and UsageError for a
@@ -131,6 +134,7 @@ def verify(
             apart_seconds=apart_seconds,
             on_progress=on_progress,
             examples_max=examples_max,
+            last_seconds=last_seconds,
         )
 
 
@@ -145,6 +149,7 @@ def verify_tables(
     apart_seconds: int = 0,
     on_progress: OnProgress | None = None,
     examples_max: int = EXAMPLES_MAX,
+    last_seconds: int = SLOT_END,
 ) -> Verification:
     """`verify` for a generator that has the inputs of the journal (`run_of`, `rebuilt`), and the writer of its output.
     `apart_seconds` is how much simulated time may lie between shards at work.
@@ -164,7 +169,8 @@ def verify_tables(
     journal.check_progress(found)
     slots = furthest_slots(found.values())
     furthest = max([generator.origin_slot, *slots.values()])
-    is_bounded = from_slot is not None or to_slot is not None
+    first = max(first, furthest - last_seconds)
+    is_bounded = first > generator.origin_slot or from_slot is not None or to_slot is not None
     unwritten = None
     if to_slot is not None and to_slot > furthest:
         unwritten = _unwritten(generator, chosen, furthest, Window(max(first, furthest), max(first, to_slot)))

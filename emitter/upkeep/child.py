@@ -7,11 +7,10 @@ tables are as they were, or as they are to be.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -19,11 +18,10 @@ from emitter.clock import Clock
 from emitter.config import EmitterConfig
 from emitter.errors import EmitterError
 from emitter.model import TASKS, ChoreReport, RoundOutcome, RoundReport, Task
-from emitter.run.children import end_with_parent
+from emitter.run.beside import begin_beside
 from emitter.upkeep.opened import MakeWriter, Opened, opened
 from emitter.upkeep.rounds import Round
 
-NICENESS = 10  # a tenth of the share of the daemon, where both want the same core
 OPEN_SECONDS_MAX = 600  # then the journal is read again: another shard may have begun a table
 
 _log = logging.getLogger("emitter.upkeep")
@@ -39,11 +37,7 @@ class Order:
 
 def serve(orders: Connection, make_writer: MakeWriter, clock: Clock, begin: Callable[[], None] | None) -> None:
     """Do a round for each order, and send a report of every chore, then of the round. `begin` is called first."""
-    with suppress(PermissionError):  # where a service forbids even to be modest
-        os.nice(NICENESS)
-    if begin:
-        begin()
-    end_with_parent()
+    begin_beside(begin)
     with Rounds(make_writer, clock) as rounds:
         while True:
             try:

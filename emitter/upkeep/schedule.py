@@ -16,15 +16,14 @@ from typing import Self, override
 
 from emitter.clock import Clock
 from emitter.config import EmitterConfig, MaintenanceConfig
-from emitter.errors import EmitterError, SliceLockedError
+from emitter.errors import EmitterError
 from emitter.model import TASKS, ChoreReport, RoundReport, StepReport, Task
 from emitter.run.assembly import configured_policy, configured_writer
-from emitter.run.lease import LOOK_SECONDS, STILL_SECONDS
 from emitter.run.schedule import Ticks
 from emitter.upkeep.child import Order
 from emitter.upkeep.opened import MakeWriter
 from emitter.upkeep.process import UpkeepProcess
-from emitter.upkeep.turn import KEEPER, ROUND, Turn
+from emitter.upkeep.turn import KEEPER, ROUND, Turn, taken
 from emitter.watch.observer import DaemonStatus, Observer
 
 _log = logging.getLogger("emitter.upkeep")
@@ -227,17 +226,3 @@ class _Caretaker:
     def let_go(self) -> None:
         self._round_turn.let_go()
         self._keeper.let_go()
-
-
-def taken(turn: Turn, clock: Clock, stop: threading.Event) -> bool:
-    """Whether a turn could be had. Where storage has no locks, that takes as long as it takes to see whether whoever
-    had it last is alive.
-    """
-    try:
-        end_seconds = clock.monotonic_seconds() + STILL_SECONDS + 2 * LOOK_SECONDS
-        while not turn.take():
-            if clock.wait(stop, LOOK_SECONDS) or clock.monotonic_seconds() > end_seconds:
-                return False
-    except SliceLockedError:
-        return False
-    return True

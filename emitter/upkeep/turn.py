@@ -1,25 +1,28 @@
 """Whose turn it is: of all processes that could look after an output, one does.
 
-    _emitter/locks/keeper.lock, upkeep.lock        where storage has locks, which the kernel drops at any death
-    _emitter/leases/keeper.json, upkeep.json       where it has none: leases, which stand still then
+    _emitter/locks/keeper.lock, upkeep.lock, verifier.lock  where storage has locks, which the kernel drops at any death
+    _emitter/leases/keeper.json, upkeep.json, verifier.json where it has none: leases, which stand still then
 
 `keeper` is held for as long as a daemon lives, so that one of its shards has the process that looks after the tables.
-`upkeep` is held for the length of a round, also by `emitter maintain`. Neither keeps a row right: two rounds at once do
-no harm, by the guards of each format. They only spare the work.
+`upkeep` is held for the length of a round, also by `emitter maintain`; `verifier` as `keeper` is, by the shard that
+verifies for all. None keeps a row right: two rounds at once do no harm, by the guards of each format. They only spare
+the work.
 """
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, suppress
 
 from emitter.clock import Clock
 from emitter.errors import OvertakenError, SliceLockedError, StorageError
 from emitter.run.entries import RUN_FOLDER
-from emitter.run.lease import Lease
+from emitter.run.lease import LOOK_SECONDS, STILL_SECONDS, Lease
 from emitter.storage.base import Storage
 
 KEEPER = "keeper"
 ROUND = "upkeep"
+VERIFIER = "verifier"
 
 
 class Turn:
@@ -81,3 +84,17 @@ class Turn:
             f"another process looks after {self._storage.uri} at this moment: {why}",
             hint="wait until its round has ended, which takes maintenance.round_seconds_max at most",
         )
+
+
+def taken(turn: Turn, clock: Clock, stop: threading.Event) -> bool:
+    """Whether a turn could be had. Where storage has no locks, that takes as long as it takes to see whether whoever
+    had it last is alive.
+    """
+    try:
+        end_seconds = clock.monotonic_seconds() + STILL_SECONDS + 2 * LOOK_SECONDS
+        while not turn.take():
+            if clock.wait(stop, LOOK_SECONDS) or clock.monotonic_seconds() > end_seconds:
+                return False
+    except SliceLockedError:
+        return False
+    return True

@@ -15,7 +15,17 @@ from typing import Literal, get_args, override
 
 from emitter.clock import Clock
 from emitter.errors import EmitterError, publishable
-from emitter.model import LANDED, TASKS, ChoreReport, CommitReport, RoundReport, StepReport, TableProgress, Window
+from emitter.model import (
+    LANDED,
+    TASKS,
+    ChoreReport,
+    CommitReport,
+    RoundReport,
+    StepReport,
+    TableProgress,
+    VerificationReport,
+    Window,
+)
 from emitter.watch.observer import DaemonStatus, Observer
 from emitter.watch.upkeepboard import UpkeepBoard, UpkeepPicture
 
@@ -27,9 +37,9 @@ TROUBLES_MAX = 10
 TROUBLE_LENGTH_MAX = 300
 _MINUTE_SECONDS = 60
 
-TroubleKind = Literal["conflict", "unknown", "deduplicated", "error", "retry", "upkeep", "stop"]
+TroubleKind = Literal["conflict", "unknown", "deduplicated", "error", "retry", "upkeep", "verify", "stop"]
 """How a commit ended if not at once and well; `retry`: an attempt failed; `upkeep`: a piece or a round of it did;
-`stop`: the daemon gave up.
+`verify`: a scheduled verification found a difference, or came to no verdict; `stop`: the daemon gave up.
 """
 
 
@@ -78,6 +88,15 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationLine:
+    """The last scheduled verification."""
+
+    report: VerificationReport
+    wall_seconds: float
+    last_success_wall_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """All of it at one moment."""
 
@@ -91,6 +110,7 @@ class Picture:
     troubles: tuple[Trouble, ...]  # of the last hour, the newest first
     trouble_counts: dict[TroubleKind, int]  # of the last hour, to the minute
     upkeep: UpkeepPicture
+    verification: VerificationLine | None  # None: there was none yet
     retrying: str  # empty while the last attempt went well
     ended: str  # as in `Observer.stopped`; empty while it runs
 
@@ -138,6 +158,7 @@ class Board(Observer):
         self._troubles: deque[Trouble] = deque(maxlen=TROUBLES_MAX)
         self._trouble_counts = Recent(_MINUTE_SECONDS, TROUBLE_SECONDS // _MINUTE_SECONDS)
         self._upkeep = UpkeepBoard(clock)
+        self._verification: VerificationLine | None = None
         self._retrying = ""
         self._ended = ""
 
@@ -193,6 +214,17 @@ class Board(Observer):
                 self._note("upkeep", "", report.problem)
 
     @override
+    def verified(self, report: VerificationReport) -> None:
+        with self._lock:
+            now, before = self._clock.wall_seconds(), self._verification
+            succeeded = now if report.outcome == "ok" else before.last_success_wall_seconds if before else None
+            self._verification = VerificationLine(report, now, succeeded)
+            if report.outcome == "different":
+                self._note("verify", "", "; ".join(report.examples) or "the tables are not as they should be")
+            elif report.problem:
+                self._note("verify", "", report.problem)
+
+    @override
     def stopped(self, reason: str) -> None:
         with self._lock:
             self._ended = reason
@@ -228,6 +260,7 @@ class Board(Observer):
                 troubles=tuple(one for one in self._troubles if one.seconds > now - TROUBLE_SECONDS),
                 trouble_counts={kind: counts[kind] for kind in get_args(TroubleKind)},
                 upkeep=self._upkeep.picture(),
+                verification=self._verification,
                 retrying=self._retrying,
                 ended=self._ended,
             )

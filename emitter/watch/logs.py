@@ -20,7 +20,16 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from emitter.clock import Clock, text_of
 from emitter.errors import EmitterError, redacted
-from emitter.model import ChoreReport, CommitReport, RoundReport, Slice, StepReport, Window
+from emitter.model import (
+    ChoreReport,
+    CommitReport,
+    RoundReport,
+    Slice,
+    StepReport,
+    VerificationOutcome,
+    VerificationReport,
+    Window,
+)
 from emitter.watch.observer import DaemonStatus, Observer
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -31,6 +40,13 @@ _LEVELS: Mapping[Level, int] = {
     "info": logging.INFO,
     "warning": logging.WARNING,
     "error": logging.ERROR,
+}
+_VERIFICATION_LEVELS: Mapping[VerificationOutcome, Level] = {
+    "ok": "info",
+    "different": "error",
+    "failed": "warning",
+    "killed": "warning",
+    "skipped": "debug",
 }
 _log = structlog.get_logger()
 
@@ -209,8 +225,33 @@ class LogLines(Observer):
         )
 
     @override
+    def verified(self, report: VerificationReport) -> None:
+        window = report.window
+        _log.log(
+            _LEVELS[_VERIFICATION_LEVELS[report.outcome]],
+            "verify",
+            outcome=report.outcome,
+            first=text_of(window.first) if window else None,
+            end=text_of(window.end) if window else None,
+            rows=report.rows if window else None,
+            wrong=_wrong(report) or None,
+            examples=list(report.examples) or None,
+            seconds=round(report.seconds, 6),
+            error=report.problem or None,
+        )
+
+    @override
     def stopped(self, reason: str) -> None:
         _log.log(logging.ERROR if reason.startswith("error") else logging.INFO, "stop", reason=reason)
+
+
+def _wrong(report: VerificationReport) -> dict[str, int]:
+    """What was found, such as `orders.lost`: only what there is."""
+    found: dict[str, int] = {}
+    for suffix, tables in (("", report.wrong_rows), ("_files", report.wrong_files)):
+        for table, counts in tables.items():
+            found |= {f"{table}.{kind}{suffix}": count for kind, count in counts.items() if count}
+    return found
 
 
 class _Libraries(logging.Handler):

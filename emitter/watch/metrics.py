@@ -26,9 +26,18 @@ from prometheus_client.registry import Collector
 
 from emitter.clock import EPOCH_UNIX_SECONDS, Clock
 from emitter.errors import EmitterError
-from emitter.model import LANDED, ChoreReport, CommitOutcome, CommitReport, RoundReport, StepReport
+from emitter.model import (
+    LANDED,
+    ChoreReport,
+    CommitOutcome,
+    CommitReport,
+    RoundReport,
+    StepReport,
+    VerificationReport,
+)
 from emitter.watch.observer import DaemonStatus, Observer
 from emitter.watch.upkeepmetrics import UpkeepMetrics
+from emitter.watch.verificationmetrics import VerificationMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _STAGES = ("generate", "encode", "store", "commit", "total")
@@ -82,6 +91,7 @@ class Metrics(Observer):
             registry=registry,
         )
         self._upkeep = UpkeepMetrics(registry, clock)
+        self._verification = VerificationMetrics(registry, clock)
         self._retries = Counter("emitter_retries", "Steps that failed and were tried again.", registry=registry)
         self._build = Gauge("emitter_build_info", "Always 1.", ["version", "python", "format"], registry=registry)
         ProcessCollector(registry=registry)
@@ -107,10 +117,15 @@ class Metrics(Observer):
         """From now on; None where it is off."""
         self._upkeep.due_every(seconds)
 
+    def verification_is_due_every(self, seconds: int | None) -> None:
+        """From now on; None where it is off."""
+        self._verification.due_every(seconds)
+
     @override
     def started(self, status: DaemonStatus) -> None:
         self._build.labels(self._version, platform.python_version(), status.format).set(1)
         self._upkeep.started(status)
+        self._verification.started(status)
         for stage in _STAGES:
             self._batch_seconds.labels(stage)
         for table in status.tables:  # from 0 on, so that rate() sees the first event
@@ -145,6 +160,10 @@ class Metrics(Observer):
     @override
     def round_ended(self, report: RoundReport) -> None:
         self._upkeep.round_ended(report)
+
+    @override
+    def verified(self, report: VerificationReport) -> None:
+        self._verification.verified(report)
 
     @override
     def waiting_to_retry(self, error: EmitterError, attempt: int, attempts_max: int, wait_seconds: float) -> None:

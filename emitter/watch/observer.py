@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emitter.errors import EmitterError
-from emitter.model import ChoreReport, CommitReport, RoundReport, Slice, StepReport, TableProgress
+from emitter.model import (
+    ChoreReport,
+    CommitReport,
+    RoundReport,
+    Slice,
+    StepReport,
+    TableProgress,
+    VerificationReport,
+)
 
 READY_SECONDS_MIN = 30.0
 READY_BATCHES = 3
@@ -102,6 +110,9 @@ class Observer:
     def round_ended(self, report: RoundReport) -> None:
         """A round of upkeep ended; its chores have been told of."""
 
+    def verified(self, report: VerificationReport) -> None:
+        """A scheduled verification ended, in any outcome."""
+
     def stopped(self, reason: str) -> None:
         """The daemon ends: `signal`, `batches`, `until`, or `error: ...`."""
 
@@ -169,6 +180,10 @@ class Observers(Observer):
     def round_ended(self, report: RoundReport) -> None:
         for observer in self._observers:
             observer.round_ended(report)
+
+    def verified(self, report: VerificationReport) -> None:
+        for observer in self._observers:
+            observer.verified(report)
 
     def stopped(self, reason: str) -> None:
         for observer in self._observers:

@@ -8,7 +8,7 @@ from typing import Any
 from emitter.clock import EPOCH_UNIX_SECONDS, text_of
 from emitter.errors import publishable
 from emitter.model import TableProgress
-from emitter.watch.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trouble, shortened
+from emitter.watch.board import TROUBLE_LENGTH_MAX, Picture, StepLine, TableLine, Trouble, VerificationLine, shortened
 from emitter.watch.health import Health
 from emitter.watch.observer import DaemonStatus
 from emitter.watch.upkeepboard import RoundLine, TaskLine, TendedTable, UpkeepPicture
@@ -51,6 +51,7 @@ def status_document(picture: Picture, health: Health, *, version: str) -> dict[s
         "last_step": _of_step(picture.steps[0]) if picture.steps else None,
         "tables": [_of_table(line) for line in picture.tables],
         "upkeep": _of_upkeep(picture.upkeep),
+        "verification": _of_verification(picture.verification) if picture.verification else None,
         "faults": {
             "counts": dict(picture.trouble_counts),
             "recent": [_of_trouble(trouble) for trouble in picture.troubles],
@@ -178,6 +179,26 @@ def _of_task(task: str, line: TaskLine) -> dict[str, Any]:
         "files_written": line.files_written,
         "conflicts": line.conflicts,
         "failures": line.failures,
+    }
+
+
+def _of_verification(line: VerificationLine) -> dict[str, Any]:
+    report, window, succeeded = line.report, line.report.window, line.last_success_wall_seconds
+    found = [*report.wrong_rows.values(), *report.wrong_files.values()]
+    return {
+        "time": _wall_text(line.wall_seconds),
+        "outcome": report.outcome,
+        "seconds": round(report.seconds, 2),
+        "from_time": text_of(window.first) if window else None,
+        "to_time": text_of(window.end) if window else None,
+        "rows": report.rows if window else None,
+        "differences": sum(sum(counts.values()) for counts in found),
+        "tables": [
+            {"name": table, **rows, **{f"{kind}_files": count for kind, count in report.wrong_files[table].items()}}
+            for table, rows in list(report.wrong_rows.items())[:_TENDED_MAX]
+        ],
+        "last_success_time": None if succeeded is None else _wall_text(succeeded),
+        "problem": _text(report.problem),
     }
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import get_args, override
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from emitter.clock import Clock
 from emitter.model import LANDED, TASKS, ChoreReport, CommitReport, RoundOutcome, RoundReport
+from emitter.watch.gauges import Known
 from emitter.watch.observer import DaemonStatus, Observer
 
 _TASKS = ("finish_partitions", *TASKS)
@@ -41,11 +39,11 @@ class UpkeepMetrics(Observer):
         self._bytes_removed = counter("bytes_removed", "Bytes of the files that were removed.")
         self._bytes_written = counter("bytes_written", "Bytes of the files that were made instead.")
         self._rounds = counter("rounds", "Rounds of upkeep, by how they ended.", "outcome")
-        self._last_success = _Known(
+        self._last_success = Known(
             "emitter_maintenance_last_success_timestamp_seconds",
             "Unix time of the last round of upkeep that went well. Absent before the first.",
         )
-        self._interval = _Known("emitter_maintenance_interval_seconds", "How often a round of upkeep is due.")
+        self._interval = Known("emitter_maintenance_interval_seconds", "How often a round of upkeep is due.")
         registry.register(self._last_success)
         registry.register(self._interval)
         self._files = _TableFiles(registry)
@@ -123,17 +121,3 @@ class _TableFiles:
             if table in self.tables:
                 self._told.add(table)
                 self._gauge.labels(table).set(size.files)
-
-
-class _Known(Collector):
-    """A gauge that is absent while there is nothing to tell."""
-
-    def __init__(self, name: str, what: str) -> None:
-        self._name, self._what = name, what
-        self.value: float | None = None
-
-    def collect(self) -> Iterable[Metric]:
-        gauge = GaugeMetricFamily(self._name, self._what, labels=[])
-        if self.value is not None:
-            gauge.add_metric([], self.value)
-        yield gauge

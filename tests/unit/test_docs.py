@@ -18,7 +18,7 @@ from emitter.cli import ending
 from emitter.cli.main import app
 from emitter.config import RELOADABLE, EmitterConfig
 from emitter.generators.ecommerce.options import EcommerceArguments, EcommerceOptions
-from emitter.model import ChoreReport, RoundReport
+from emitter.model import ChoreReport, RoundReport, VerificationReport
 from emitter.settings.declaring import Key, leaf_keys
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
@@ -102,6 +102,8 @@ class ReferenceTest(unittest.TestCase):
         board.committed(commit("orders", 1, "error"))
         board.maintained(ChoreReport("vacuum", "orders"))
         board.round_ended(RoundReport("ok"))
+        rows, files = dict.fromkeys(("lost", "duplicated", "altered", "unexpected"), 0), {"broken": 0, "misshapen": 0}
+        board.verified(VerificationReport("ok", wrong_rows={"orders": rows}, wrong_files={"orders": files}))
         fields = list(dict.fromkeys(field_names(status_document(board.picture(), health, version="1"))))
         table = REFERENCE.split("| field of `/api/status` |")[1].split("\n\n")[0]
         self.assertEqual(re.findall(r"^\| `([a-z_.\[\]]+)` \|", table, re.MULTILINE), fields)

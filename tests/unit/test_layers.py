@@ -70,8 +70,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.existing": {"config"},
     "upkeep*": GROUND | RUN | {"config"},
     "truth*": GROUND | RUN | {"writers.parts", "writers.shapes", "config"},
+    "verification*": GROUND | RUN | {"config", "upkeep.turn", "truth.oracle"},
     "sql*": GROUND | RUN | {"config", "storage.objects"},
-    "cli*": GROUND | RUN | {"config", "settings.*", "generators", "writers", "watch.*", "upkeep.*", "truth.*", "sql.*"},
+    "cli*": GROUND
+    | RUN
+    | {
+        *("config", "settings.*", "generators", "writers", "watch.*", "upkeep.*", "truth.*", "verification.*", "sql.*"),
+    },
     "cli.main": {"__init__"},
     "__init__": GROUND | RUN | {"settings.connections", "writers", "truth.asking"},
     "__main__": {"cli.entry"},
@@ -90,7 +95,7 @@ OWNERS: dict[str, set[str]] = {
     "apscheduler": {"run.schedule", "upkeep.schedule"},
     "starlette": {"watch.server"},
     "uvicorn": {"watch.server"},
-    "prometheus_client": {"watch.metrics", "watch.upkeepmetrics", "watch.server"},
+    "prometheus_client": {"watch.gauges", "watch.*metrics", "watch.server"},
     "structlog": {"watch.logs"},
     "pydantic": {"settings.rules", "settings.declaring", "config", "settings.connections", "generators.*.options"},
     "pydantic_core": {"settings.rules", "settings.declaring"},

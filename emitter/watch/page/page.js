@@ -12,6 +12,7 @@ const KINDS = { // [of one, of all]
   error: ["A commit failed", "failed commits"],
   retry: ["An attempt failed", "failed attempts"],
   upkeep: ["Upkeep failed: the next round tries again", "failures of upkeep"],
+  verify: ["A verification", "verifications that found something, or did not end"],
   stop: ["The daemon gave up", "ends"],
 };
 
@@ -255,6 +256,27 @@ function showUpkeep(status) {
   ]));
 }
 
+function showVerification(status) {
+  const last = status.verification;
+  byId("verification").hidden = !last;
+  if (!last) return;
+  const ago = (time) => `${durationText(Math.max(0, seconds(status.wall_time) - seconds(time)))} ago`;
+  const when = `The last one, ${ago(last.time)},`;
+  const span = last.from_time && `${momentText(last.from_time, last.to_time)} to ${momentText(last.to_time, "")}`;
+  const success = last.last_success_time ? ` The last that found nothing was ${ago(last.last_success_time)}.` : "";
+  const tables = last.tables.map(({ name, ...counts }) => {
+    const said = Object.entries(counts).filter(([, number]) => number);
+    return said.length ? `${name}: ${said.map(([kind, number]) => `${whole(number)} ${kind.replace("_", " ")}`).join(", ")}` : "";
+  }).filter(Boolean);
+  const texts = {
+    ok: () => `${when} found all ${count(last.rows, "row")} of ${span} as they should be, in ${tookText(last.seconds)}.`,
+    different: () => `${when} found differences in ${span}: ${tables.join("; ")}.${success}`,
+    skipped: () => "It is left to another process, which verifies these tables.",
+  };
+  show("verification-text", (texts[last.outcome] ?? (() => `${when} came to no verdict: ${last.problem}.${success}`))());
+  byId("verification-text").className = last.outcome === "ok" || last.outcome === "skipped" ? "" : "is-bad";
+}
+
 function showFaults(status) {
   const { counts, recent } = status.faults;
   const said = Object.entries(counts).filter(([, count]) => count).map(([kind, count]) => `${KINDS[kind][1]}: ${whole(count)}`);
@@ -283,13 +305,14 @@ function showStatus(status) {
   showHead(status);
   const isAtWork = status.run_id !== null;
   for (const id of ["numbers", "day", "tables", "faults"]) byId(id).hidden = !isAtWork;
-  if (!isAtWork) byId("upkeep").hidden = true;
+  if (!isAtWork) for (const id of ["upkeep", "verification"]) byId(id).hidden = true;
   if (!isAtWork) return;
   showNumbers(status);
   showAhead(status);
   showDay(status);
   showTables(status);
   showUpkeep(status);
+  showVerification(status);
   showFaults(status);
 }
 

@@ -18,7 +18,8 @@ import psutil
 from emitter.clock import SystemClock
 from emitter.config import EmitterConfig
 from emitter.model import ChoreReport, RoundReport
-from emitter.upkeep.child import NICENESS, OPEN_SECONDS_MAX, Order, Rounds
+from emitter.run.beside import NICENESS
+from emitter.upkeep.child import OPEN_SECONDS_MAX, Order, Rounds
 from emitter.upkeep.process import UpkeepProcess
 from tests.support.case import DaemonCase
 from tests.support.killer import DEADLINE_SECONDS, REPOSITORY

@@ -13,8 +13,8 @@ from emitter.errors import SliceLockedError, StorageError
 from emitter.run.lease import BEAT_SECONDS, LOOK_SECONDS, STILL_SECONDS
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock, MemoryStorage
-from emitter.upkeep.schedule import _Caretaker, taken
-from emitter.upkeep.turn import KEEPER, ROUND, Turn
+from emitter.upkeep.schedule import _Caretaker
+from emitter.upkeep.turn import KEEPER, ROUND, Turn, taken
 from tests.support.killer import REPOSITORY
 
 _HOLD = (

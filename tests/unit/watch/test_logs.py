@@ -15,7 +15,7 @@ from unittest import mock
 import structlog
 
 from emitter.errors import StorageError
-from emitter.model import ChoreReport, RoundReport
+from emitter.model import ChoreReport, RoundReport, VerificationReport, Window
 from emitter.testing import ManualClock
 from emitter.watch import logs
 from emitter.watch.logs import LogLines
@@ -148,6 +148,22 @@ class LogsTest(unittest.TestCase):
         self.assertEqual(
             told, [("debug", "upkeep", "ok"), ("debug", "upkeep", "skipped"), ("warning", "upkeep", "killed")]
         )
+
+    def test_a_verification_is_told_of_and_an_error_where_it_found_a_difference(self) -> None:
+        watcher, window = LogLines(), Window(0, 100)
+        rows, files = {"orders": {"lost": 3, "altered": 0}}, {"orders": {"broken": 1, "misshapen": 0}}
+        watcher.verified(VerificationReport("ok", 1.5, window, 50, {"orders": {"lost": 0}}))
+        watcher.verified(VerificationReport("different", 1.5, window, 50, rows, files, ("orders: lost: x",)))
+        watcher.verified(VerificationReport("killed", problem="it took more than 1024 MiB"))
+        watcher.verified(VerificationReport("skipped"))
+        lines = self.lines()
+        self.assertEqual([(line["action"], line["level"]) for line in lines],
+                         [("verify", level) for level in ("info", "error", "warning", "debug")])  # fmt: skip
+        self.assertEqual((lines[0]["end"], lines[0]["rows"]), ("2020-01-01T00:01:40Z", 50))
+        self.assertNotIn("wrong", lines[0])
+        self.assertEqual(lines[1]["wrong"], {"orders.lost": 3, "orders.broken_files": 1})
+        self.assertEqual(lines[1]["examples"], ["orders: lost: x"])
+        self.assertEqual(lines[2]["error"], "it took more than 1024 MiB")
 
     def test_what_a_reload_could_not_apply_is_a_warning(self) -> None:
         LogLines().reloaded(("log.level",), ("seed",))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from emitter.errors import StorageError
-from emitter.model import TASKS, ChoreReport, RoundReport, TableSize
+from emitter.model import TASKS, ChoreReport, RoundReport, TableSize, VerificationReport, Window
 from emitter.testing import ManualClock
 from emitter.watch.board import Board
 from emitter.watch.health import Health
@@ -126,6 +126,37 @@ class StatusDocumentTest(unittest.TestCase):
         self.assertEqual(orders["done_time"], "2026-01-01T00:00:00Z")
         self.assertEqual([task["task"] for task in orders["tasks"]], ["compact", "vacuum"])
         self.assertEqual((found["faults"]["counts"]["upkeep"], found["upkeep"]["last_success_time"]), (1, None))
+
+    def test_it_tells_of_the_last_verification(self) -> None:
+        self.begin()
+        self.assertIsNone(self.document()["verification"])
+        rows = {"orders": {"lost": 3, "altered": 0}, "customers": {"lost": 0, "altered": 0}}
+        files = {table: {"broken": 0, "misshapen": 1} for table in rows}
+        self.board.verified(VerificationReport("ok", 1.0, Window(0, 100), 50))
+        self.board.verified(
+            VerificationReport("different", 1.234, Window(0, 100), 50, rows, files, ("orders: lost: x",))
+        )
+        found = self.document()
+        self.assertEqual(
+            {key: value for key, value in found["verification"].items() if key != "tables"},
+            {
+                "time": "2026-01-01T00:00:00Z",
+                "outcome": "different",
+                "seconds": 1.23,
+                "from_time": "2020-01-01T00:00:00Z",
+                "to_time": "2020-01-01T00:01:40Z",
+                "rows": 50,
+                "differences": 5,
+                "last_success_time": "2026-01-01T00:00:00Z",
+                "problem": "",
+            },
+        )
+        self.assertEqual(
+            found["verification"]["tables"][0],
+            {"name": "orders", "lost": 3, "altered": 0, "broken_files": 0, "misshapen_files": 1},
+        )
+        self.assertEqual(found["faults"]["counts"]["verify"], 1)
+        self.assertEqual(found["faults"]["recent"][0]["text"], "orders: lost: x")
 
     def test_at_speed_max_nothing_is_asked_for(self) -> None:
         self.begin(replace(STATUS, speed=None))
