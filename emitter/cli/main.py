@@ -5,12 +5,10 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import os
 import resource
 import sys
 import threading
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,27 +16,14 @@ from typer.core import TyperGroup
 
 from emitter import __version__
 from emitter.cli import ending, secrets
+from emitter.cli.options import ConfigFile, From, OptionalTo, Sets, To, begin_log, from_slot, load, slot
+from emitter.cli.querying import query
 from emitter.errors import EmitterError, MissingExtraError, SliceLockedError, StorageError, UsageError, shortage
 
 if TYPE_CHECKING:
-    from emitter.config import EmitterConfig
     from emitter.model import Task
 
 _STOP_SECONDS_MAX = 20.0  # less than the grace that whoever stops a process gives it
-
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration, a YAML file.")]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as clock.speed=60. May be given again."),
-]
-_TIME_HINT = "ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z; UTC unless it says otherwise; or now"
-From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From here on. Default: the origin.")]
-To = Annotated[str, typer.Option("--to", metavar="TIME", help="Up to here, exclusive; ISO 8601, UTC; or now.")]
-OptionalTo = Annotated[
-    str | None,
-    typer.Option("--to", metavar="TIME", help="Up to here, exclusive. Default: all there is."),
-]
-
 
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # for which typer has no name of its own
 
@@ -134,7 +119,7 @@ def run(
 
     SIGHUP reads the configuration again.
     """
-    _begin_log(logging=True)
+    begin_log(logging=True)
     from emitter.cli import service
     from emitter.cli.sizes import read_size
     from emitter.run.schedule import Enough
@@ -142,9 +127,9 @@ def run(
     gc.freeze()  # what was loaded stays; from now on garbage is to go as soon as it comes (see `entry`)
     gc.set_threshold(700)
     enough = Enough(batches, rows, None if bytes_ is None else read_size("--bytes", bytes_))
-    until_slot = None if until is None else _slot("--until", until)
+    until_slot = None if until is None else slot("--until", until)
     service.run(
-        lambda: _load(config, set_, logging=True),
+        lambda: load(config, set_, logging=True),
         version=__version__,
         enough=enough,
         until_slot=until_slot,
@@ -169,7 +154,7 @@ def generate(
 
     SIGTERM and SIGINT (Ctrl-C) finish the batch under way, if it does not take long; a second one ends at once.
     """
-    settings, first, end = _load(config, set_, logging=True), _from_slot(from_), _slot("--to", to)
+    settings, first, end = load(config, set_, logging=True), from_slot(from_), slot("--to", to)
     from emitter.cli import helpers
 
     jobs = jobs or helpers.default_jobs()
@@ -228,8 +213,8 @@ def verify(
     from emitter.clock import SystemClock
     from emitter.truth import oracle
 
-    settings = _load(config, set_, logging=True)
-    first, end = _from_slot(from_), None if to is None else _slot("--to", to)
+    settings = load(config, set_, logging=True)
+    first, end = from_slot(from_), None if to is None else slot("--to", to)
     with progresslog.shown("verify", settings.log, SystemClock()) as on_progress:
         verification = oracle.verify(settings, first, end, table, on_progress=on_progress, examples_max=examples)
     if as_json:
@@ -252,7 +237,7 @@ def expect(
     """Print the truth of a period as JSON: by table rows, sums of numeric columns and order-free digests."""
     from emitter.truth import oracle
 
-    truth = oracle.expect(_load(config, set_), _from_slot(from_), _slot("--to", to), table, by)  # type: ignore[arg-type]
+    truth = oracle.expect(load(config, set_), from_slot(from_), slot("--to", to), table, by)  # type: ignore[arg-type]
     typer.echo(json.dumps(truth, indent=2))
     if any("sealed_until" in each for each in truth["tables"].values()):
         typer.echo(oracle.seal_text(truth["sealed_until"]), err=True)
@@ -268,7 +253,7 @@ def status(
     from emitter.cli import printing
     from emitter.truth import inspection
 
-    tables = inspection.status(_load(config, set_))
+    tables = inspection.status(load(config, set_))
     if as_json:
         typer.echo(json.dumps([one.document() for one in tables], indent=2))
     else:
@@ -298,7 +283,7 @@ def maintain(
     from emitter.clock import SystemClock
     from emitter.upkeep import once
 
-    settings, tasks, clock = _load(config, set_, logging=True), _tasks(task), SystemClock()
+    settings, tasks, clock = load(config, set_, logging=True), _tasks(task), SystemClock()
     if dry_run:
         chores = once.plan(settings, tasks, clock=clock)
         if as_json:
@@ -348,7 +333,7 @@ def sql(
         str | None, typer.Argument(metavar="SQL", help="One or more statements. Default: standard input, or a prompt.")
     ] = None,
     set_: Sets = None,
-    format_: Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, csv or json.")] = "table",
+    format_: Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, csv, json or ndjson.")] = "table",
     rows: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Rows that a table shows at most.")] = 40,
     memory: Annotated[
         str, typer.Option(metavar="SIZE", help="What DuckDB may take; ten times as much goes to a temporary folder.")
@@ -362,7 +347,7 @@ def sql(
     from emitter.cli.sizes import read_size
     from emitter.settings.declaring import nearest
 
-    settings, memory_bytes = _load(config, set_), read_size("--memory", memory)
+    settings, memory_bytes = load(config, set_), read_size("--memory", memory)
     try:
         from emitter.cli import asking
         from emitter.sql.session import Interrupted, Session
@@ -385,6 +370,9 @@ def sql(
                 raise typer.Exit(signals.exit_code) from None
 
 
+app.command()(query)
+
+
 @app.command()
 def preview(
     config: ConfigFile,
@@ -395,7 +383,7 @@ def preview(
     from emitter.cli.preview import print_rows
     from emitter.truth import inspection
 
-    print_rows(inspection.preview(_load(config, set_), rows))
+    print_rows(inspection.preview(load(config, set_), rows))
 
 
 @app.command()
@@ -404,7 +392,7 @@ def check(config: ConfigFile, set_: Sets = None) -> None:
     from emitter.cli import printing
     from emitter.truth import inspection
 
-    printing.print_checked(inspection.check(_load(config, set_)))
+    printing.print_checked(inspection.check(load(config, set_)))
 
 
 @app.command("list")
@@ -441,45 +429,3 @@ def _summary(module: str) -> str:
 
 def _names(tables: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     return f"Tables: {', '.join(name for name, _ in tables)}."
-
-
-def _begin_log(*, logging: bool) -> None:
-    """Before anything heavy is loaded, as libraries warn when they are: until the configuration says how to log, as
-    whoever watches has it. What a verb that writes no log has to say is for people.
-    """
-    from emitter.clock import SystemClock
-    from emitter.watch import logs
-
-    if logs.is_json() is None:
-        logs.configure("info", "auto" if logging else "console", SystemClock())
-
-
-def _load(path: Path, sets: list[str] | None, *, logging: bool = False) -> EmitterConfig:
-    """The configuration, and from then on lines of libraries as it says: by themselves they print."""
-    _begin_log(logging=logging)
-    from emitter.clock import SystemClock
-    from emitter.config import LogConfig, load_config
-    from emitter.watch import logs
-
-    def configure(log: LogConfig) -> None:
-        logs.configure(log.level, "console" if log.format == "auto" and not logging else log.format, SystemClock())
-
-    return load_config(path, sets or (), os.environ, on_log=configure)
-
-
-def _slot(option: str, text: str) -> int:
-    from emitter.clock import SystemClock, parse_time, slot_of
-    from emitter.run.opening import slot_now
-
-    if text == "now":
-        return slot_now(SystemClock())
-    try:
-        return slot_of(parse_time(text))
-    except ValueError as error:
-        raise UsageError(
-            f"{option} {text!r} is not a time that can be used: {error}", hint=f"give it in {_TIME_HINT}"
-        ) from error
-
-
-def _from_slot(text: str | None) -> int | None:
-    return None if text is None else _slot("--from", text)

@@ -1,4 +1,4 @@
-"""The result of a query as it is printed: a table for people, CSV or JSON for programs.
+"""The result of a query as it is printed: a table for people; CSV, JSON, or a JSON object a line for programs.
 
 Times are ISO 8601, in UTC where they have a zone. A table gives numbers, times and names of columns whole, and cuts
 texts where the width is short; what does not fit even so is printed row by row, a line for each value.
@@ -22,7 +22,7 @@ from rich.cells import cell_len, set_cell_size
 from emitter.cli import streams
 from emitter.cli.printing import Paper
 
-FORMATS = ("table", "csv", "json")
+FORMATS = ("table", "csv", "json", "ndjson")
 TEXT_WIDTH_MIN = 8
 _GAP = 2
 _NANOSECONDS = 1_000_000_000
@@ -37,6 +37,9 @@ def print_result(schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: str
         _print_csv(names, rows)
     elif form == "json":
         _print_json(names, rows)
+    elif form == "ndjson":
+        for row in _read(rows):
+            sys.stdout.write(f"{_object(names, row)}\n")
     elif names == _EXPLAINED:
         sys.stdout.writelines(f"{text.rstrip()}\n" for _, text in rows)
     else:
@@ -112,9 +115,13 @@ def _print_json(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     """An array with a line for each row."""
     before = "[\n"
     for row in _read(rows):
-        sys.stdout.write(before + json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False))
+        sys.stdout.write(before + _object(names, row))
         before = ",\n"
     sys.stdout.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def _object(names: list[str], row: tuple[Any, ...]) -> str:
+    return json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False)
 
 
 def _read(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

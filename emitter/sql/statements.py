@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -87,24 +87,29 @@ _PIVOT_HINT = "name the values of a PIVOT, as in PIVOT orders ON currency IN ('E
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A query: its text, and in lower case the names of the tables and of the functions that it reads from."""
+    """A query: its text, and in lower case the names of the tables and of the functions that it reads from. `nodes` are
+    the mappings of DuckDB's own tree of it.
+    """
 
     text: str
     tables: frozenset[str]
     functions: frozenset[str]
+    nodes: tuple[Mapping[str, Any], ...] = field(repr=False, hash=False)
 
 
-def read_statements(connection: Connection, text: str) -> list[Statement]:
+def read_statements(
+    connection: Connection, text: str, verb: str = "sql", reading: Collection[str] = READING
+) -> list[Statement]:
     """The queries of a text, one after the other. Raises UsageError for what does more than to read, and duckdb.Error
-    for what is no SQL.
+    for what is no SQL. `reading`: the functions that a FROM may name; `verb`: who says so.
     """
     statements = connection.extract_statements(text)
     if "PIVOT" in text.upper() and any(each.type == duckdb.StatementType.CREATE for each in statements):
-        raise _refused("a PIVOT without values", _PIVOT_HINT)  # which DuckDB looks up by making a type of them
-    return [_query(connection, each) for each in statements]
+        raise _refused(verb, "a PIVOT without values", _PIVOT_HINT)  # which DuckDB looks up by making a type of them
+    return [_query(connection, each, verb, reading) for each in statements]
 
 
-def _query(connection: Connection, statement: duckdb.Statement) -> Statement:
+def _query(connection: Connection, statement: duckdb.Statement, verb: str, reading: Collection[str]) -> Statement:
     text = statement.query.strip()
     bare = text[_before(text) :]
     inner = text
@@ -113,31 +118,35 @@ def _query(connection: Connection, statement: duckdb.Statement) -> Statement:
         inner = bare[prefix.end() :] if prefix else ""
         explained = connection.extract_statements(inner)
         if len(explained) != 1 or explained[0].type != duckdb.StatementType.SELECT:
-            raise _refused("EXPLAIN of anything but a query")
+            raise _refused(verb, "EXPLAIN of anything but a query")
     elif statement.type != duckdb.StatementType.SELECT:
         first = re.match(r"\w*", bare)
         word = first[0].upper() if first and first[0] else statement.type.name
-        raise _refused(word)
+        raise _refused(verb, word)
     found = connection.execute("SELECT json_serialize_sql(?)", [inner]).fetchone()
     tree = json.loads(found[0]) if found else {"error": True}
     if tree.get("error"):
-        raise _refused(bare.partition(" ")[0].upper())
-    nodes = list(_nodes(tree))
+        raise _refused(verb, bare.partition(" ")[0].upper())
+    nodes = tuple(_nodes(tree))
     functions = {
         str(node["function"].get("function_name")).lower() for node in nodes if node.get("type") == "TABLE_FUNCTION"
     }
     for name in sorted(functions):
-        if name not in READING and not name.startswith(_ABOUT_ITSELF):
+        if name not in reading and not name.startswith(_ABOUT_ITSELF):
             raise UsageError(
-                f"the function {name} is refused in a FROM: `emitter sql` only reads",
+                f"the function {name} is refused in a FROM: {_only(verb)}",
                 hint="ask without it; DuckDB itself, or your own tool, can do more",
             )
     tables = frozenset(str(node["table_name"]).strip('"').lower() for node in nodes if node.get("table_name"))
-    return Statement(text, tables, frozenset(functions))
+    return Statement(text, tables, frozenset(functions), nodes)
 
 
-def _refused(what: str, hint: str = _HINT) -> UsageError:
-    return UsageError(f"{what} is refused: `emitter sql` only reads", hint=hint)
+def _refused(verb: str, what: str, hint: str = _HINT) -> UsageError:
+    return UsageError(f"{what} is refused: {_only(verb)}", hint=hint)
+
+
+def _only(verb: str) -> str:
+    return f"`emitter {verb}` only reads"
 
 
 def _before(text: str) -> int:

@@ -81,19 +81,19 @@ def cut(parts: Iterable[Segment], window: Window) -> list[Segment]:
 
 
 def true_rows(
-    generator: GeneratorBase, parts: Iterable[Segment], tables: Sequence[str]
+    generator: GeneratorBase, parts: Iterable[Segment], tables: Sequence[str], seconds: int = HOUR_SECONDS
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """(table, rows) of some segments, an hour at a time."""
+    """(table, rows) of some segments, an hour at a time, or so many seconds."""
     for part in parts:
-        for first in range(part.window.first, part.window.end, HOUR_SECONDS):
-            hour = Window(first, min(first + HOUR_SECONDS, part.window.end))
+        for first in range(part.window.first, part.window.end, seconds):
+            piece = Window(first, min(first + seconds, part.window.end))
             # Tables that are not in force here have no rows; asking for the others alone changes nothing in them.
             wanted = (
                 [table for table in tables if table in tables_at(generator.epochs, first)]
                 if generator.epochs
                 else tables
             )
-            for frame in generator.rows(hour, part.slice, wanted):
+            for frame in generator.rows(piece, part.slice, wanted):
                 yield frame.table, frame.rows
 
 

@@ -70,6 +70,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run.existing": {"config"},
     "upkeep*": GROUND | RUN | {"config"},
     "truth*": GROUND | RUN | {"writers.parts", "writers.shapes", "config"},
+    "truth.questions": {"sql.session", "sql.statements", "settings.declaring"},
+    "truth.repeatable": {"sql.statements"},
+    "truth.reference": {"settings.declaring"},
     "verification*": GROUND | RUN | {"config", "upkeep.turn", "truth.oracle"},
     "sql*": GROUND | RUN | {"config", "storage.objects"},
     "cli*": GROUND
@@ -88,7 +91,7 @@ OWNERS: dict[str, set[str]] = {
     "aiobotocore": {"storage.s3"},
     "aiohttp": {"storage.s3_errors"},
     "botocore": {"storage.s3", "storage.s3_errors"},
-    "duckdb": {"duck", "writers.ducklake.*", "sql.*"},
+    "duckdb": {"duck", "writers.ducklake.*", "sql.*", "truth.questions"},
     "deltalake": {f"writers.delta.{module}" for module in ("following", "summing", "tables", "upkeep", "writer")},
     "fsspec": {"storage.objects"},
     "s3fs": {"storage.s3", "storage.objects"},
@@ -101,12 +104,13 @@ OWNERS: dict[str, set[str]] = {
     "pydantic_core": {"settings.rules", "settings.declaring"},
     "yaml": {"settings.yaml_text"},
     "rich": {"cli.liveview", "cli.printing", "cli.upkeepprinting", "cli.preview", "cli.results", "cli.main"},
-    "typer": {"cli.main", "cli.ending"},
+    "typer": {"cli.main", "cli.options", "cli.querying", "cli.ending"},
 }
 
 HEAVY = {"numpy", "polars", "pyarrow"}
 LIGHT = LIGHT_GROUND | {
     *("settings*", "storage.base", "config", "run", "run.journal", "cli", "cli.entry", "cli.main"),
+    *("cli.options", "cli.querying"),
     *("generators", "generators.*.options", "generators.*.tables", "writers"),
     *("generators.kit", "generators.kit.curve", "generators.kit.limits"),
 }
