@@ -20,7 +20,7 @@ GROUP_ROWS = 250_000
 NOTE_LENGTH = 40
 
 
-def dbgen(scale: int, folder: Path) -> None:
+def dbgen(scale: float, folder: Path) -> None:
     """TPC-H of a scale factor by DuckDB's extension, each table to a file."""
     connection = _duckdb()
     connection.execute(f"CALL dbgen(sf = {scale})")
@@ -163,4 +163,5 @@ def dbldatagen(rows: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     tools = {each.__name__: each for each in (dbgen, duckdb_sql, mimesis, faker, dbldatagen)}
-    tools[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))
+    size = float(sys.argv[2])
+    tools[sys.argv[1]](int(size) if size.is_integer() else size, Path(sys.argv[3]))

@@ -1,6 +1,6 @@
 """How fast other generators are beside this one, on one disk, in zstd Parquet: each tool a command, in turns.
 
-Two tasks. `own`: what each makes by itself, by TPC-H of scale factor 1 and the shop; of unlike schemas, so that only
+Two tasks. `own`: what each makes by itself, by TPC-H of a scale factor and the shop; of unlike schemas, so that only
 cells compare, and those poorly. `matched`: one table of id, time, money, category, name, e-mail and a text of 40
 characters, made by each that can (`_peer.py`, `_matched.py`); tpchgen-cli and dbgen cannot, as their tables are fixed.
 
@@ -8,7 +8,7 @@ Told are rows, millions of cells and MB of the files, a second on the clock and 
 all processes from the command's start to its end, so that what a tool takes to start counts (Spark: some seconds).
 Ours syncs its files to the disk, the others do not.
 
-    .venv/bin/python bench/peers.py [--rounds 3] [--rows 4000000] [--tools ours,duckdb_sql] [--venv FOLDER]
+    .venv/bin/python bench/peers.py [--rounds 3] [--rows 4000000] [--scale 1] [--tools ours,duckdb_sql] [--venv FOLDER]
 
 The others are put into an environment of their own, as `peers-requirements.txt` says (600 MB, once if a folder is
 named). dbldatagen also needs Java, and is left out where there is none.
@@ -34,7 +34,7 @@ from _processes import adopt_orphans, run
 
 HERE = Path(__file__).parent
 OWN_PYTHON = Path(sys.executable)
-SHARES = {"dbldatagen": 0.1, "mimesis": 0.005, "faker": 0.005}  # of the rows that the others make: a loop takes long
+SHARES = {"dbldatagen": 0.05, "mimesis": 0.005, "faker": 0.005}  # of the rows that the others make: a loop takes long
 SHOP_SECONDS, SHOP_ORDERS = 1200, 1000.0  # 7.2 million rows; TPC-H of factor 1 has 8.7
 SHOP_START = "2026-03-02T12:00:00+00:00"
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=4_000_000, help="of the matched table")
+    parser.add_argument("--scale", type=float, default=1.0, help="TPC-H's factor; the shop's period follows it")
     parser.add_argument("--tools", help="only these, with commas between")
     parser.add_argument("--venv", type=Path, help="where the other tools are, or are put and kept")
     arguments = parser.parse_args()
@@ -70,13 +71,14 @@ def main() -> None:
         venv = installed((arguments.venv or base / "venv").resolve())
         tools = [
             tool
-            for tool in tools_of(venv, base / "shop.json", arguments.rows)
+            for tool in tools_of(venv, base / "shop.json", arguments.rows, arguments.scale)
             if not arguments.tools or tool.name in arguments.tools.split(",")
         ]
         made: dict[Tool, list[Made]] = {tool: [] for tool in tools}
         for turn in range(arguments.rounds):
             for tool in tools if turn % 2 == 0 else reversed(tools):
                 made[tool].append(measured(tool, base))
+                print(f"round {turn + 1}: {tool.task} {tool.name} {made[tool][-1].seconds:.1f} s", file=sys.stderr)
         tell(made, arguments.rounds)
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -92,21 +94,30 @@ def installed(venv: Path) -> Path:
     return commands
 
 
-def tools_of(commands: Path, config: Path, rows: int) -> list[Tool]:
+def tools_of(commands: Path, config: Path, rows: int, scale: float) -> list[Tool]:
     settings = {
         "clock": {"start": SHOP_START},
         "ecommerce": {"orders_per_second": SHOP_ORDERS},
         "output": {"format": "parquet", "uri": "FOLDER"},
     }
     config.write_text(json.dumps(settings))
-    end = (datetime.fromisoformat(SHOP_START) + timedelta(seconds=SHOP_SECONDS)).isoformat()
+    end = (datetime.fromisoformat(SHOP_START) + timedelta(seconds=round(SHOP_SECONDS * scale))).isoformat()
     shop = (OWN_PYTHON.with_name("emitter"), "generate", "-c", config, "--set", "output.uri=FOLDER", "--to", end)
-    tpchgen = (commands / "tpchgen-cli", "parquet", "-s", "1", "--compression", "ZSTD(1)", "--output-dir", "FOLDER")
+    tpchgen = (
+        commands / "tpchgen-cli",
+        "parquet",
+        "-s",
+        str(scale),
+        "--compression",
+        "ZSTD(1)",
+        "--output-dir",
+        "FOLDER",
+    )
     matched = ("duckdb_sql", "mimesis", "faker", *(["dbldatagen"] if shutil.which("java") else []))
     return [
         Tool("own", "ours", shop),
         Tool("own", "tpchgen-cli", tpchgen),
-        Tool("own", "dbgen", (commands / "python", HERE / "_peer.py", "dbgen", "1", "FOLDER")),
+        Tool("own", "dbgen", (commands / "python", HERE / "_peer.py", "dbgen", str(scale), "FOLDER")),
         Tool("matched", "ours", (OWN_PYTHON, HERE / "_matched.py", str(rows), "FOLDER")),
         *(
             Tool("matched", name, (commands / "python", HERE / "_peer.py", name, str(sized(name, rows)), "FOLDER"))
