@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emitter.run.factory import create_generator
     from emitter.settings.connections import CatalogConfig, S3Config
     from emitter.truth.asking import expect, verify
+    from emitter.truth.relations import query, relation, scan
     from emitter.writers import create_writer
     from emitter.writers.base import TableWriter, WriterOptions
 
@@ -41,6 +42,9 @@ _HOMES = {
     "create_writer": "emitter.writers",
     "expect": "emitter.truth.asking",
     "open_run": "emitter.run.existing",
+    "query": "emitter.truth.relations",
+    "relation": "emitter.truth.relations",
+    "scan": "emitter.truth.relations",
     "verify": "emitter.truth.asking",
     "write_dataset": "emitter.run.bounded",
 }
@@ -60,6 +64,9 @@ __all__ = [
     "create_writer",
     "expect",
     "open_run",
+    "query",
+    "relation",
+    "scan",
     "verify",
     "write_dataset",
 ]

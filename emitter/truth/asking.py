@@ -88,9 +88,9 @@ def expect(
     >>> truth["tables"]["customers"]["rows"]
     50
     """
-    first, end_slot = _slot("start", start), _slot("end", end)
+    first, end_slot = slot_at("start", start), slot_at("end", end)
     if not isinstance(source, GeneratorBase):
-        config = _configuration(source, writer)
+        config = configuration(source, writer)
         if end_slot is None:
             raise UsageError("a configuration has no end", hint='give one: expect(..., end="2026-02-01")')
         return Expectation(oracle.expect(config, first, end_slot, table, by))
@@ -99,7 +99,7 @@ def expect(
     if end_slot is None:
         assert source.period
         end_slot = source.period.window.end
-    journal = _journal(_checked(writer)) if writer is not None else None
+    journal = _journal(checked_writer(writer)) if writer is not None else None
     if journal is not None:
         return Expectation(oracle.expect_rows(with_journal(source, journal), first, end_slot, journal, table, by))
     inputs = Inputs(input_options(source.options), 1, source.tables())
@@ -153,11 +153,11 @@ def verify(
     >>> emitter.verify(shop, writer).ok
     True
     """
-    first, end_slot = _slot("start", start), _slot("end", end)
+    first, end_slot = slot_at("start", start), slot_at("end", end)
     with progress_bar("verify", progress, SystemClock()) as on_progress:
         if not isinstance(source, GeneratorBase):
-            return oracle.verify(_configuration(source, writer), first, end_slot, table, on_progress=on_progress)
-        with closing(_checked(writer).placing(source.partition)) as own:
+            return oracle.verify(configuration(source, writer), first, end_slot, table, on_progress=on_progress)
+        with closing(checked_writer(writer).placing(source.partition)) as own:
             journal = _journal(own)
             if journal is None:
                 raise MissingJournalError(
@@ -168,7 +168,8 @@ def verify(
             return oracle.verify_tables(generator, own, journal, first, end_slot, table, on_progress=on_progress)
 
 
-def _configuration(source: object, writer: object) -> EmitterConfig:
+def configuration(source: object, writer: object) -> EmitterConfig:
+    """The configuration that a source is, or that lies at its path. Raises UsageError for anything else."""
     if isinstance(source, EmitterConfig | str | os.PathLike) and writer is not None:
         raise wrong_type(
             "a writer beside a configuration", writer, hint="leave it out: the configuration names its output"
@@ -180,7 +181,8 @@ def _configuration(source: object, writer: object) -> EmitterConfig:
     raise wrong_type("what is asked about", source, hint=_SOURCES)
 
 
-def _checked(writer: object) -> TableWriter:
+def checked_writer(writer: object) -> TableWriter:
+    """A writer, if it is one. Raises UsageError."""
     if not isinstance(writer, TableWriter):
         raise wrong_type("the writer", writer, hint=_SOURCES)
     return writer
@@ -193,7 +195,8 @@ def _journal(writer: TableWriter) -> Journal | None:
     )  # without: its first start ended before it was told the inputs
 
 
-def _slot(name: str, value: str | date | datetime | None) -> int | None:
+def slot_at(name: str, value: str | date | datetime | None) -> int | None:
+    """The slot of an argument. Raises UsageError for what is no time."""
     if value is None:
         return None
     try:

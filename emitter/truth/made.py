@@ -73,7 +73,6 @@ class Scans:
 
     def clear(self, seconds_expected: int = 0) -> None:
         """Forget all that was read. `seconds_expected`: how much will be, if that is known."""
-        self.stopped.clear()
         self.failure = None
         self._begun: list[Scan] = []
         self._seconds_expected, self._seconds_done, self._rows = seconds_expected, 0, 0
@@ -115,17 +114,21 @@ class MadeTable(ds.Dataset):
         self, columns: Sequence[str] | None = None, filter: pc.Expression | None = None, **_: Any
     ) -> Any:
         """What reads these columns of the rows that pass the filter, batch by batch, by its `to_reader()`."""
+        return _Scanner(self, self.scan(columns, filter), filter)
+
+    def scan(self, columns: Sequence[str] | None, filter: pc.Expression | None) -> Scan:
+        """What is to be made for some columns (None: all) of the rows that pass a filter: perhaps more, never less."""
         names = tuple(self._schema.names if columns is None else columns)
-        scan = Scan(self._table.name, names, tuple(self._pieces(filter)), "" if filter is None else str(filter))
-        self._scans.begin(scan)
-        return _Scanner(self, scan, filter)
+        found = Scan(self._table.name, names, tuple(self._pieces(filter)), "" if filter is None else str(filter))
+        self._scans.begin(found)
+        return found
 
     def batches(self, scan: Scan, filter: pc.Expression | None) -> Iterator[pa.RecordBatch]:
-        """The rows of a scan."""
+        """The rows of a scan that pass a filter; None lets through all that is made for it."""
         generator, scans = self._source.generator, self._scans
         generator = generator.rebuilt(generator.origin_slot, generator.epochs)  # one serves one thread at a time
         # A name in the filter's text is perhaps only a part of a value: then a column is made that nobody needs.
-        needed = {*scan.columns, *re.findall(r"\w+", scan.filter_text)}
+        needed = {*scan.columns, *re.findall(r"\w+", scan.filter_text if filter is not None else "")}
         try:
             for piece in () if scans.is_rehearsal else scan.pieces:
                 before = 0

@@ -32,6 +32,7 @@ MEMORY_BYTES = 512 * 1024 * 1024
 """What DuckDB may take by default: with the rows under way and the libraries, a process stays below 1 GiB."""
 
 _BATCH_ROWS = 8_192
+_REHEARSED_ROWS_MAX = 100_000
 _SPILL_FACTOR = 100
 _ERRORS = (duckdb.Error, pa.ArrowException, OSError, RuntimeError)
 
@@ -106,6 +107,7 @@ class Truth:
 
     def explain(self, text: str) -> list[Reading]:
         """What a query reads, each time that it reads a table. Nothing is made."""
+        self._scans.stopped.clear()
         self._rehearse(self._statement(text))
         return [self._reading(scan) for scan in self._scans.begun]
 
@@ -114,6 +116,7 @@ class Truth:
         are not, and for what has no one answer; StorageError where the temporary folder is full; and Interrupted, as
         may the batches.
         """
+        self._scans.stopped.clear()
         statement = self._statement(text)
         self._scans.clear(self._rehearse(statement))
         try:
@@ -142,11 +145,17 @@ class Truth:
         return statements[0]
 
     def _rehearse(self, statement: Statement) -> int:
-        """Run a query over empty tables, to the end of what it reads. Gives the seconds that its readings span."""
+        """Run a query over empty tables, to see what it reads. Gives the seconds that its readings span."""
         self._scans.clear()
         self._scans.is_rehearsal = True
         try:
-            self._connection.execute(statement.text).to_arrow_reader(_BATCH_ROWS).read_all()
+            rows = 0
+            for batch in self._connection.execute(statement.text).to_arrow_reader(_BATCH_ROWS):
+                rows += batch.num_rows
+                if self._scans.stopped.is_set():
+                    raise Interrupted
+                if rows >= _REHEARSED_ROWS_MAX:  # of what needs no table, such as a range
+                    break
         except _ERRORS as error:
             raise self._told(error) from None
         finally:

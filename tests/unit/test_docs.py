@@ -141,7 +141,7 @@ class ReadmeTest(unittest.TestCase):
             [
                 *("CatalogConfig", "ConfigurationError", "EmitterError", "GeneratorBase", "PartitionSpec", "S3Config"),
                 *("TableWriter", "UsageError", "WriterOptions", "__version__", "create_generator", "create_writer"),
-                *("expect", "open_run", "verify", "write_dataset"),
+                *("expect", "open_run", "query", "relation", "scan", "verify", "write_dataset"),
             ],
         )
         for name in emitter.__all__:

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("config", "settings.*", "generators", "writers", "watch.*", "upkeep.*", "truth.*", "verification.*", "sql.*"),
     },
     "cli.main": {"__init__"},
-    "__init__": GROUND | RUN | {"settings.connections", "writers", "truth.asking"},
+    "__init__": GROUND | RUN | {"settings.connections", "writers", "truth.asking", "truth.relations"},
     "__main__": {"cli.entry"},
     "testing*": GROUND | RUN | {"storage.*", "writers.*", "config", "settings.*", "watch.*", "upkeep.*", "truth.*"},
 }
