@@ -73,9 +73,9 @@ class LiveView:
         return Group(
             *self._head(picture.status, picture.running_seconds),
             Text(),
-            _table_of_tables(picture),
+            _table_of_tables(picture, self._console.size.width),
             Text(),
-            _table_of_steps(picture, min(max(room, 1), STEPS_MAX)),
+            _table_of_steps(picture, min(max(room, 1), STEPS_MAX), self._console.size.width),
             _upkeep(picture),
             _notice(picture) or Text("Ctrl-C finishes the batch under way and stops.", style="dim"),
         )
@@ -135,8 +135,9 @@ def _upkeep(picture: Picture) -> Text:
     return Text(f"Upkeep {ago} ago: {words}", style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _table_of_tables(picture: Picture) -> Table:
-    table = _table({"table": 0, "rows/s": 9, "target/s": 9, "rows": 12, "bytes": 8, "files": 6, "last commit": 14})
+def _table_of_tables(picture: Picture, room: int) -> Table:
+    widths_min = {"table": 11, "rows/s": 9, "target/s": 9, "rows": 12, "bytes": 8, "files": 6, "last commit": 14}
+    table = _table(widths_min, room)
     for line in picture.tables:
         target, written, last = line.target_rows_per_second, line.written or TableProgress(0), line.last_commit
         table.add_row(
@@ -151,8 +152,8 @@ def _table_of_tables(picture: Picture) -> Table:
     return table
 
 
-def _table_of_steps(picture: Picture, count: int) -> Table:
-    table = _table({"last steps from": 30, "rows": 10, "bytes": 8, "took": 9, "lag": 10})
+def _table_of_steps(picture: Picture, count: int, room: int) -> Table:
+    table = _table({"last steps from": 30, "rows": 10, "bytes": 8, "took": 9, "lag": 10}, room)
     for line in picture.steps[:count]:
         table.add_row(
             f"{text_of(line.window.first)}  +{duration_text(line.window.seconds)}",
@@ -164,11 +165,16 @@ def _table_of_steps(picture: Picture, count: int) -> Table:
     return table
 
 
-def _table(widths_min: dict[str, int]) -> Table:
-    """Columns of such widths at least, so that they stand still while numbers grow. The first is text."""
+def _table(widths_min: dict[str, int], room: int) -> Table:
+    """Columns of such widths at least, so that they stand still while numbers grow; without the room for that they are
+    as wide as they have to be, so that none is cut. The first is text.
+    """
+    is_narrow = sum(widths_min.values()) + len(widths_min) > room
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for place, (title, width_min) in enumerate(widths_min.items()):
-        table.add_column(title, min_width=width_min, justify="right" if place else "left", no_wrap=True)
+        table.add_column(
+            title, min_width=0 if is_narrow else width_min, justify="right" if place else "left", no_wrap=True
+        )
     return table
 
 

@@ -31,6 +31,10 @@ _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # for which typer has no na
 class _Verbs(TyperGroup):
     """Ends every verb in the exit code that belongs to its error."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ending.begin(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -38,7 +42,7 @@ class _Verbs(TyperGroup):
             ending.tell(error, ctx.invoked_subcommand)
             raise typer.Exit(error.exit_code) from None
         except _USAGE_ERROR as error:
-            if ctx.invoked_subcommand not in ending.LOGGING_VERBS or sys.stderr.isatty():
+            if not ending.is_json(ctx.invoked_subcommand):
                 raise
             hint = f"see `emitter {ctx.invoked_subcommand} --help`"
             ending.tell_error(error.format_message(), hint, UsageError.exit_code, ctx.invoked_subcommand)
@@ -387,12 +391,22 @@ def preview(
 
 
 @app.command()
-def check(config: ConfigFile, set_: Sets = None) -> None:
+def check(
+    config: ConfigFile,
+    set_: Sets = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, faults too.")] = False,
+) -> None:
     """Validate the configuration and reach the storage. Shows every fault at once."""
     from emitter.cli import printing
     from emitter.truth import inspection
 
-    printing.print_checked(inspection.check(load(config, set_)))
+    checked = inspection.check(load(config, set_))
+    if as_json:
+        warnings = [line.removeprefix("warning: ") for line in checked if line.startswith("warning: ")]
+        well = [line for line in checked if not line.startswith("warning: ")]
+        typer.echo(json.dumps({"checked": well, "warnings": warnings}, indent=2))
+    else:
+        printing.print_checked(checked)
 
 
 @app.command("list")

@@ -92,6 +92,48 @@ class UsageTest(CliCase):
                     for key in ("clock.speed", "shard.index", "seeed", "server.port"):
                         self.assertIn(key, result.stderr)
 
+    def test_who_asks_for_json_is_told_of_every_fault_in_json_and_of_nothing_else(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder, "clock: {speed: 0}\nshard: {index: 3, count: 2}\nseeed: 1")
+            for verb in ("verify", "status", "maintain", "check"):
+                with self.subTest(verb):
+                    result = invoke(verb, "-c", path, "--json", "--set", "server.port=-1")
+                    self.assert_exit(2, result)
+                    self.assertEqual(result.stdout, "")
+                    told = json.loads(result.stderr)
+                    self.assertEqual((told["action"], told["exit_code"]), ("error", 2))
+                    faults = {fault["where"].partition(" ")[0]: fault for fault in told["faults"]}
+                    self.assertEqual(set(faults), {"clock.speed", "shard.index", "seeed", "server.port"})
+                    self.assertEqual(set(faults["clock.speed"]), {"where", "what", "allowed", "hint"})
+                    self.assertEqual(faults["clock.speed"]["what"], "0")
+
+    def test_other_errors_of_who_asks_for_json_are_json_too(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            for arguments, said in (
+                (("status", "-c", path, "--json"), "no journal"),
+                (("status", "--json"), "--config"),
+                (("verify", "-c", path, "--json", "--bogus"), "--bogus"),
+            ):
+                with self.subTest(arguments):
+                    result = invoke(*arguments)
+                    self.assert_exit(2, result)
+                    self.assertEqual(result.stdout, "")
+                    told = json.loads(result.stderr)
+                    self.assertIn(said, told["error"])
+                    self.assertEqual((set(told) >= {"hint", "exit_code"}, "faults" in told), (True, False))
+            self.assert_exit(0, invoke("check", "-c", path, "--json"))
+            self.assertTrue(json.loads(invoke("check", "-c", path, "--json").stdout)["checked"])
+
+    def test_what_contradicts_an_output_is_told_key_by_key(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = config_file(folder)
+            self.assert_exit(0, invoke("run", "-c", path, "--batches", "1", "--set", "clock.speed=max"))
+            result = invoke("status", "-c", path, "--json", "--set", "seed=7")
+            self.assert_exit(2, result)
+            (fault,) = json.loads(result.stderr)["faults"]
+            self.assertEqual((fault["where"], fault["what"], fault["allowed"]), ("seed", "7", "42"))
+
     def test_a_flag_beats_the_environment_which_beats_the_file(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = config_file(folder)

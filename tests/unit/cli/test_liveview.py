@@ -123,6 +123,15 @@ class LiveViewTest(unittest.TestCase):
                 self.assertLessEqual(len(lines), height - 1)
                 self.assertEqual(sum(line.startswith("tab") for line in lines), 1 + len(MANY))
 
+    def test_in_a_narrow_terminal_no_column_is_cut(self) -> None:
+        self.board.committed(commit("orders", 100))
+        self.clock.advance(5.0)
+        for width in (64, 70, 80):
+            lines = picture(self.view, width)
+            self.assertTrue(any(line.rstrip().endswith("last commit") for line in lines), lines)
+            self.assertTrue(any(line.rstrip().endswith("5 s ago") for line in lines), lines)
+            self.assertFalse([line for line in lines if "orders " in line and "…" in line], lines)
+
     def test_columns_stand_still_while_numbers_grow(self) -> None:
         heads = []
         for rows in (1, 1000, 1_000_000):
