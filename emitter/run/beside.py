@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from emitter.priority import lower
 from emitter.run.children import deaf_to, end_with_parent
 
 NICENESS = 10  # a tenth of the share of the daemon, where both want the same core
@@ -22,8 +23,7 @@ _END_SECONDS_MAX = 5.0  # after a kill: a process in a call to a disk that hangs
 
 def begin_beside(begin: Callable[[], None] | None) -> None:
     """To be called first by the process itself: it gives way to the daemon, and ends with it. `begin` is called."""
-    with suppress(PermissionError):  # where a service forbids even to be modest
-        os.nice(NICENESS)
+    lower(NICENESS)
     if begin:
         begin()
     end_with_parent()

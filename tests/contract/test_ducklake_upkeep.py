@@ -16,6 +16,7 @@ from emitter.model import ChoreReport, Slice, TableCommit, TableProgress
 from emitter.upkeep.rounds import Round
 from emitter.writers.ducklake import replacing, upkeep
 from emitter.writers.ducklake.connection import CATALOG
+from emitter.writers.ducklake.turns import Turns
 from emitter.writers.parts import DataFile
 from emitter.writers.shapes import Shapes
 from emitter.writers.upkeep import TASKS, Done, Upkeep, UpkeepPolicy
@@ -106,6 +107,12 @@ class DuckLakeUpkeepCase(UpkeepContract):
         self.assert_went_well(self.done_by(kept))
         self.assertEqual([chore for chore in self.planned(AT_ONCE) if chore.task != "expire"], [])
         self.assert_whole(count, HALVES)
+
+    def test_appends_wait_for_nothing_that_others_on_the_machine_hold_up(self):
+        self.written(12)
+        seen = self.urgent_seen(Turns, "take")
+        self.assertEqual(seen, [True] * len(seen))
+        self.assertGreater(len(seen), 2)
 
     def done_by(self, kept: Upkeep) -> list[ChoreReport]:
         return list(Round(kept, [TABLE.name], SystemClock(), threading.Event()).run(TASKS))

@@ -49,6 +49,10 @@ class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):
     def compacted(self, reports: list[ChoreReport]) -> int:
         return sum(report.files_removed for report in reports if report.task == "compact")
 
+    def test_appends_wait_for_nothing_that_others_on_the_machine_hold_up(self):
+        self.written(8)
+        self.assertEqual(self.urgent_seen(Handle, "_do_commit"), [True, True])
+
     def test_who_follows_what_is_appended_sees_each_row_once(self):
         count = self.written(8)
         first = self.handle().metadata.snapshots[0]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import patch
 
+from emitter import priority
 from emitter.clock import SystemClock
 from emitter.errors import OvertakenError
 from emitter.model import ChoreReport, Slice, TableCommit
@@ -51,6 +52,19 @@ class UpkeepCase(OutputCase):
             return list(round_.run(TASKS))
         finally:
             writer.close()
+
+    def urgent_seen(self, owner: object, name: str) -> list[bool]:
+        """Of each call of a method in a round, whether it has the priority of the appends that wait for it."""
+        method, seen = getattr(owner, name), []
+
+        def noted(*arguments: Any) -> Any:
+            seen.append(threading.current_thread().name.startswith("urgent"))
+            return method(*arguments)
+
+        urgent = ThreadPoolExecutor(1, thread_name_prefix="urgent")
+        with urgent, patch.object(priority, "_urgent", urgent), patch.object(owner, name, noted):
+            self.tended(AT_ONCE)
+        return seen
 
     def planned(self, policy: UpkeepPolicy = POLICY) -> list[Chore]:
         writer = self.opened()

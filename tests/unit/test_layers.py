@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "emitter"
 # folder is a wing: a module may import its neighbours in it, and what stands in any entry that fits its name. The table
 # goes from the ground up. A wing is entered by its doors: bases and names, never a certain domain, format or storage.
 LIGHT_GROUND = {"errors", "model", "clock", "partitioning", "showing"}
-GROUND = LIGHT_GROUND | {"randomness", "arrow", "duck"}
+GROUND = LIGHT_GROUND | {"randomness", "arrow", "duck", "priority"}
 STAGES = {"generators.base", "encoder", "writers.base", "writers.upkeep"}
 WATCHED = {"watch.observer", "watch.daycurve", "watch.progressbar"}  # what a run tells; who listens is not its business
 RUN = {"storage.base", *STAGES, *WATCHED, "run.*"}
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "randomness": {"errors", "model"},
     "partitioning": {"errors", "model", "clock"},
     "showing": set(),
+    "priority": set(),
     "duck": {"errors"},
     "arrow": LIGHT_GROUND | {"randomness"},
     "settings*": {"errors"},

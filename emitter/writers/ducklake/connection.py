@@ -38,6 +38,7 @@ from emitter.errors import (
     StateError,
     StorageError,
 )
+from emitter.priority import urgently
 from emitter.storage.s3 import S3Access
 from emitter.writers.sqlite import room_hint
 
@@ -240,7 +241,8 @@ class Lake:
                 self._connection = self._prepared = None
                 self._sessions = 0
             if self._connection is None:
-                self._connection = self._connect(create)
+                # DuckDB's own threads too take part in what others wait for: they begin here.
+                self._connection = urgently(lambda: self._connect(create))
             else:
                 self._renew_credentials(self._connection)
             return self._connection

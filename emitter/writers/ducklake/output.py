@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from emitter.clock import Clock
 from emitter.errors import CommitConflictError
 from emitter.model import Slice, Table, TableProgress
+from emitter.priority import urgently
 from emitter.storage.base import Storage
 from emitter.writers.base import CrashHook, WriterOptions
 from emitter.writers.ducklake.connection import Lake
@@ -47,14 +48,19 @@ class Output:
         """
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             try:
-                with self.lake.session(operation) as cursor, self.turns.take():
-                    if cursor is None:
-                        return
-                    cursor.execute("BEGIN")
-                    if act(cursor):
-                        self.lake.commit(cursor, operation)
+                with self.lake.session(operation) as cursor:
+                    if cursor is not None:
+                        urgently(lambda: self._transact(cursor, operation, act))
                     return
             except CommitConflictError:
                 if attempt == _ATTEMPTS_MAX:
                     raise
             self.clock.wait(_NEVER, _WAIT_SECONDS * attempt)
+
+    def _transact(
+        self, cursor: duckdb.DuckDBPyConnection, operation: str, act: Callable[[duckdb.DuckDBPyConnection], bool]
+    ) -> None:
+        with self.turns.take():
+            cursor.execute("BEGIN")
+            if act(cursor):
+                self.lake.commit(cursor, operation)

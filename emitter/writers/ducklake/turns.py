@@ -3,7 +3,8 @@
 SQLite refuses a transaction that has read what another has replaced since: then the lake is to be opened anew, and all
 done again. Two shards, or appends and upkeep, would meet all the time. So whoever is about to write takes a lock of the
 kernel's, `_emitter/locks/catalog.lock` in the output, for as long as the transaction lasts: for upkeep some ten
-milliseconds. It is politeness and no more: after a short wait everybody goes on without it, and SQLite decides.
+milliseconds, with the priority of the appends. It is politeness and no more: after a wait everybody goes on without it,
+and SQLite decides.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from emitter.errors import SliceLockedError
 from emitter.storage.base import Storage
 
 _LOCK = "_emitter/locks/catalog.lock"
-_LOOKS_MAX = 150
+_LOOKS_MAX = 500  # on a busy machine a transaction takes long, and who does not wait is refused and takes longer
 _LOOK_SECONDS = 0.004
 
 

@@ -25,6 +25,7 @@ from pyiceberg.table.update import (
     RemoveSnapshotsUpdate,
 )
 
+from emitter.priority import urgently
 from emitter.writers.upkeep import UpkeepPolicy
 
 
@@ -47,7 +48,7 @@ def expire(handle: Handle, snapshots: list[Snapshot]) -> None:
     """
     snapshot_ids = [each.snapshot_id for each in snapshots]
     update = RemoveSnapshotsUpdate.model_validate({"snapshot-ids": snapshot_ids})
-    handle._do_commit((update,), tuple(_requirements(handle, snapshot_ids)))
+    urgently(lambda: handle._do_commit((update,), tuple(_requirements(handle, snapshot_ids))))
 
 
 def _requirements(handle: Handle, snapshot_ids: list[int]) -> Iterator[Any]:

@@ -38,6 +38,7 @@ from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary, UpdateMetrics, update_snapshot_summaries
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
 
+from emitter.priority import urgently
 from emitter.randomness import unique_name
 
 _ENTRIES_MAX = 1_000  # of a manifest
@@ -157,10 +158,9 @@ def commit(handle: Handle, manifests: Sequence[ManifestFile], replacement: Repla
     )
     main = {"ref-name": MAIN_BRANCH, "type": SnapshotRefType.BRANCH, "snapshot-id": replacement.snapshot_id}
     before = {"ref": MAIN_BRANCH, "snapshot-id": parent.snapshot_id}
-    handle._do_commit(
-        (AddSnapshotUpdate(snapshot=snapshot), SetSnapshotRefUpdate.model_validate(main)),
-        (AssertRefSnapshotId.model_validate(before), AssertTableUUID(uuid=handle.metadata.table_uuid)),
-    )
+    updates = AddSnapshotUpdate(snapshot=snapshot), SetSnapshotRefUpdate.model_validate(main)
+    wanted = AssertRefSnapshotId.model_validate(before), AssertTableUUID(uuid=handle.metadata.table_uuid)
+    urgently(lambda: handle._do_commit(updates, wanted))  # a catalogue in a database keeps others out meanwhile
 
 
 def _write(

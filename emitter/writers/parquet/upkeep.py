@@ -23,6 +23,7 @@ from typing import ClassVar
 from emitter.clock import Clock
 from emitter.errors import SliceLockedError
 from emitter.model import Slice, Window
+from emitter.priority import urgently
 from emitter.storage.base import Storage, StoredFile
 from emitter.writers.base import CrashHook, lock_path, parse_file_name
 from emitter.writers.leftovers import Leftovers
@@ -119,11 +120,14 @@ class ParquetUpkeep(Upkeep):
                 self._objects.let_go(found.slice)
             return self._leftovers.remove((file for file, _ in _unnamed(found.stranded, known)), self._on_each)
         try:
-            with self._storage.lock(lock_path(found.slice)):
-                known, _ = self._objects.read(table, found.slice)
-                return self._leftovers.remove((file for file, _ in _unnamed(found.stranded, known)), self._on_each)
+            return urgently(lambda: self._remove_locked(table, found))  # who begins the slice now is refused meanwhile
         except SliceLockedError:
             return Done()
+
+    def _remove_locked(self, table: str, found: _Abandoned) -> Done:
+        with self._storage.lock(lock_path(found.slice)):
+            known, _ = self._objects.read(table, found.slice)
+            return self._leftovers.remove((file for file, _ in _unnamed(found.stranded, known)), self._on_each)
 
 
 def _unnamed(files: Iterable[StoredFile], known: ProgressObject | None) -> list[tuple[StoredFile, Window]]:
