@@ -93,6 +93,12 @@ def labels(codes: np.ndarray, names: Values) -> pa.DictionaryArray[Any, Any]:
     return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
 
 
+def optional_labels(codes: np.ndarray, names: Values) -> Values:
+    """A string column of int16 codes into a fixed list of names; null where a code is below zero."""
+    places: Any = pa.array(codes, type=pa.int16(), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(places, names)
+
+
 def named(names: Values, places: np.ndarray) -> Values:
     """The names at these places."""
     chosen: Values = names.take(pa.array(places, type=pa.int64()))

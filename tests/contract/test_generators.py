@@ -17,7 +17,10 @@ from emitter.clock import EPOCH_UNIX_SECONDS, parse_time, slot_of
 from emitter.errors import UsageError
 from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase, Period, batch_windows
 from emitter.generators.ecommerce import generator as shop
+from emitter.generators.ecommerce.options import EcommerceOptions
 from emitter.generators.kit import followers, memos
+from emitter.generators.shop import generator as whole_shop
+from emitter.generators.shop.generator import ShopGenerator
 from emitter.model import Frame, Slice, Window
 from emitter.partitioning import PartitionSpec
 from emitter.randomness import Stream
@@ -433,6 +436,33 @@ class EcommerceContract(GeneratorContract, unittest.TestCase):
         self.assertGreater(later["products"].filter(pl.col("product_id") < 100_000).height, 100)
         self.assertEqual(set(later["payments"]["status"]), {"attempted", "declined", "captured"})
         self.assertEqual(set(later["payments"]["attempt"]), {1, 2})
+
+
+class ShopContract(GeneratorContract, unittest.TestCase):
+    """The whole shop, in the making."""
+
+    def make(self, period: Period | None = None) -> GeneratorBase:
+        options = EcommerceOptions(
+            customers=20_000,
+            products=20_000,
+            orders_per_second=2.0,
+            order_growth_per_year=0.5,
+            customer_growth_per_year=1.0,
+            product_growth_per_year=1.0,
+            price_period_days=1,
+            promotions=(("2026-01-02", 2.0),),
+        )
+        return ShopGenerator(seed=7, origin_slot=ORIGIN, options=options, period=period)
+
+    def make_large(self) -> tuple[GeneratorBase, Window]:
+        options = EcommerceOptions(customers=600_000, products=20_000, orders_per_second=70_000, curve="flat")
+        return ShopGenerator(seed=7, origin_slot=ORIGIN, options=options), Window(ORIGIN, ORIGIN + 3)
+
+    def test_the_making_in_chunks_never_shows(self) -> None:
+        for orders in (10, 100):
+            with mock.patch.object(whole_shop, "CHUNK_ORDERS", orders):
+                for window, whole in self.whole.items():
+                    self.assert_same(gather(self.make(), [window]), whole)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generators": LIGHT_GROUND | {"settings.declaring"},
     "generators.*": GROUND,
     "generators.ecommerce*": {"settings.rules", "settings.declaring", "generators.base", "generators.kit.*"},
-    "generators.shop*": {"settings.rules", "settings.declaring", "generators.base", "generators.kit.*"},
+    "generators.shop*": {
+        *("settings.rules", "settings.declaring", "generators.base", "generators.kit.*"),
+        *("generators.ecommerce.options", "generators.ecommerce.curve"),
+    },
     "writers*": GROUND | {"settings.connections", "storage.base"},
     "writers": {"storage.*", "settings.declaring"},
     "writers.*.*": {

@@ -7,7 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from emitter.generators.kit.curve import YEAR_DAYS
 from emitter.generators.kit.growth import DAY_SECONDS, UNIT, Growth
+from emitter.generators.kit.limits import GROWTH_YEARS
 from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, below, below_low
 
@@ -89,6 +91,25 @@ class Population:
                 numbers.append(np.arange(before + low, before + high, dtype=np.int64))
                 slots.append(arrivals[low:high])
         return np.concatenate(numbers), np.concatenate(slots)
+
+    def slots_of(self, numbers: Integers) -> Integers:
+        """When each of these arrived, none of them of the opening stock."""
+        slots = np.empty(numbers.shape, dtype=np.int64)
+        days = self._days_of(numbers)
+        for day in np.unique(days):
+            before, arrivals = self._day(int(day))
+            inside = days == day
+            slots[inside] = arrivals[numbers[inside] - before]
+        return slots
+
+    def _days_of(self, numbers: Integers) -> Integers:
+        """The day since the origin on which each arrives, by bisection: the curve has a closed form the other way."""
+        low, high = np.zeros(numbers.shape, np.int64), np.full(numbers.shape, GROWTH_YEARS * YEAR_DAYS, np.int64)
+        while (high - low).max(initial=0) > 1:
+            middle = (low + high) // 2
+            sizes = np.array([self._size_at_day(day) for day in middle.tolist()], dtype=np.int64)
+            low, high = np.where(sizes <= numbers, middle, low), np.where(sizes <= numbers, high, middle)
+        return low
 
     def expected_arrivals(self, window: Window) -> float:
         """The mean number of arrivals in the window, the opening stock not included."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 
-from emitter.clock import EPOCH
 from emitter.generators.kit.choices import choice_rows, choose_by
 from emitter.generators.kit.data import DataFile, data_file
-from emitter.generators.kit.growth import DAY_SECONDS
 from emitter.generators.kit.places import countries, countries_file
+from emitter.generators.shop.calendar import months
 from emitter.generators.shop.currencies import Currencies
 from emitter.randomness import Integers, Words, entries
 
@@ -77,7 +75,7 @@ class Tills:
         item_currencies = entries(currencies, order)
         unit_prices = self._currencies.amounts(prices_cents, item_currencies, entries(slots, order))
         lines = unit_prices * quantities
-        codes = choose_by(self._codes, _months(slots), words).astype(np.int64)
+        codes = choose_by(self._codes, months(slots), words).astype(np.int64)
         rounded = self._currencies.rounded
         discounts = rounded(_part(lines, entries(entries(self._discount_bp, codes), order)), item_currencies)
         taxes = rounded(_part(lines - discounts, entries(entries(self._tax_bp, lands), order)), item_currencies)
@@ -103,11 +101,3 @@ def _part(amounts: Integers, basis_points: Integers) -> Integers:
     parts += _BASIS // 2
     parts //= _BASIS
     return parts
-
-
-def _months(slots: Integers) -> Integers:
-    """The month (UTC) of each slot, from 0."""
-    days, inverse = np.unique(slots // DAY_SECONDS, return_inverse=True)
-    months = [(EPOCH + timedelta(days=day)).month - 1 for day in days.tolist()]
-    found: Integers = np.array(months, dtype=np.int64)[inverse]
-    return found
