@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.table import Table as Handle
 from pyiceberg.table.snapshots import Operation
 
@@ -65,6 +66,30 @@ class IcebergUpkeepTest(OnSqlite, IcebergUpkeepContract, unittest.TestCase):
         followed = handle.incremental_append_scan(from_snapshot_id_exclusive=first.snapshot_id).to_arrow()
         self.assertEqual(len(set(followed["beat_id"].to_pylist())), (count - 1) * SECONDS)
         self.assertEqual(followed.num_rows, (count - 1) * SECONDS)
+
+    def test_who_follows_changes_is_told_of_each_file_that_is_replaced_in_short(self):
+        self.written(12)
+        before = {task.file.file_path: task.file.record_count for task in self.handle().scan().plan_files()}
+        self.assertGreater(self.compacted(self.tended()), 4)
+        handle = self.handle()
+        after = {task.file.file_path for task in handle.scan().plan_files()}
+        replaced = next(each for each in handle.metadata.snapshots if each.summary.operation is Operation.REPLACE)
+        deleted = [
+            entry
+            for manifest in replaced.manifests(handle.io)
+            if manifest.added_snapshot_id == replaced.snapshot_id
+            for entry in manifest.fetch_manifest_entry(handle.io, discard_deleted=False)
+            if entry.status == ManifestEntryStatus.DELETED
+        ]
+        files = {entry.data_file.file_path: entry.data_file for entry in deleted}
+        self.assertEqual(files.keys(), before.keys() - after)
+        self.assertEqual({entry.snapshot_id for entry in deleted}, {replaced.snapshot_id})
+        self.assertNotIn(None, [entry.sequence_number for entry in deleted])
+        for path, file in files.items():
+            self.assertEqual(file.record_count, before[path])
+            self.assertGreater(file.file_size_in_bytes, 0)
+            self.assertIsNotNone(file.partition[0])
+            self.assertFalse(file.column_sizes or file.value_counts or file.lower_bounds or file.upper_bounds)
 
     def test_a_handle_that_was_loaded_before_reads_all_its_versions(self):
         count = self.written(12)

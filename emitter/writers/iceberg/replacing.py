@@ -1,7 +1,7 @@
 """A snapshot that puts data files in the place of others with the same rows, which pyiceberg has no operation for.
 
     manifest   the new files, and all others of the manifests that named an old one
-    manifest   the old files, marked as deleted by this snapshot: who follows changes must be told
+    manifest   the old files, marked as deleted by this snapshot: who follows changes must be told. Without statistics
     the list   both, and every other manifest of the snapshot before
 
 The manifests are written before the table is looked at for the last time: they only stand for others, which never
@@ -181,12 +181,32 @@ def _write(
         yield writer.to_manifest_file()
     with _writer(handle, snapshot_id, f"{commit_uuid}-m{len(more) + 1}.avro") as writer:
         for entry in gone:
-            writer.delete(entry)
+            writer.delete(_in_short(entry))
     yield writer.to_manifest_file()
 
 
 def _uuid() -> UUID:
     return UUID(unique_name() + unique_name())
+
+
+def _in_short(entry: ManifestEntry) -> ManifestEntry:
+    """Of a file that is deleted, its statistics are nobody's concern, and would be most of what there is to write."""
+    file = entry.data_file
+    short = DataFile.from_args(
+        content=file.content,
+        file_path=file.file_path,
+        file_format=file.file_format,
+        partition=file.partition,
+        record_count=file.record_count,
+        file_size_in_bytes=file.file_size_in_bytes,
+    )
+    return ManifestEntry.from_args(
+        status=entry.status,
+        snapshot_id=entry.snapshot_id,
+        sequence_number=entry.sequence_number,
+        file_sequence_number=entry.file_sequence_number,
+        data_file=short,
+    )
 
 
 def _entry(file: DataFile) -> ManifestEntry:
