@@ -88,9 +88,10 @@ def slots(values: Values) -> np.ndarray:
     return micros(values) // 1_000_000 - EPOCH_UNIX_SECONDS
 
 
-def labels(codes: np.ndarray, names: Values) -> pa.DictionaryArray[Any, Any]:
-    """A string column of int8 codes into a fixed list of names, without a copy."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
+def labels(codes: np.ndarray, names: Values, missing: np.ndarray | None = None) -> pa.DictionaryArray[Any, Any]:
+    """A string column of int8 codes into a fixed list of names, without a copy; null where one is `missing`."""
+    places: Values = pa.array(codes, mask=missing)
+    return pa.DictionaryArray.from_arrays(places, names, safe=False)
 
 
 def optional_labels(codes: np.ndarray, names: Values) -> Values:
