@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unittest
 import unittest.mock
 from pathlib import Path
@@ -13,8 +14,12 @@ import pyarrow as pa
 from emitter.config import EmitterConfig
 from emitter.errors import EmitterError, MissingJournalError, StorageError, UsageError
 from emitter.sql.session import Interrupted, Session
-from tests.support.places import TARGETS, Place, digest_of, new_place, shop_table
-from tests.support.shop import TABLES, run, shop
+from emitter.truth import oracle
+from tests.support import s3_server
+from tests.support.places import TARGETS, Place, Target, digest_of, new_place, shop_table
+from tests.support.rest_catalog import RestCatalog
+from tests.support.shop import ORIGIN, TABLES, run, shop
+from tests.support.tls import TlsFront
 
 MEMORY = 1 << 28
 WRITES = (
@@ -98,6 +103,42 @@ class SqlTest(unittest.TestCase):
                     )
                     for secret in secrets_of(place):
                         self.assertNotIn(secret, said)
+
+    def test_a_rest_catalogue_is_asked_with_its_token_on_a_disk_and_on_s3(self) -> None:
+        for target in (Target("iceberg"), Target("iceberg", "s3")):
+            with self.subTest(str(target)):
+                place = new_place(self, target)
+                rest = self.enterContext(RestCatalog(place.uri, s3_server.shared() if target.storage == "s3" else None))
+                place.changes["output.catalog.uri"] = rest.uri
+                with unittest.mock.patch.dict(os.environ, {"PYICEBERG_CATALOG__EMITTER__TOKEN": rest.token}):
+                    self.assert_right(place)
+                    with Session(place.config(), memory_bytes=MEMORY) as session:
+                        said = str([asked(session, f"FROM duckdb_{what}()") for what in ("secrets", "settings")])
+                        self.assertNotIn(rest.token, said)
+
+    def test_a_catalogue_in_postgres_is_asked_for_files_on_a_disk(self) -> None:
+        for kind in ("iceberg", "ducklake"):
+            with self.subTest(kind):
+                self.assert_right(new_place(self, Target(kind, catalog="postgres")))
+
+    def test_storage_with_an_authority_of_its_own_is_reached_by_every_format(self) -> None:
+        front = self.enterContext(TlsFront(s3_server.shared().address, Path(self.enterContext(TemporaryDirectory()))))
+        for target in TARGETS[4:]:
+            with self.subTest(str(target)):
+                place = new_place(self, target)
+                run(place.config(), 60)
+                place.changes["output.s3.endpoint_url"] = front.endpoint_url
+                place.changes["output.s3.ca_file"] = str(front.ca_file)
+                with Session(place.config(), memory_bytes=MEMORY) as session:
+                    self.assertGreater(value(session, "SELECT count(*) FROM orders"), 0)
+
+    def assert_right(self, place: Place) -> None:
+        """SQL finds what the run has to have."""
+        run(place.config(), 60)
+        truth = oracle.expect(place.config(), None, ORIGIN + 60)["tables"]
+        with Session(place.config(), memory_bytes=MEMORY) as session:
+            for name in TABLES:
+                self.assertEqual(value(session, f"SELECT count(*) FROM {name}"), truth[name]["rows"], name)
 
     @staticmethod
     def hidden(target: object) -> list[str]:
