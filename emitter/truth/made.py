@@ -22,7 +22,6 @@ import pyarrow.fs
 
 from emitter import arrow
 from emitter.clock import time_of
-from emitter.errors import EmitterError
 from emitter.generators.base import FRAME_ROWS_MAX, GeneratorBase
 from emitter.model import Slice, Table, Window
 from emitter.partitioning import PartitionSpec
@@ -66,7 +65,8 @@ class Scans:
         self.is_rehearsal = False
         """While it is set no row is made: who reads finds tables that are empty, but has said what it wants."""
         self.stopped = threading.Event()
-        self.failure: EmitterError | None = None
+        self.failure: Exception | None = None
+        """What went wrong in making, as it was: DuckDB hands on its text alone."""
         self._on_progress = on_progress
         self._lock = threading.Lock()  # readers come from any thread
         self.clear()
@@ -105,6 +105,7 @@ class MadeTable(ds.Dataset):
         self._schema = pa.schema([*arrow.file_schema(table), *partition])
         epochs = source.generator.epochs
         self._segments = segments(epochs, table.name, source.window, None)
+        self._piece_seconds = _piece_seconds(source, table.name)  # here, as readers share the source's generator
 
     @property
     def schema(self) -> pa.Schema:
@@ -139,7 +140,7 @@ class MadeTable(ds.Dataset):
                     yield (made if filter is None else made.filter(filter)).select(list(scan.columns))
                     before += rows.num_rows
                 scans.add(piece.seconds, before)
-        except EmitterError as error:
+        except Exception as error:
             scans.failure = error
             raise
 
@@ -166,18 +167,10 @@ class MadeTable(ds.Dataset):
             if sum(day.seconds for day in days) <= _HOURS_LOOKED_AT_MAX * HOUR_SECONDS:
                 days = _possible(self._schema, self._source.spec, days, HOUR_SECONDS, filter)
             parts = [piece for day in days for piece in cut(self._segments, day)]
-        seconds = self._piece_seconds()
+        seconds = self._piece_seconds
         for part in _together([part.window for part in parts]):
             edges = [part.first, *range((part.first // seconds + 1) * seconds, part.end, seconds), part.end]
             yield from (Window(*edge) for edge in pairwise(edges))
-
-    def _piece_seconds(self) -> int:
-        """From an hour to a day: as long as is needed for a frame's rows, as many short pieces take longer."""
-        window = self._source.window
-        rows = self._source.generator.expected_rows(window).get(self._table.name, 0.0)
-        by_hour = rows * HOUR_SECONDS / max(window.seconds, 1)
-        hours = next((count for count in (24, 12, 6, 3) if by_hour * count <= FRAME_ROWS_MAX), 1)
-        return hours * HOUR_SECONDS
 
 
 class _Scanner:
@@ -192,6 +185,14 @@ class _Scanner:
 
     def to_reader(self) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(self.projected_schema, self._table.batches(self._scan, self._filter))
+
+
+def _piece_seconds(source: Source, table: str) -> int:
+    """From an hour to a day: as long as is needed for a frame's rows, as many short pieces take longer."""
+    rows = source.generator.expected_rows(source.window).get(table, 0.0)
+    by_hour = rows * HOUR_SECONDS / max(source.window.seconds, 1)
+    hours = next((count for count in (24, 12, 6, 3) if by_hour * count <= FRAME_ROWS_MAX), 1)
+    return hours * HOUR_SECONDS
 
 
 def _possible(

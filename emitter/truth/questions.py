@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from emitter.clock import text_of
 from emitter.duck import NOTHING_UNASKED, literal
-from emitter.errors import EmitterError, StorageError, UsageError
+from emitter.errors import StorageError, UsageError
 from emitter.run.plan import table_ends
 from emitter.settings.declaring import nearest
 from emitter.sql.session import Interrupted, Result
@@ -85,13 +85,18 @@ class Truth:
                 "memory_limit": f"{memory_bytes}B",
                 "temp_directory": folder,
                 "max_temp_directory_size": f"{memory_bytes * _SPILL_FACTOR}B",
+                # What a join finds of its keys says nothing of hours, and Arrow filters longer than DuckDB joins.
+                "disabled_optimizers": "join_filter_pushdown",
                 "python_enable_replacements": False,  # a name in SQL never means a variable of this program
                 "enable_external_access": False,  # nor a file: the answer is that of the tables alone
             }
-            for name, value in settings.items():
-                self._connection.execute(f"SET GLOBAL {name} = {literal(value)}")
-            for name, table in self._tables.items():
-                self._connection.register(name, table)
+            try:
+                for name, value in settings.items():
+                    self._connection.execute(f"SET GLOBAL {name} = {literal(value)}")
+                for name, table in self._tables.items():
+                    self._connection.register(name, table)
+            except duckdb.Error as error:
+                raise self._told(error) from None
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -134,14 +139,14 @@ class Truth:
         """The one query of a text, which only reads and has one answer."""
         try:
             statements = read_statements(self._connection, text, "query", MADE)
+            if len(statements) != 1 or statements[0].text.lstrip().upper().startswith("EXPLAIN"):
+                raise UsageError(
+                    f"there are {len(statements)} statements" if len(statements) != 1 else "EXPLAIN is refused",
+                    hint="give one query, such as `SELECT count(*) FROM orders`; --explain tells what it would make",
+                )
+            check_repeatable(self._connection, statements[0])
         except duckdb.Error as error:
             raise self._told(error) from None
-        if len(statements) != 1 or statements[0].text.lstrip().upper().startswith("EXPLAIN"):
-            raise UsageError(
-                f"there are {len(statements)} statements" if len(statements) != 1 else "EXPLAIN is refused",
-                hint="give one query, such as `SELECT count(*) FROM orders`; --explain tells what it would make",
-            )
-        check_repeatable(self._connection, statements[0])
         return statements[0]
 
     def _rehearse(self, statement: Statement) -> int:
@@ -186,12 +191,12 @@ class Truth:
             scan.filter_text,
         )
 
-    def _told(self, error: BaseException) -> EmitterError | Interrupted:
+    def _told(self, error: BaseException) -> Exception:
         """An error of DuckDB's, which may have come through Arrow, as one of ours."""
         text = str(error).strip()
         if self._scans.stopped.is_set() or "Query interrupted" in text:
             return Interrupted()
-        if self._scans.failure is not None:
+        if self._scans.failure is not None:  # of the making, not of the question
             return self._scans.failure
         if "max_temp_directory_size" in text or "No space left" in text:
             return StorageError("spill to", "the temporary folder", text, hint="set TMPDIR to a larger disk")

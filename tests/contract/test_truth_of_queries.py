@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Barrier
+from unittest.mock import patch
 
 import pyarrow as pa
+import pyarrow.dataset
 
 from emitter.clock import parse_time, slot_of, text_of
 from emitter.config import EmitterConfig
 from emitter.errors import UsageError
 from emitter.sql.session import Session
+from emitter.truth.made import MadeTable
 from emitter.truth.questions import Interrupted, Truth
 from emitter.truth.reference import reference_queries
 from emitter.truth.sources import configured_source
@@ -252,6 +257,34 @@ class QuestionsTest(unittest.TestCase):
                 self.truth.ask(text)
             self.assertIn(said, str(caught.exception), text)
         self.assertEqual(true(self.truth, "SELECT 1 AS one")["one"].to_pylist(), [1])
+
+    def test_many_read_a_table_at_once(self):
+        for _ in range(5):
+            table = MadeTable(self.source, self.source.generator.table("orders"))
+            begin = Barrier(8)
+
+            def read(_: int, table: MadeTable = table, begin: Barrier = begin) -> pa.Table:
+                begin.wait()
+                return table.scanner(filter=pa.dataset.field("day") > 7).to_reader().read_all()
+
+            with ThreadPoolExecutor(8) as pool:
+                first, *others = pool.map(read, range(8))
+            self.assertGreater(first.num_rows, 1000)
+            self.assertTrue(all(other.equals(first) for other in others))
+
+    def test_a_fault_in_making_is_told_as_one(self):
+        generator = type(self.source.generator)
+        with patch.object(generator, "rows", side_effect=ZeroDivisionError), self.assertRaises(ZeroDivisionError):
+            true(self.truth, "SELECT count(*) FROM orders")
+
+    def test_what_does_not_fit_in_memory_is_spilled(self):
+        with Truth(self.source, memory_bytes=80_000_000) as truth:
+            text = "SELECT payment_id, md5(payment_id::VARCHAR || range) AS m FROM payments, range(100) ORDER BY m"
+            answer = truth.ask(text)
+            rows = sum(batch.num_rows for batch in answer.batches)
+        self.assertGreater(rows, 1_500_000)  # of more than sixty bytes each
+        with Truth(self.source, memory_bytes=1_000_000) as truth, self.assertRaisesRegex(UsageError, "--memory"):
+            list(truth.ask("SELECT list(payment_id ORDER BY amount) FROM payments, range(99)").batches)
 
     def test_who_interrupts_ends_it(self):
         answer = self.truth.ask("SELECT * FROM orders")
