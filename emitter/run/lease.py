@@ -1,6 +1,7 @@
 """Who writes a slice, or looks after the tables, where storage has no locks: a lease that its holder renews.
 
-    _emitter/leases/0-of-1.json      {"beat": 17, "holder": "<a name of its own>"}; no holder: let go of
+    _emitter/leases/0-of-1.json      {"beat": 17, "holder": "<a name of its own>", "writes": "0-of-1"}
+                                     no holder: let go of; writes: the slice of a daemon that holds other work
 
 Whoever wants what another holds looks whether the lease moves, by its own monotonic clock, as clocks of two machines
 agree on nothing. While it moves, and until it has stood still for `STILL_SECONDS`, the slice is left alone.
@@ -29,11 +30,13 @@ LOOK_SECONDS = 5  # how often who waits looks
 
 class Lease:
     """The lease of one slice, or of another piece of work that has a name, for a process that wants it, holds it or has
-    lost it.
+    lost it. `writes`: the slice that it holds as well. Whoever held the other lease while writing that slice has lost
+    the slice, and is dead or about to end: nobody has to wait to see that again.
     """
 
-    def __init__(self, storage: Storage, of: Slice | str, clock: Clock) -> None:
+    def __init__(self, storage: Storage, of: Slice | str, clock: Clock, writes: Slice | None = None) -> None:
         self._storage, self._clock = storage, clock
+        self._writes = None if writes is None else str(writes)
         self._what = f"slice {of}" if isinstance(of, Slice) else of
         self._path = f"{RUN_FOLDER}/leases/{of}.json"
         self._name, self._beats = "", 0
@@ -45,7 +48,7 @@ class Lease:
     def is_free(self) -> bool:
         """Whether nobody seems to hold it. Ask again and again: what moves shows only in time."""
         data, now_seconds = self._read(), self._clock.monotonic_seconds()
-        if data is None or _holder(data) is None:
+        if data is None or _holder(data) is None or (self._writes and _told(data, "writes") == self._writes):
             return True
         if data != self._seen:
             self._has_moved = self._seen is not None
@@ -92,9 +95,12 @@ class Lease:
 
     def _write(self, holder: str | None) -> None:
         self._beats += 1
-        self._storage.replace(self._path, encode({"holder": holder, "beat": self._beats}))
+        self._storage.replace(self._path, encode(self._content(holder)))
         if holder:
             self._beat_due_seconds = self._clock.monotonic_seconds() + BEAT_SECONDS
+
+    def _content(self, holder: str | None) -> dict[str, object]:
+        return {"holder": holder, "beat": self._beats, **({"writes": self._writes} if self._writes else {})}
 
     def _read(self) -> bytes | None:
         try:
@@ -105,8 +111,12 @@ class Lease:
 
 def _holder(data: bytes) -> str | None:
     """Who holds it; of what cannot be read, somebody."""
+    return _told(data, "holder")
+
+
+def _told(data: bytes, key: str) -> str | None:
     try:
-        holder = json.loads(data)["holder"]
+        value = json.loads(data)[key]
     except (ValueError, KeyError, TypeError, RecursionError):
         return "?"
-    return None if holder is None else str(holder)
+    return None if value is None else str(value)

@@ -17,7 +17,7 @@ from typing import Self, override
 from emitter.clock import Clock
 from emitter.config import EmitterConfig, MaintenanceConfig
 from emitter.errors import EmitterError
-from emitter.model import TASKS, ChoreReport, RoundReport, StepReport, Task
+from emitter.model import TASKS, ChoreReport, RoundReport, Slice, StepReport, Task
 from emitter.run.assembly import configured_policy, configured_writer
 from emitter.run.schedule import Ticks
 from emitter.upkeep.child import Order
@@ -29,7 +29,7 @@ from emitter.watch.observer import DaemonStatus, Observer
 _log = logging.getLogger("emitter.upkeep")
 
 SHARE = 0.1  # of real time, for the tasks that batches bring
-FIRST_SECONDS = 60  # after a start, where a round is not due before: also who is started again and again has one
+FIRST_SECONDS = 15  # after a start, where a round is not due before: also who is started again and again has one
 _END_SECONDS_MAX = 1.0  # a thread that hangs in a call to storage ends with the process
 
 
@@ -99,9 +99,9 @@ class UpkeepSchedule(Observer):
             self._due.tasks = writer.upkeep(configured_policy(self._config)).tasks
             if not self._due.tasks:
                 return
-            caretaker = _Caretaker(
-                Turn(writer.storage, KEEPER, self._clock), Turn(writer.storage, ROUND, self._clock), self._clock
-            )
+            slice = Slice(self._config.shard.index, self._config.shard.count)
+            turns = (Turn(writer.storage, name, self._clock, slice) for name in (KEEPER, ROUND))
+            caretaker = _Caretaker(*turns, self._clock)
             while not self._stop.is_set():
                 self._clock.wait(self._ticks.wake, 1.0)
                 self._ticks.wake.clear()

@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 
 from emitter.clock import Clock
 from emitter.errors import OvertakenError, SliceLockedError, StorageError
+from emitter.model import Slice
 from emitter.run.entries import RUN_FOLDER
 from emitter.run.lease import LOOK_SECONDS, STILL_SECONDS, Lease
 from emitter.storage.base import Storage
@@ -26,11 +27,13 @@ VERIFIER = "verifier"
 
 
 class Turn:
-    """One of them, for a process that wants it or has it. Belongs to one thread."""
+    """One of them, for a process that wants it or has it, of a daemon with the slice that it `writes`. Belongs to one
+    thread.
+    """
 
-    def __init__(self, storage: Storage, name: str, clock: Clock) -> None:
+    def __init__(self, storage: Storage, name: str, clock: Clock, writes: Slice | None = None) -> None:
         self._storage, self._path = storage, f"{RUN_FOLDER}/locks/{name}.lock"
-        self._lease = None if storage.has_locks else Lease(storage, name, clock)
+        self._lease = None if storage.has_locks else Lease(storage, name, clock, writes)
         self._lock = ExitStack()
         self._is_ours = False
 

@@ -142,8 +142,8 @@ class DueTest(TestCase):
 
     def test_a_round_is_due_after_a_time(self) -> None:
         due = self.begun()
-        self.assertEqual(due.at(1_059), [])
-        self.assertEqual(due.at(1_060), [*self.BOTH])
+        self.assertEqual(due.at(1_014), [])
+        self.assertEqual(due.at(1_015), [*self.BOTH])
         due.ended(dict.fromkeys(self.BOTH, 5.0), 0, 1_070, self.KEPT)
         self.assertEqual(due.at(1_369), [])
         self.assertEqual(due.at(1_370), [*self.BOTH])

@@ -10,6 +10,7 @@ import unittest
 
 from emitter.clock import Clock, SystemClock
 from emitter.errors import SliceLockedError, StorageError
+from emitter.model import Slice
 from emitter.run.lease import BEAT_SECONDS, LOOK_SECONDS, STILL_SECONDS
 from emitter.storage.local import LocalStorage
 from emitter.testing import ManualClock, MemoryStorage
@@ -85,6 +86,16 @@ class LeaseTest(unittest.TestCase):
         self.assertTrue(caretaker(self.there).take(threading.Event()))
         self.assertGreaterEqual(self.there.monotonic_seconds(), STILL_SECONDS)
         self.assertLessEqual(self.there.monotonic_seconds(), STILL_SECONDS + 2 * LOOK_SECONDS)
+
+    def test_who_writes_the_slice_of_the_one_that_had_it_waits_for_nothing(self) -> None:
+        def caretaker(clock: Clock, slice: Slice) -> _Caretaker:
+            return _Caretaker(*(Turn(self.storage, name, clock, slice) for name in (KEEPER, ROUND)), clock)
+
+        self.assertTrue(caretaker(self.here, Slice(0, 2)).take(threading.Event()))
+        self.assertTrue(caretaker(self.there, Slice(0, 2)).take(threading.Event()))
+        self.assertEqual(self.there.monotonic_seconds(), 0)
+        self.assertTrue(caretaker(self.there, Slice(1, 2)).take(threading.Event()))
+        self.assertGreaterEqual(self.there.monotonic_seconds(), STILL_SECONDS)
 
     def test_one_that_was_let_go_is_free_at_once(self) -> None:
         self.held.take()
