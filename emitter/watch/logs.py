@@ -97,6 +97,8 @@ class LogLines(Observer):
     def __init__(self, *, is_watched: bool = False) -> None:
         """`is_watched`: a live view shows the batches, so that no line needs to."""
         self._is_watched = is_watched
+        self._problems: dict[tuple[str, str, str], str] = {}  # of upkeep, told once for as long as they stay the same
+        self._told_of: set[tuple[str, str, str]] = set()  # in this round
         self._reset()
 
     def _reset(self) -> None:
@@ -198,8 +200,9 @@ class LogLines(Observer):
     @override
     def maintained(self, report: ChoreReport) -> None:
         is_news = (report.files_removed or report.files_written) and not self._is_watched
+        is_new = self._is_new((report.task, report.table, report.partition), report.problem)
         _log.log(
-            logging.WARNING if report.problem else logging.INFO if is_news else logging.DEBUG,
+            logging.WARNING if is_new else logging.INFO if is_news else logging.DEBUG,
             "maintain",
             task=report.task,
             table=report.table or None,
@@ -215,8 +218,12 @@ class LogLines(Observer):
 
     @override
     def round_ended(self, report: RoundReport) -> None:
+        tasks = report.task_seconds or ()
+        for chore in [chore for chore in self._problems if chore[0] in tasks and chore not in self._told_of]:
+            del self._problems[chore]  # nothing of it in this round
+        self._told_of.clear()
         _log.log(
-            logging.WARNING if report.problem else logging.DEBUG,
+            logging.WARNING if self._is_new(("", "", ""), report.problem) else logging.DEBUG,
             "upkeep",
             outcome=report.outcome,
             chores=report.chores,
@@ -239,6 +246,15 @@ class LogLines(Observer):
             seconds=round(report.seconds, 6),
             error=report.problem or None,
         )
+
+    def _is_new(self, chore: tuple[str, str, str], problem: str) -> bool:
+        """Whether it was not told the last time. What only a person can change comes again with every round."""
+        is_new = bool(problem) and self._problems.get(chore) != problem
+        self._problems.pop(chore, None)
+        if problem:
+            self._problems[chore] = problem
+            self._told_of.add(chore)
+        return is_new
 
     @override
     def stopped(self, reason: str) -> None:

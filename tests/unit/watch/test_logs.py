@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import unittest
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -15,7 +16,7 @@ from unittest import mock
 import structlog
 
 from emitter.errors import StorageError
-from emitter.model import ChoreReport, RoundReport, VerificationReport, Window
+from emitter.model import ChoreReport, RoundReport, Task, VerificationReport, Window
 from emitter.testing import ManualClock
 from emitter.watch import logs
 from emitter.watch.logs import LogLines
@@ -131,6 +132,25 @@ class LogsTest(unittest.TestCase):
             ],
         )
         self.assertEqual((self.lines()[0]["files_removed"], self.lines()[0]["files_written"]), (60, 1))
+
+    def test_what_fails_in_every_round_is_told_once_until_it_changes(self) -> None:
+        watcher, fails = LogLines(), ChoreReport("vacuum", "orders", problem="it has deletion vectors")
+
+        def told(*reports: ChoreReport, problem: str = "", tasks: Sequence[Task] = ("vacuum",)) -> list[str]:
+            before = len(self.lines())
+            for report in reports:
+                watcher.maintained(report)
+            watcher.round_ended(RoundReport("ok", problem=problem, task_seconds=dict.fromkeys(tasks, 1.0)))
+            return [line["level"] for line in self.lines()[before:]]
+
+        self.assertEqual(told(fails, problem="no sizes", tasks=()), ["warning", "warning"])
+        self.assertEqual(told(fails, problem="no sizes", tasks=()), ["debug", "debug"])
+        self.assertEqual(told(tasks=["compact"]), ["debug"])
+        self.assertEqual(told(fails), ["debug", "debug"])
+        self.assertEqual(told(replace(fails, problem="disk full")), ["warning", "debug"])
+        self.assertEqual(told(fails, problem="no sizes"), ["warning", "warning"])
+        self.assertEqual(told(), ["debug"])
+        self.assertEqual(told(fails), ["warning", "debug"])
 
     def test_beside_a_live_view_only_failures_of_upkeep_are_told(self) -> None:
         logs.configure("info", "auto", self.clock, self.out)
