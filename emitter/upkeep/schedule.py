@@ -100,8 +100,8 @@ class UpkeepSchedule(Observer):
             if not self._due.tasks:
                 return
             slice = Slice(self._config.shard.index, self._config.shard.count)
-            turns = (Turn(writer.storage, name, self._clock, slice) for name in (KEEPER, ROUND))
-            caretaker = _Caretaker(*turns, self._clock)
+            keeper = Turn(writer.storage, KEEPER, self._clock, slice)
+            caretaker = _Caretaker(keeper, Turn(writer.storage, ROUND, self._clock, slice), self._clock)
             while not self._stop.is_set():
                 self._clock.wait(self._ticks.wake, 1.0)
                 self._ticks.wake.clear()
