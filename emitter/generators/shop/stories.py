@@ -32,7 +32,7 @@ ORDERS, PAYMENTS, SHIPMENTS, RETURNS = "orders", "payments", "shipments", "retur
 NO_CANDIDATE, AT_ONCE, NEXT_DAY = range(-1, 2)
 ANYWHERE = -1
 ZONE_DAYS = (2, 3, 4, 6, 10)
-"""Days from hand-over to delivery in each zone. A country's zone is the last one that takes no longer."""
+"""Days from hand-over to delivery in each zone. A country's zone is the one nearest to its days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,7 @@ class _Script:
 LANE_STORIES = tuple(_lanes())
 SCRIPTS = tuple(tuple(_Script(lane).steps) for lane in LANE_STORIES)
 DELIVERED_LANES = sum(lane.fate in ("charged_back", *_RETURNING_FATES) for lane in LANE_STORIES)
+LOST_LANES = [place for place, lane in enumerate(LANE_STORIES) if lane.fate == "lost"]
 RETURNING_LANES = sum(lane.returns for lane in LANE_STORIES)
 
 
@@ -208,7 +209,7 @@ def zones() -> Integers:
     """The zone of each country (of `kit.places`)."""
     shipping = data_file("emitter.generators.shop", "shipping.csv")
     days = shipping.integers("days")[countries_file().places("country", shipping, "country")]
-    found: Integers = np.searchsorted(np.array(ZONE_DAYS), days, side="right") - 1
+    found: Integers = np.abs(days[:, np.newaxis] - np.array(ZONE_DAYS)).argmin(axis=1)
     return found
 
 
