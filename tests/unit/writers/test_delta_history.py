@@ -149,11 +149,13 @@ class JoinedTest(unittest.TestCase):
         expected += [{"txn": {"appId": "x", "version": 2}}, {"txn": {"appId": "y", "version": 7}}]
         self.assertEqual(sorted(map(json.dumps, found or [])), sorted(map(json.dumps, expected)))
 
+    def test_of_what_the_table_is_the_last_word_stands(self):
+        first, last = ([{name: {"id": number}} for name in ("metaData", "protocol")] for number in (1, 2))
+        self.assertEqual(self.joined([*first, {"add": {"path": "a"}}], last), [*last, {"add": {"path": "a"}}])
+
     def test_what_does_more_is_not_joined(self):
         plain = [{"add": {"path": "a"}}]
         for more in (
-            {"metaData": {"id": "1"}},
-            {"protocol": {"minReaderVersion": 3}},
             {"domainMetadata": {"domain": "x"}},
             {"commitInfo": {"operation": "RESTORE"}},
             {"add": {"path": "a%20b"}},
