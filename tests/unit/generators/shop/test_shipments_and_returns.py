@@ -30,7 +30,6 @@ from tests.unit.generators.shop.lives import (
 
 RATE = 0.004
 LIFE = 52 * DAY  # longer than any story
-BY_ORDER = ("order_id", "event_time")
 
 
 def tables_at(rate: float) -> tuple[tuple[Table, Rows], ...]:
@@ -197,6 +196,23 @@ class ReturnsTest(unittest.TestCase):
         # All that came back was paid back, but for what is still under way at the end of the quarter.
         unpaid = received.join(refunds, on="order_id", how="anti")
         self.assertEqual(unpaid.filter(pl.col("since").dt.epoch("s") < QUARTER.end + 1_577_836_800 - 7 * DAY).height, 0)
+
+    def test_what_was_lost_is_paid_back_the_parcel_or_the_order(self) -> None:
+        orders, payments, shipments, _ = quarter()
+        lost = shipments.filter(pl.col("status") == "lost").join(orders, on="order_id")
+        lines = Book().lines(lost["order_id"].to_numpy())
+        in_second = lines.sums(lines.amounts * (lines.ids % 2 == 0))
+        lost = lost.with_columns(
+            expected=pl.when(pl.col("parcels") == 2).then(pl.Series(in_second)).otherwise(pl.col("total")),
+            kind=pl.when(pl.col("parcels") == 2).then(pl.lit("partly_refunded")).otherwise(pl.lit("refunded")),
+        )
+        early = lost.filter(pl.col("event_time").dt.epoch("s") < QUARTER.end + 1_577_836_800 - 4 * DAY)
+        paid = payments.filter(pl.col("status").is_in(["partly_refunded", "refunded"]))
+        told = early.join(paid, on="order_id", suffix="_paid")
+        self.assertEqual(told.height, early.height)
+        self.assertEqual(told["parcels"].n_unique(), 2)
+        wrong = (pl.col("expected") != pl.col("amount")) | (pl.col("kind") != pl.col("status_paid"))
+        self.assertEqual(told.filter(wrong).height, 0)
 
 
 class WindowsTest(unittest.TestCase):
