@@ -6,8 +6,7 @@ was looked at last, newest first. One that is ours ends the search: it tells whi
 writer had looked at all up to that one. Usually that is one small object to read.
 
 A RESTORE is harmless where none of our commits is newer than what it brought back, for instance where it undoes another
-RESTORE, or a compaction, ours too: that moves no progress, and every row is in both versions. One that removes no file
-leaves the table at least as whole as it was, also where the log no longer tells what it undid. All else that others do
+RESTORE, or a compaction, ours too: that moves no progress, and every row is in both versions. All else that others do
 (deletion, vacuum, a checkpoint) is theirs to answer for.
 """
 
@@ -36,7 +35,6 @@ class LoggedCommit:
     made_from: int | None = None  # in ours: the version that its writer had looked at
     restored: int | None = None  # in a RESTORE: the version that it brought back, -1 if it does not tell
     moved: Mapping[str, int] = field(default_factory=dict)  # application transactions, with their new numbers
-    removes_files: bool = True  # or may do so; told of a RESTORE alone
     is_plain: bool = True  # it only adds or removes files, and is no RESTORE: what is known of the table still holds
 
 
@@ -59,9 +57,7 @@ def decode(data: bytes, path: str, names: str) -> LoggedCommit:
         if info.get("operation") == "RESTORE":
             target = info.get("operationParameters", {}).get("version")
             restored = -1 if target is None else int(target)
-        made_from = int(info.get("readVersion", -1)) if ours else None
-        removes_files = restored is None or b'"remove"' in data
-        return LoggedCommit(made_from, restored, moved, removes_files, is_plain)
+        return LoggedCommit(int(info.get("readVersion", -1)) if ours else None, restored, moved, is_plain)
 
 
 def removed_paths(data: bytes) -> set[str]:
@@ -152,12 +148,10 @@ def find_rollback(read: ReadCommit, newest: int, looked_at: int) -> int | None:
             end = max(end, commit.made_from)
         if commit.restored is None:
             version -= 1
-        elif not _has_ours(read, commit.restored, version):
-            version = commit.restored
-        elif commit.removes_files:
+        elif _has_ours(read, commit.restored, version):
             return version
-        else:  # all that was there before it still is
-            version -= 1
+        else:
+            version = commit.restored
     return None
 
 

@@ -65,13 +65,6 @@ class FindRollbackTest(unittest.TestCase):
         self.assertEqual(self.look(None, None, OTHER, OTHER), (None, [3, 2, 1]))
         self.assertEqual(self.look(None, None, OTHER, restore(0))[0], 3)
 
-    def test_a_restore_that_removes_no_file_needs_no_excuse_but_gives_none_to_others(self):
-        adding = LoggedCommit(restored=1, removes_files=False)
-        self.assertIsNone(self.look(None, None, None, OTHER, adding)[0])
-        self.assertIsNone(self.look(OTHER, ours(0), ours(1), adding)[0])
-        self.assertIsNone(self.look(OTHER, ours(0), restore(0), adding)[0])
-        self.assertEqual(self.look(OTHER, ours(0), ours(1), restore(1), adding)[0], 3)
-
     def test_the_search_has_an_end(self):
         self.assertEqual(len(self.look(*[OTHER] * 12_000)[1]), 10_000)
 
@@ -80,12 +73,6 @@ class DecodeTest(unittest.TestCase):
     def decoded(self, *actions: object) -> LoggedCommit:
         data = b"\n".join(json.dumps(action).encode() for action in actions) + b"\n"
         return decode(data, "log", "emitter:run:orders:")
-
-    def test_a_restore_tells_whether_it_removes_files(self):
-        info = {"commitInfo": {"operation": "RESTORE", "operationParameters": {"version": "1"}}}
-        add, remove = {"add": {"path": "x"}}, {"remove": {"path": "y"}}
-        self.assertFalse(self.decoded(info, add).removes_files)
-        self.assertTrue(self.decoded(info, add, remove).removes_files)
 
     def test_commits_are_told_apart_by_their_application_transactions(self):
         info = {"commitInfo": {"operation": "WRITE", "readVersion": 7}}
@@ -118,7 +105,7 @@ class DecodeTest(unittest.TestCase):
             ({"datetime": "1795386016028"}, -1),
         ):
             info = {"commitInfo": {"operation": "RESTORE", "operationParameters": parameters}}
-            self.assertEqual(self.decoded(info), LoggedCommit(restored=version, removes_files=False, is_plain=False))
+            self.assertEqual(self.decoded(info), LoggedCommit(restored=version, is_plain=False))
 
     def test_what_is_no_log_entry_is_damage(self):
         for data in (
