@@ -103,7 +103,9 @@ class ClockConfig:
     history_jobs: Annotated[
         int | None,
         optional(whole(1, 256)),
-        Field(description="Processes that make what is far behind. Not given: one for two cores."),
+        Field(
+            description="Processes that make what is far behind. Not given: one for two cores and, if limited, 2 GiB."
+        ),
     ] = None
     batch_seconds: Annotated[
         int,

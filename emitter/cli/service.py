@@ -31,6 +31,8 @@ from emitter.watch.observer import Observer, Observers, Tally
 from emitter.watch.server import Server, application
 from emitter.watch.supervisor import Supervisor
 
+_JOB_MEMORY_BYTES = 2**31  # that a limit must leave for each process of a history, with room for all else
+
 
 def run(
     load: Callable[[], EmitterConfig],
@@ -149,7 +151,9 @@ def _view(stack: ExitStack, board: Board, url: str) -> LiveView | None:
 
 def _history_stager(config: EmitterConfig, clock: Clock, begin_worker: Callable[[], None]) -> Stager | None:
     """The processes that help with what is far behind; None where this one does it alone."""
-    jobs = config.clock.history_jobs or default_jobs()
+    limit_bytes = memory_limit_bytes()
+    affordable = default_jobs() if limit_bytes is None else limit_bytes // _JOB_MEMORY_BYTES
+    jobs = config.clock.history_jobs or max(1, min(default_jobs(), affordable))
     return worker_stager(config, clock, jobs, begin_worker) if config.clock.history and jobs > 1 else None
 
 

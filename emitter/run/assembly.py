@@ -127,8 +127,9 @@ def configured_daemon(
     """The daemon of a configuration, not yet entered. `stager` stages all, `history_stager` only what is far behind."""
     writer = configured_writer(config, crash_hook)
     if history_stager is not None:
-        stager = HistoryStager(LocalStager(writer, clock), history_stager, config.clock.batch_seconds)
-    return Daemon(
+        near = LocalStager(writer, clock)
+        stager = HistoryStager(near, history_stager, lambda: daemon.status().batch_seconds)
+    daemon = Daemon(
         configured_generator(config),
         writer,
         configured_settings(config),
@@ -137,6 +138,7 @@ def configured_daemon(
         until_slot=until_slot,
         stager=stager,
     )
+    return daemon
 
 
 def worker_stager(

@@ -106,7 +106,7 @@ def _ended_early(request: Request) -> StorageError:
         "stage files of",
         f"{text_of(request.window.first)} to {text_of(request.window.end)}",
         "a worker process ended early",
-        hint="see whether memory ran out; use fewer (--jobs, clock.history_jobs), or a smaller clock.batch_rows_max",
+        hint="see whether memory ran out; use fewer --jobs or clock.history_jobs, or a smaller clock.batch_rows_max",
     )
 
 

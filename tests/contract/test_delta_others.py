@@ -229,6 +229,19 @@ class OtherToolsTest(Together, OnDisk, BegunCase):
             self.handle().count(), ALL.seconds + sum(file.rows for file in files(window(0, 5), Slice(1, 2)))
         )
 
+    def test_an_entry_behind_a_checkpoint_is_no_progress_whatever_stands_after_it(self):
+        writer, version = self.begun(), self.handle().version()
+        for second in range(5):
+            write(self.opened(), window(second, second + 1), ORIGIN + second if second else None, Slice(1, 2))
+        self.handle().create_checkpoint()
+        next(self.log().glob(f"{version + 1:020d}.json")).unlink()  # the next ones are all there
+        outcomes, error = self.commit(writer, THIRD, SECOND.end)
+        self.assertEqual((outcomes, error), (["unknown", "ok"], None))
+        self.assertEqual(self.opened().recover(WHOLE, TABLE.name).rows, ALL.seconds)
+        self.assertEqual(
+            self.handle().count(), ALL.seconds + sum(file.rows for file in files(window(0, 5), Slice(1, 2)))
+        )
+
     def test_an_entry_that_comes_just_after_it_was_not_there_is_read(self):
         writer, real, missed = self.begun(), LocalStorage.read, []
 

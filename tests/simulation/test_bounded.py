@@ -200,7 +200,7 @@ class JobsTest(DaemonCase):
             def stepped(self, report: StepReport, status: DaemonStatus) -> None:
                 alive = workers()
                 self.interruptible = [one for one in alive if not _blocks(one.pid, signal.SIGINT)]
-                if alive and self.killed < times and report.window.first > ORIGIN + 100 * self.killed:
+                if alive and self.killed < times and report.window.first >= ORIGIN + 100 * self.killed:
                     self.killed += 1
                     os.kill(alive[0].pid, signal.SIGKILL)
 

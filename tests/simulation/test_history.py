@@ -115,8 +115,9 @@ class NotingStager(Stager):
 class HistoryStagerTest(TestCase):
     def test_other_processes_get_what_is_behind_and_are_let_go_when_nothing_is(self) -> None:
         notes: list[str] = []
-        stager = HistoryStager(NotingStager("near", notes), NotingStager("far", notes), batch_seconds=10)
-        for seconds in (400, 400, 10, 30, 40):
+        batch_seconds = 10
+        stager = HistoryStager(NotingStager("near", notes), NotingStager("far", notes), lambda: batch_seconds)
+        for seconds, batch_seconds in ((400, 10), (400, 10), (10, 10), (60, 10), (90, 30), (91, 30)):  # noqa: B007 (told)
             stager.stage(Request(Slice(), Window(0, seconds), ("orders",)), iter(()), lambda *_: None)
         stager.reset()
         stager.close()
@@ -124,7 +125,7 @@ class HistoryStagerTest(TestCase):
             notes,
             [
                 *("reset near", "far 400", "far 400"),
-                *("reset far", "close far", "near 10", "near 30"),
-                *("reset near", "far 40", "reset far", "close near", "close far"),
+                *("reset far", "close far", "near 10", "near 60", "near 90"),
+                *("reset near", "far 91", "reset far", "close near", "close far"),
             ],
         )

@@ -84,7 +84,8 @@ class Following:
         numbers: dict[str, int] = {}
         run_id = handle.metadata().configuration.get(delta_tables.RUN_ID)
         if run_id is not None:
-            find = recent_first(self._log.commits(run_id, table), handle.version(), handle.transaction_version)
+            read, checkpoint = self._log.commits(run_id, table), self._delta.log.checkpoint_version(table)
+            find = recent_first(read, handle.version(), checkpoint, handle.transaction_version)
 
             def lookup(name: str) -> int | None:
                 number = find(name)

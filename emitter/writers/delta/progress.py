@@ -74,12 +74,15 @@ def names_of(run_id: str, table: str) -> str:
     return f"emitter:{run_id}:{table}:"
 
 
-def recent_first(read: ReadCommit, version: int, otherwise: Lookup) -> Lookup:
+def recent_first(read: ReadCommit, version: int, checkpoint: int, otherwise: Lookup) -> Lookup:
     """The numbers as of a version: by the newest commits, of which nearly each has moved what is asked for. Only for
     other names by `otherwise`, the library, which reads all commits since the checkpoint for every name anew.
+
+    What stands at the version of the `checkpoint` or before it is not looked at: an entry that came behind one, where a
+    clean-up had left a place, is in no version, and whoever put it there asks here whether it counts.
     """
     known: dict[str, int] = {}
-    versions = iter(range(version, max(version - _RECENT_COMMITS, -1), -1))
+    versions = iter(range(version, max(version - _RECENT_COMMITS, checkpoint), -1))
 
     def is_older_read() -> bool:
         nonlocal versions

@@ -319,8 +319,9 @@ class DeltaWriter(RegisteringWriter):
         return TableSize(len(files), sum(file.size_bytes or 0 for file in files))
 
     def _progress(self, table: str, handle: DeltaTable, run_id: str) -> DeltaProgress:
-        read = self._log.commits(run_id, table)
-        return DeltaProgress(run_id, table, recent_first(read, handle.version(), handle.transaction_version))
+        read, checkpoint = self._log.commits(run_id, table), self._delta.log.checkpoint_version(table)
+        lookup = recent_first(read, handle.version(), checkpoint, handle.transaction_version)
+        return DeltaProgress(run_id, table, lookup)
 
     def _look_for_rollback(self, table: str, handle: DeltaTable, run_id: str) -> None:
         """Raises RolledBackError if there was one since this was looked for last."""

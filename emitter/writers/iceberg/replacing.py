@@ -199,6 +199,7 @@ def _in_short(entry: ManifestEntry) -> ManifestEntry:
         partition=file.partition,
         record_count=file.record_count,
         file_size_in_bytes=file.file_size_in_bytes,
+        column_sizes={},  # pyiceberg's inspection needs a mapping
     )
     return ManifestEntry.from_args(
         status=entry.status,

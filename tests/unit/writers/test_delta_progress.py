@@ -18,6 +18,7 @@ class RecentFirstTest(unittest.TestCase):
         self.damaged: set[int] = set()
         self.read: list[int] = []
         self.asked: list[str] = []
+        self.checkpoint = -1
 
     def number(self, *names: str) -> list[int | None]:
         def read(version: int) -> LoggedCommit | None:
@@ -30,7 +31,7 @@ class RecentFirstTest(unittest.TestCase):
             self.asked.append(name)
             return {"old": 7}.get(name)
 
-        return list(map(recent_first(read, 20, otherwise), names))
+        return list(map(recent_first(read, 20, self.checkpoint, otherwise), names))
 
     def test_the_newest_number_of_a_name_counts_and_each_commit_is_read_once(self):
         self.moved = {20: {"a": 5}, 19: {"a": 4, "b": 3}, 18: {"b": 2}}
@@ -41,6 +42,11 @@ class RecentFirstTest(unittest.TestCase):
         self.moved = {20: {"a": 5}, 0: {"old": 1}}
         self.assertEqual(self.number("old", "a", "none"), [7, 5, None])
         self.assertEqual((self.read, self.asked), (list(range(20, 4, -1)), ["old", "none"]))
+
+    def test_what_stands_behind_the_checkpoint_is_in_no_version(self):
+        self.moved, self.checkpoint = {20: {"a": 5}, 18: {"old": 99}}, 18
+        self.assertEqual(self.number("old", "a"), [7, 5])
+        self.assertEqual(self.read, [20, 19])
 
     def test_behind_what_is_gone_or_damaged_nothing_counts(self):
         for gone, damaged in (({19}, set()), (set(), {19})):
