@@ -40,6 +40,9 @@ Rows = dict[str, pl.DataFrame]
 class GeneratorContract:
     """Subclasses make a domain: each time a new instance of the same one."""
 
+    windows = (OPENING, LATER)
+    """In each table there is something in one of these, at least."""
+
     def make(self, period: Period | None = None) -> GeneratorBase:
         raise NotImplementedError
 
@@ -49,7 +52,7 @@ class GeneratorContract:
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.whole = {window: gather(cls().make(), [window]) for window in (OPENING, LATER)}
+        cls.whole = {window: gather(cls().make(), [window]) for window in cls.windows}
 
     # What a frame is
 
@@ -245,9 +248,9 @@ class GeneratorContract:
     # The Python API
 
     def test_batches_are_the_rows_as_a_reader_sees_them(self) -> None:
-        window = Window(ORIGIN, ORIGIN + 700)
-        generator = self.make(Period(window, batch_seconds=100))
-        for name in generator.tables():
+        for name in self.make().tables():
+            window = self.with_rows(name)
+            generator = self.make(Period(window, batch_seconds=100))
             batches = list(generator.batches_for(name))
             schema = generator.schema_for(name)
             self.assertGreater(len(batches), 0)
@@ -265,8 +268,8 @@ class GeneratorContract:
             assert_frame_equal(cents, inside)
 
     def test_batches_of_shards_are_shares_of_the_whole(self) -> None:
-        window = Window(ORIGIN, ORIGIN + 400)
         for name in self.make().tables():
+            window = self.with_rows(name)
             parts = [
                 batch
                 for index in range(3)
@@ -293,6 +296,10 @@ class GeneratorContract:
         )
         self.assertEqual(hourly.partition_spec_for(hourly.tables()[0]).granularity, "hour")
         self.assertEqual(hourly.rebuilt(ORIGIN).partition_spec_for(hourly.tables()[0]).granularity, "hour")
+
+    def with_rows(self, name: str) -> Window:
+        """A window in which a table has some."""
+        return next(window for window, rows in self.whole.items() if name in rows)
 
     def assert_same(self, made: Rows, whole: Rows) -> None:
         self.assertEqual(set(made), set(whole))
@@ -439,7 +446,9 @@ class EcommerceContract(GeneratorContract, unittest.TestCase):
 
 
 class ShopContract(GeneratorContract, unittest.TestCase):
-    """The whole shop, in the making."""
+    """The whole shop, in the making. Weeks after the origin goods come back too."""
+
+    windows = (OPENING, LATER, Window(ORIGIN + 30 * DAY - 100, ORIGIN + 30 * DAY + 200))
 
     def make(self, period: Period | None = None) -> GeneratorBase:
         options = EcommerceOptions(
@@ -463,6 +472,15 @@ class ShopContract(GeneratorContract, unittest.TestCase):
             with mock.patch.object(whole_shop, "CHUNK_ORDERS", orders):
                 for window, whole in self.whole.items():
                     self.assert_same(gather(self.make(), [window]), whole)
+
+    def test_expected_rows_are_those_that_come_on_average(self) -> None:
+        """Near enough to cut windows by: what follows in hours and days is told by a few groups of delays."""
+        generator, window = self.make(), Window(ORIGIN + 60 * DAY, ORIGIN + 60 * DAY + 7_200)
+        expected = generator.expected_rows(window)
+        self.assertEqual(set(expected), set(generator.tables()))
+        made = {name: len(rows) for name, rows in gather(generator, [window]).items()}
+        for name, mean in expected.items():
+            self.assertAlmostEqual(made.get(name, 0), mean, delta=0.3 * mean + 10 * mean**0.5 + 3, msg=name)
 
 
 if __name__ == "__main__":

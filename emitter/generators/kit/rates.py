@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo
@@ -43,16 +43,29 @@ class LocalWeights:
     def of_day(self, day: int) -> list[list[int]]:
         """By cell of a day since 2020 (UTC), and by zone."""
         start, cells = time_of(day * DAY_SECONDS), list[list[int]]()
+        zones = [self._hours(start, time_zone, weight) for time_zone, weight in self._zones]
         for hour in range(24):
             rows: list[list[int]] = [[] for _ in range(_CELLS_PER_HOUR)]
-            for time_zone, zone_weight in self._zones:
-                local = (start + timedelta(hours=hour)).astimezone(time_zone)
-                day_weight = self.weights.of_day(local) * zone_weight
-                cell = (local.hour * 60 + local.minute) * 60 // CELL_SECONDS
+            for zone_hours in zones:
+                day_weight, cell = zone_hours[hour]
                 for quarter, row in enumerate(rows):
                     row.append(day_weight * self.quarters[(cell + quarter) % CELLS_PER_DAY])
             cells += rows
         return cells
+
+    def _hours(self, start: datetime, time_zone: ZoneInfo, zone_weight: int) -> list[tuple[int, int]]:
+        """By hour from a moment on: what the local day weighs, and the local cell in it."""
+        locals_ = [(start + timedelta(hours=hour)).astimezone(time_zone) for hour in (0, 23)]
+        if locals_[0].utcoffset() == locals_[1].utcoffset():  # on most days, and many times as quick
+            weights = [self.weights.of_day(local) * zone_weight for local in locals_]
+            first = locals_[0].hour * 60 + locals_[0].minute
+            moments = [divmod(first + 60 * hour, 1440) for hour in range(24)]
+            return [(weights[is_next], minute * 60 // CELL_SECONDS) for is_next, minute in moments]
+        moved = [(start + timedelta(hours=hour)).astimezone(time_zone) for hour in range(24)]
+        return [
+            (self.weights.of_day(local) * zone_weight, (local.hour * 60 + local.minute) * 60 // CELL_SECONDS)
+            for local in moved
+        ]
 
 
 class RateCurve:

@@ -63,6 +63,8 @@ class _Known:
         # As far as the hour goes, so that who asks second by second does not have all of it copied each time.
         span = Window(span.first, -(-span.end // _AHEAD_SECONDS) * _AHEAD_SECONDS)
         keeps = span.first < self._end and self._first < span.end
+        if keeps and span.end - self._first <= _KNOWN_SLOTS_MAX:  # others may look further back
+            span = Window(min(span.first, self._first), max(span.end, self._end))
         begin, end = (max(span.first, self._first), min(span.end, self._end)) if keeps else (span.first, span.first)
         if span.seconds > _KNOWN_SLOTS_MAX or span.seconds - (end - begin) > lookups:
             return

@@ -21,6 +21,7 @@ _QUANTITY_WEIGHTS = (840, 110, 26, 14, 6, 4)
 _FAVOURITE_IN_64, _COMPLEMENT_IN_64, _PARTNER_IN_64 = 34, 30, 32
 _FAVOURITES = 3
 MEAN_ITEMS = 2.69  # what is left of the weights' 2.71 once nothing is ordered twice
+SEVERAL_LINES = 1 - _ITEM_WEIGHTS[0] / sum(_ITEM_WEIGHTS)  # of all orders have more than one
 assert len(_ITEM_WEIGHTS) <= CHILD_MAX
 _ITEM_TABLE = choice_table(_ITEM_WEIGHTS).astype(np.int64) + 1
 _QUANTITY_TABLE = choice_table(_QUANTITY_WEIGHTS).astype(np.int64) + 1

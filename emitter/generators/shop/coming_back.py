@@ -10,6 +10,8 @@ from emitter.generators.shop.stories import DELIVERED_LANES, RETURNING_LANES
 from emitter.randomness import Stream, below
 
 _BASIS = 10_000
+MEAN_BACK, ANY_BACK = 0.49, 0.40
+"""Of an order whose story has a return, with this catalogue: how many lines come back, and how often any does."""
 
 
 class ComingBack:

@@ -16,12 +16,18 @@ from emitter.generators.kit.rates import Curve, FlatCurve, LocalWeights, RateCur
 from emitter.generators.kit.things import Things
 from emitter.generators.shop.baskets import MEAN_ITEMS, Baskets
 from emitter.generators.shop.catalogue import Catalogue
+from emitter.generators.shop.coming_back import ComingBack
 from emitter.generators.shop.currencies import Currencies
 from emitter.generators.shop.habits import Habits
+from emitter.generators.shop.lives_tables import TABLES as OF_LIVES
 from emitter.generators.shop.money import Tills
 from emitter.generators.shop.orders import Orders
+from emitter.generators.shop.payments import Payments
 from emitter.generators.shop.people import People
 from emitter.generators.shop.regions import regions
+from emitter.generators.shop.returns import Returns
+from emitter.generators.shop.shipments import Shipments
+from emitter.generators.shop.stories import Stories
 from emitter.generators.shop.tables import TABLES
 from emitter.model import Epoch, Frame, Slice, Window
 from emitter.randomness import Stream
@@ -30,17 +36,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHUNK_ORDERS = 32_768  # orders made at a time: enough to outweigh the calls, few enough to stay in the cache
-_CHUNK_SECONDS_MAX = 3600
-_OF_ORDERS = {"orders", "order_items"}
+_CHUNK_SECONDS_MAX = 86_400  # of a day as a whole, steps of weeks are found in a fraction of the time
+_BEFORE_SECONDS = 1_200  # visits that begin so long before the origin end in orders after it
 
 
 class ShopGenerator(GeneratorBase):
-    """A shop with customers, products, exchange rates, orders and order items."""
+    """A shop with customers, products, exchange rates, orders, their items, payments, shipments and returns."""
 
     name = "shop"
     content_version = 1
     options_type = EcommerceOptions
-    table_declarations = TABLES
+    table_declarations = (*TABLES, *OF_LIVES)
 
     options: EcommerceOptions
 
@@ -49,8 +55,10 @@ class ShopGenerator(GeneratorBase):
         in_force = [(epoch.from_slot, options_in_force(options, epoch.inputs)) for epoch in epochs]
         first = in_force[0][1] if in_force else options
         curves = [(slot, _curve(origin_slot, each)) for slot, each in in_force or [(origin_slot, options)]]
-        self._counts = Counts(origin_slot, curves, Stream(seed, "orders.count"))
+        curves[0] = (origin_slot - _BEFORE_SECONDS, curves[0][1])
+        self._counts = Counts(origin_slot - _BEFORE_SECONDS, curves, Stream(seed, "orders.count"))
         things = Things(self._counts, Dealer(Stream(seed, "orders.deal")))
+        stories = Stories(seed, things, origin_slot)
         customers = Population(
             origin_slot,
             options.customers,
@@ -70,7 +78,13 @@ class ShopGenerator(GeneratorBase):
         self._people = People(seed, origin_slot, customers, habits)
         self._catalogue = Catalogue(seed, origin_slot, products, options.product_skew, options.price_period_days)
         baskets = Baskets(seed, self._catalogue)
-        self._orders = Orders(seed, things, habits, self._catalogue, baskets, Tills(self._currencies))
+        self._orders = Orders(seed, stories, habits, self._catalogue, baskets, Tills(self._currencies))
+        coming_back = ComingBack(seed)
+        self._lives: Mapping[str, Payments | Shipments | Returns] = {
+            "payments": Payments(seed, stories, self._orders, coming_back),
+            "shipments": Shipments(seed, stories, self._orders),
+            "returns": Returns(seed, stories, self._orders, coming_back),
+        }
 
     def rows(self, window: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:
         window = Window(max(window.first, self.origin_slot), max(window.end, self.origin_slot))
@@ -84,18 +98,22 @@ class ShopGenerator(GeneratorBase):
                 yield from _frames("products", self._catalogue.batch(*products))
         if "exchange_rates" in tables and (rates := self._currencies.rows(window, slice)) is not None:
             yield from _frames("exchange_rates", rates)
-        if not _OF_ORDERS.isdisjoint(tables):
-            for chunk in self._chunks(window):
-                yield from self._order_rows(chunk, slice, tables)
+        of_orders = [table for table in ("orders", "order_items", *self._lives) if table in tables]
+        for chunk in self._chunks(window) if of_orders else ():
+            yield from self._order_rows(chunk, slice, tables)
+            for table in of_orders:
+                if table in self._lives and (rows := self._lives[table].rows(chunk, slice)) is not None:
+                    yield from _frames(table, rows)
 
     def expected_rows(self, window: Window) -> Mapping[str, float]:
-        orders = self._counts.expected(window)
+        orders = self._counts.expected(Window(max(window.first, self.origin_slot), max(window.end, self.origin_slot)))
         return {
             "customers": self._people.expected_rows(window),
             "products": self._catalogue.expected_rows(window),
             "exchange_rates": self._currencies.expected_rows(window),
             "orders": orders,
             "order_items": orders * MEAN_ITEMS,
+            **{table: life.expected_rows(window) for table, life in self._lives.items()},
         }
 
     def _chunks(self, window: Window) -> Iterator[Window]:
@@ -108,13 +126,13 @@ class ShopGenerator(GeneratorBase):
             first = end
 
     def _order_rows(self, chunk: Window, slice: Slice, tables: Collection[str]) -> Iterator[Frame]:
-        dealt = self._orders.things.dealt(chunk.first, chunk.end, slice)
-        if len(dealt.ids):
-            placed = self._orders.placed(dealt.ids)
-            if "orders" in tables:
-                yield from _frames("orders", self._orders.order_batch(placed))
-            if "order_items" in tables:
-                yield from _frames("order_items", self._orders.item_batch(placed))
+        if "orders" not in tables and "order_items" not in tables:
+            return
+        placed = self._orders.due(chunk, slice)
+        if placed is not None and "orders" in tables:
+            yield from _frames("orders", self._orders.order_batch(placed))
+        if placed is not None and "order_items" in tables:
+            yield from _frames("order_items", self._orders.item_batch(placed))
 
 
 def _local_weights(options: EcommerceOptions) -> LocalWeights:

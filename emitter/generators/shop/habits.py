@@ -13,7 +13,6 @@ import numpy as np
 from emitter.generators.kit.growth import DAY_SECONDS
 from emitter.generators.kit.mixes import Mix
 from emitter.generators.kit.populations import Population
-from emitter.generators.kit.rates import CELL_SECONDS
 from emitter.generators.kit.strata import Strata
 from emitter.generators.shop.regions import Regions
 from emitter.randomness import Integers, Stream, Words, below
@@ -24,7 +23,8 @@ _PACES = (7, 18, 37, 74, 138, 277, 554, 1108)
 HABITS = len(_MEMBERS)
 _DAILY_ORDERS_MAX = 1  # of one customer, in the mean
 _UNIT = 1_000
-_GROUPS_KEPT = 64  # of 3 kB
+_CELL_SECONDS = 21_600  # who has signed up since the last quarter of a day orders in the next one
+_GROUPS_KEPT = 512  # of 7 kB: the quarters of the days that a story may take, twice
 _WEIGHT_BITS = 32
 
 
@@ -50,12 +50,12 @@ class Habits:
         return self._habits.group_of(self._regions.index_of(customers))
 
     def pick(self, words: Words, slots: Integers) -> Integers:
-        """Who orders in each slot, of those who were there at the last quarter of an hour: by what time it is in each
+        """Who orders in each slot, of those who were there at the last quarter of a day: by what time it is in each
         region, and by how often each customer orders.
         """
         regions = self._mix.choose(words, slots)
-        quarters, cells = np.unique(slots // CELL_SECONDS, return_inverse=True)
-        populations = self._population.sizes_at(quarters * CELL_SECONDS)
+        quarters, cells = np.unique(slots // _CELL_SECONDS, return_inverse=True)
+        populations = self._population.sizes_at(quarters * _CELL_SECONDS)
         groups = [self._groups(int(size)) for size in populations]
         weights = np.stack([weights for _, weights in groups])[cells, regions]  # by order and habit, summed up
         habits = np.count_nonzero(below(words, weights[:, -1])[:, np.newaxis] >= weights, axis=1)

@@ -11,9 +11,9 @@ from emitter.generators.kit.data import data_file
 from emitter.generators.kit.keys import times_micros
 from emitter.generators.kit.places import countries
 from emitter.generators.shop.books import OrderBook
-from emitter.generators.shop.coming_back import ComingBack
+from emitter.generators.shop.coming_back import ANY_BACK, ComingBack
 from emitter.generators.shop.lives_tables import PAYMENTS
-from emitter.generators.shop.stories import ANYWHERE, Stories, zones
+from emitter.generators.shop.stories import ANYWHERE, Stories, zone_weights, zones
 from emitter.generators.shop.stories import PAYMENTS as STEPS
 from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, entries
@@ -36,6 +36,8 @@ class Payments:
         self._choice = stories.choose(STEPS)
         self._status = stories.statuses(_STATUSES)
         self._lost = np.array([step.status == "refunded" and step.zone == ANYWHERE for step in stories.steps])
+        self._weights = zone_weights(stories) * np.where(self._status == _CHARGED_BACK, 0.38, 1.0)
+        self._weights *= np.where((self._status == _REFUNDED) & (stories.zones != ANYWHERE), ANY_BACK, 1.0)
         self._zones, self._currencies = zones(), countries().currencies
         self._words, self._method_words = Stream(seed, "payments"), Stream(seed, "payments.method")
         methods, reasons = (data_file(__package__, f"{name}.csv") for name in ("payment_methods", "decline_reasons"))
@@ -80,6 +82,10 @@ class Payments:
             ],
             names=_COLUMN_NAMES,
         )
+
+    def expected_rows(self, window: Window) -> float:
+        """The mean number of rows in a window, all slices together."""
+        return self._stories.expected(window, self._choice, self._weights)
 
     def _refunds(self, ids: Integers, lost: np.ndarray) -> tuple[Integers, Integers]:
         """By order: the status and the amount of its refund; nothing where nothing comes back."""

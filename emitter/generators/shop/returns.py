@@ -11,10 +11,10 @@ from emitter.generators.kit.data import data_file
 from emitter.generators.kit.keys import times_micros
 from emitter.generators.kit.places import countries
 from emitter.generators.shop.books import OrderBook
-from emitter.generators.shop.coming_back import ComingBack
+from emitter.generators.shop.coming_back import MEAN_BACK, ComingBack
 from emitter.generators.shop.lives_tables import RETURNS
 from emitter.generators.shop.stories import RETURNS as STEPS
-from emitter.generators.shop.stories import Stories, zones
+from emitter.generators.shop.stories import Stories, zone_weights, zones
 from emitter.model import Slice, Window
 from emitter.randomness import Stream, entries
 
@@ -31,6 +31,7 @@ class Returns:
         self._stories, self._book, self._coming_back = stories, book, coming_back
         self._choice = stories.choose(STEPS)
         self._status = stories.statuses(_STATUSES)
+        self._weights = zone_weights(stories) * MEAN_BACK
         self._zones, self._currencies = zones(), countries().currencies
         self._words, self._moments = Stream(seed, "returns"), Stream(seed, "returns.moment")
         reasons = data_file(__package__, "return_reasons.csv")
@@ -71,3 +72,7 @@ class Returns:
             ],
             names=_COLUMN_NAMES,
         )
+
+    def expected_rows(self, window: Window) -> float:
+        """The mean number of rows in a window, all slices together."""
+        return self._stories.expected(window, self._choice, self._weights)

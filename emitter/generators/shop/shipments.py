@@ -11,9 +11,10 @@ from emitter.generators.kit.choices import choice_rows, choose_by
 from emitter.generators.kit.data import data_file
 from emitter.generators.kit.growth import DAY_SECONDS
 from emitter.generators.kit.keys import times_micros
+from emitter.generators.shop.baskets import SEVERAL_LINES
 from emitter.generators.shop.books import OrderBook
 from emitter.generators.shop.lives_tables import SHIPMENTS
-from emitter.generators.shop.stories import ANYWHERE, AT_ONCE, LOST_LANES, NEXT_DAY, Stories, zones
+from emitter.generators.shop.stories import ANYWHERE, AT_ONCE, LOST_LANES, NEXT_DAY, Stories, zone_weights, zones
 from emitter.generators.shop.stories import SHIPMENTS as STEPS
 from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, entries
@@ -36,6 +37,8 @@ class Shipments:
         self._status = stories.statuses(_STATUSES)
         self._of_lost = np.isin(stories.lanes, LOST_LANES)
         self._zones = zones()
+        self._weights = zone_weights(stories) * _days_share(stories.candidates)
+        self._weights *= np.where(stories.numbers == 2, SEVERAL_LINES, 1.0)
         self._moments, self._carrier_words = Stream(seed, "shipments"), Stream(seed, "shipments.carrier")
         file = data_file(__package__, "carriers.csv")
         carriers, weights = file.labels("carrier"), file.integers("weight")
@@ -77,6 +80,15 @@ class Shipments:
             ],
             names=_COLUMN_NAMES,
         )
+
+    def expected_rows(self, window: Window) -> float:
+        """The mean number of rows in a window, all slices together."""
+        return self._stories.expected(window, self._choice, self._weights)
+
+
+def _days_share(candidates: Integers) -> NDArray[np.float64]:
+    """How often a step's day is its own."""
+    return np.select([candidates == AT_ONCE, candidates == NEXT_DAY], [6 / 7, 1 / 7], 1.0)
 
 
 def _on_its_day(slots: Integers, candidates: Integers) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emitter.generators.kit.chains import START, Delay
 from emitter.generators.kit.data import data_file
@@ -21,6 +22,7 @@ from emitter.generators.kit.keys import SEQUENCE_MASK, SLOT_SHIFT
 from emitter.generators.kit.limits import CHILD_BITS
 from emitter.generators.kit.places import countries_file
 from emitter.generators.kit.things import Things
+from emitter.generators.shop.regions import regions
 from emitter.model import Slice, Window
 from emitter.randomness import Integers, Stream, entries
 
@@ -213,6 +215,14 @@ def zones() -> Integers:
     return found
 
 
+def zone_weights(stories: Stories) -> NDArray[np.float64]:
+    """By pair: the share of the orders whose zone is the step's."""
+    of_zone = np.bincount(zones()[regions().countries], weights=regions().shares, minlength=len(ZONE_DAYS))
+    shares = np.append(of_zone / of_zone.sum(), 1.0)  # the last for steps that are there in any zone
+    found: NDArray[np.float64] = shares[stories.zones]
+    return found
+
+
 class Stories:
     """The steps of all orders in any window. `things` are the buyers, those of before the origin included."""
 
@@ -233,6 +243,26 @@ class Stories:
         """The steps that make a table's rows."""
         return self._followers.choose(np.flatnonzero([step.table == table for step in self.steps]))
 
+    def expected(self, window: Window, choice: Choice, weights: NDArray[np.float64]) -> float:
+        """The mean number of a choice's steps in a window, of which each is there with the weight of its pair: by the
+        rate of orders at the mean delays of some groups of steps.
+        """
+        found = 0.0
+        for group, delay_seconds in self._groups(choice):
+            first = max(window.first - delay_seconds, self._origin_slot)
+            end = max(window.end - delay_seconds, first)
+            found += self._things.expected(Window(first, end)) * float(weights[group].sum()) / LANES
+        return found
+
+    def _groups(self, choice: Choice) -> list[tuple[Integers, int]]:
+        """The pairs of a choice in groups of like delay, and the mean delay from the order of each."""
+        chains = self._followers.chains
+        delays = np.array([_mean_seconds(chains.pairs[pair].delays) for pair in choice.pairs])
+        edges = np.searchsorted(_GROUP_EDGES, delays)
+        return [
+            (choice.pairs[edges == edge], _rounded(float(delays[edges == edge].mean()))) for edge in np.unique(edges)
+        ]
+
     def statuses(self, names: Sequence[str]) -> Integers:
         """The place of each step's status among these names, -1 where it is another."""
         return np.array([names.index(step.status) if step.status in names else -1 for step in self.steps])
@@ -251,6 +281,24 @@ class Stories:
         lanes = (((ids >> CHILD_BITS) & SEQUENCE_MASK) + self._things.offsets(slots)) % LANES
         chains = self._followers.chains
         return chains.targets(slots, entries(chains.lane_columns, lanes) + ORDER)
+
+
+_GROUP_EDGES = np.array(
+    [
+        *(hours * 3600 for hours in (1, 4, 8, 12)),
+        *(days * DAY_SECONDS for days in (1, 2, 3, 4, 6, 8, 11, 15, 20, 26, 33, 41)),
+    ]
+)
+
+
+def _rounded(delay_seconds: float) -> int:
+    """What takes days follows the hours of the day that it began at."""
+    days = round(delay_seconds / DAY_SECONDS)
+    return days * DAY_SECONDS if days else int(delay_seconds)
+
+
+def _mean_seconds(delays: Sequence[Delay]) -> int:
+    return sum(delay.blocks * delay.block_seconds for delay in delays)
 
 
 def _stream(seed: int) -> Stream:

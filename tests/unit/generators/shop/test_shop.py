@@ -72,6 +72,29 @@ class QuarterTest(unittest.TestCase):
         )
         self.assertGreater(self.one("SELECT count(*) FROM products WHERE ends_at < TIMESTAMPTZ '2026-12-20'"), 20)
 
+    def test_lives_follow_their_orders_and_give_back_no_more_than_was_taken(self) -> None:
+        for table in ("payments", "shipments", "returns"):
+            self.assert_none(f"FROM {table} ANTI JOIN orders USING (order_id)")
+            self.assert_none(f"FROM {table} t JOIN orders o USING (order_id) WHERE t.event_time <= o.event_time")
+        self.assert_none("FROM returns r ANTI JOIN order_items i ON r.order_item_id = i.order_item_id")
+        self.assert_none(
+            """SELECT order_id FROM payments JOIN orders USING (order_id) GROUP BY order_id, total, orders.currency
+            HAVING coalesce(sum(amount) FILTER (status IN ('partly_refunded', 'refunded', 'charged_back')), 0) > total
+                OR coalesce(max(amount) FILTER (status = 'captured'), total) != total
+                OR any_value(payments.currency) != orders.currency"""
+        )
+        self.assert_none(
+            """FROM payments p JOIN (SELECT order_id, sum(amount) AS back FROM returns WHERE status = 'received'
+                GROUP BY ALL) r USING (order_id) WHERE p.status = 'partly_refunded' AND p.amount != r.back
+                AND NOT EXISTS (FROM shipments s WHERE s.order_id = p.order_id AND s.status = 'lost')"""
+        )
+        declined, returned = self.one(
+            """SELECT (SELECT avg((status = 'declined')::int) FROM payments WHERE status IN ('authorised', 'declined')),
+            (SELECT count(DISTINCT return_id) / (SELECT count(*) FROM order_items) FROM returns)"""
+        )
+        self.assertTrue(0.03 < declined < 0.05, declined)
+        self.assertTrue(0.08 < returned < 0.22, returned)
+
     def test_orders_are_the_sums_of_their_items(self) -> None:
         self.assert_none(
             """FROM orders o LEFT JOIN (
