@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -36,19 +37,25 @@ def chosen_format(form: str | None, path: Path | None) -> str:
         raise UsageError(f"{form} is no text to print", hint="give a file: -o FILE")
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise UsageError(f"{path} cannot be written: it is a folder, or is in none", hint="give the path of a file")
+    if path is not None and path.exists() and not path.is_file():
+        raise UsageError(f"{path} cannot be written: it is no file", hint="give a file, or leave -o out and redirect")
     return form
 
 
 def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: str, path: Path, rows_max: int) -> None:
     """Write a result beside its place, and put it there once all of it is. Raises StorageError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    place = path.resolve()  # where a link leads
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         if form in _BINARY:
-            _write_binary(schema, batches, form, part)
+            with results.told(form):
+                _write_binary(schema, batches, form, part)
         else:
             with part.open("w", encoding="utf-8", newline="\n") as file, redirect_stdout(file):
                 results.print_result(schema, batches, form, rows_max)
-        part.replace(path)
+        if place.exists():
+            part.chmod(stat.S_IMODE(place.stat().st_mode))
+        part.replace(place)
     except OSError as error:
         raise StorageError("write", str(path), str(error), hint="give a file in a folder that can be written") from None
     finally:

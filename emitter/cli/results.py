@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -21,6 +22,7 @@ from rich.cells import cell_len, set_cell_size
 
 from emitter.cli import streams
 from emitter.cli.printing import Paper
+from emitter.errors import UsageError
 
 FORMATS = ("table", "csv", "json", "ndjson")
 TEXT_WIDTH_MIN = 8
@@ -30,7 +32,24 @@ _EXPLAINED = ["explain_key", "explain_value"]
 
 
 def print_result(schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: str, rows_max: int) -> None:
-    """Print a result; as a table at most so many rows of it."""
+    """Print a result; as a table at most so many rows of it. Raises UsageError for a value that has no form in it."""
+    with told(form):
+        _print(schema, batches, form, rows_max)
+
+
+@contextmanager
+def told(form: str) -> Iterator[None]:
+    """As a UsageError what Python or a format has no value or type for, such as a time beyond the year 9999."""
+    try:
+        yield
+    except (pa.ArrowException, OverflowError, ValueError) as error:
+        raise UsageError(
+            f"something in the result has no form in {form}: {str(error).splitlines()[0]}",
+            hint="cast the column that it is in, such as to VARCHAR: column::VARCHAR",
+        ) from None
+
+
+def _print(schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: str, rows_max: int) -> None:
     names = _unique(schema.names)
     rows = (row for batch in batches for row in _rows(batch))
     if form == "csv":

@@ -70,7 +70,13 @@ def query(
         Truth(_source(source, writer, start, end), on_progress=on_progress) as truth,
     ):
         answer = truth.ask(sql)
-        found = pl.from_arrow(pa.Table.from_batches(answer.batches, answer.schema))
+        try:
+            found = pl.from_arrow(pa.Table.from_batches(answer.batches, answer.schema))
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+            raise UsageError(
+                f"something in the result has no form in polars: {error}",
+                hint="cast the column that it is in, such as to VARCHAR: column::VARCHAR",
+            ) from None
     assert isinstance(found, pl.DataFrame)
     return found
 

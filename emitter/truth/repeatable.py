@@ -42,7 +42,7 @@ def check_repeatable(connection: Connection, statement: Statement) -> None:
         columns = node.get("column_names") or [""]
         if node.get("type") == "COLUMN_REF" and str(columns[-1]).lower() in _CLOCKS and len(columns) == 1:
             name = str(columns[-1]).lower()
-        if name in _READ_CLOCK or (name == "age" and len(node.get("children", ())) == 1):
+        if name in _READ_CLOCK or (name == "age" and len(node.get("children", ())) < 2):
             raise UsageError(f"the function {name} is refused: it reads the clock of this machine", hint=_CLOCK_HINT)
         if name in _BY_ORDER:
             raise UsageError(

@@ -16,7 +16,7 @@ class VerificationMetrics(Observer):
     """Counts verifications, and tells what the last one that came to a verdict found."""
 
     def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._is_off = clock, False
         self._ended = Counter(
             "emitter_verifications", "Scheduled verifications, by how they ended.", ["outcome"], registry=registry
         )
@@ -42,7 +42,7 @@ class VerificationMetrics(Observer):
 
     def due_every(self, seconds: int | None) -> None:
         """How often one is due; None where it is off: then what was found is told no more."""
-        self._interval.value = seconds
+        self._interval.value, self._is_off = seconds, seconds is None
         if seconds is None:
             self._forget()
 
@@ -54,6 +54,8 @@ class VerificationMetrics(Observer):
     @override
     def verified(self, report: VerificationReport) -> None:
         self._ended.labels(report.outcome).inc()
+        if self._is_off:  # turned off while it was under way: nobody would take back what it found
+            return
         if report.outcome == "ok":
             self._last_success.value = self._clock.wall_seconds()
         if report.outcome in ("ok", "different", "skipped"):

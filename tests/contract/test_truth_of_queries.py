@@ -247,6 +247,7 @@ class QuestionsTest(unittest.TestCase):
             ("SELECT current_timestamp", "clock of this machine"),
             ("FROM orders WHERE event_time < today()", "clock of this machine"),
             ("SELECT age(event_time) FROM orders", "clock of this machine"),
+            ("SELECT event_time.age() FROM orders", "clock of this machine"),
             ("SELECT random()", "another result each time"),
             ("SELECT count(*) FROM orders ORDER BY UUID()", "another result each time"),
             ("FROM orders USING SAMPLE 3 ROWS", "a sample is refused"),

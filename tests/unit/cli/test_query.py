@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -84,6 +85,43 @@ class QueryVerbTest(CliCase):
         self.assert_exit(0, listed)
         self.assertEqual(len(listed.stdout.splitlines()), 8)
         self.assertIn("revenue_by_hour", listed.stdout)
+
+    def test_times_in_a_list_are_compared_as_any(self) -> None:
+        (row,) = self.answer("SELECT min(event_time) AS a, max(event_time) AS b FROM orders")
+        times = f"'{row['a']}', '{row['b']}'"
+        (found,) = self.answer(f"SELECT count(*) AS n FROM orders WHERE event_time IN ({times})")
+        self.assertGreaterEqual(found["n"], 2)  # type: ignore[operator]
+        self.assertEqual(
+            self.answer(f"SELECT count(*) AS n FROM orders WHERE event_time NOT IN ({times})")[0]["n"],
+            self.answer(f"SELECT count(*) - {found['n']} AS n FROM orders")[0]["n"],
+        )
+
+    def test_what_has_no_form_in_a_format_is_told_of(self) -> None:
+        for text, options in (
+            ("SELECT 'infinity'::timestamptz AS t", ("--format", "csv")),
+            ("SELECT 'infinity'::date AS t", ("--format", "json")),
+            ("SELECT max(event_time) + INTERVAL 9000 YEARS AS t FROM orders", ()),
+            ("SELECT max(event_time) - min(event_time) AS t FROM orders", ("-o", str(self.folder / "x.parquet"))),
+        ):
+            with self.subTest(text):
+                result = self.query("--to", END, *options, text)
+                self.assert_exit(2, result)
+                self.assertIn("VARCHAR", result.stderr)
+                self.assertEqual([path.name for path in self.folder.iterdir()], ["emitter.yaml"])
+
+    def test_a_result_takes_the_place_of_a_file_and_of_nothing_else(self) -> None:
+        target, link, pipe = (self.folder / name for name in ("there.csv", "link.csv", "pipe"))
+        target.write_text("old")
+        target.chmod(0o600)
+        link.symlink_to(target)
+        os.mkfifo(pipe)
+        self.assert_exit(0, self.query("--to", END, "-o", str(link), "SELECT 1 AS one"))
+        self.assertTrue(link.is_symlink())
+        self.assertEqual((target.read_text("utf-8"), target.stat().st_mode & 0o777), ("one\n1\n", 0o600))
+        result = self.query("--to", END, "-o", str(pipe), "SELECT 1 AS one")
+        self.assert_exit(2, result)
+        self.assertIn("it is no file", result.stderr)
+        self.assertTrue(pipe.is_fifo())
 
     def test_explain_tells_what_would_be_made(self) -> None:
         (reading,) = self.answer("--explain", "SELECT sum(amount) FROM orders WHERE event_time < '2026-01-01 00:04'")

@@ -54,6 +54,15 @@ class VerificationMetricsTest(unittest.TestCase):
         self.found("ok", 0)
         self.assertEqual(self.value("verification_last_success_timestamp_seconds"), self.clock.wall_seconds())
 
+    def test_what_was_under_way_when_it_was_switched_off_is_only_counted(self) -> None:
+        self.metrics.due_every(3_600)
+        self.metrics.due_every(None)
+        self.found("different", 3)
+        self.assertEqual((self.lost(), self.value("verifications_total", outcome="different")), (None, 1.0))
+        self.metrics.due_every(60)
+        self.found("different", 3)
+        self.assertEqual(self.lost(), 3.0)
+
     def test_where_it_is_switched_off_nothing_is_told_any_more(self) -> None:
         self.metrics.due_every(3_600)
         self.found("different", 3)
