@@ -25,6 +25,7 @@ clock: {{start: 2026-01-01, speed: 600, batch_seconds: 60}}
 output: {{uri: {folder}/shop, retry_attempts_max: 100, retry_wait_seconds_max: 2}}
 server: {{port: 0}}
 maintenance: {{interval_seconds: 5}}
+verification: {{enabled: true, interval_seconds: 10, period_seconds: 600}}
 ecommerce: {{customers: 100, products: 50, orders_per_second: 5}}
 """
 PROMETHEUS = """
