@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 scripts/bootstrap.sh into /opt/emitter
 case $(readlink -f /opt/emitter/bin/python) in
-    /home/* | /root/* | /run/user/* | /tmp/*)
+    /home/* | ~root/* | /run/user/* | /tmp/*) # what ProtectHome= and PrivateTmp= of the units hide
         echo "emitter: the service sees no home folder, and its Python is in one: $(readlink -f /opt/emitter/bin/python)" >&2
         echo "Try: install Python for the whole system, remove /opt/emitter, and run this again" >&2
         exit 2
