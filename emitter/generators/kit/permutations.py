@@ -7,13 +7,12 @@ from math import isqrt
 
 import numpy as np
 
-from emitter.randomness import Integers, Stream, Words, below, entries
+from emitter.randomness import Integers, Stream, below, entries
 
 SIZE_MAX = 1 << 32
 _ROUNDS = 6
-_TABLE_MAX = (
-    1 << 18
-)  # up to here every answer is kept, once asked for: looking up is ten times as fast as going through
+# up to here every answer is kept, once asked for: looking up is ten times as fast as going through.
+_TABLE_MAX = 1 << 18
 
 
 class Permutation:
@@ -75,28 +74,3 @@ def block_orders(count: int, size: int, stream: Stream) -> Integers:
     """So many permutations of [0, size), one a row: orders for blocks to choose from."""
     places = np.arange(count * size, dtype=np.int64).reshape(count, size)
     return np.argsort(stream.words(places), axis=1, kind="stable")
-
-
-def keyed_places(values: Integers, sizes: Integers, keys: Words, stream: Stream) -> Integers:
-    """The place of each value in an order of [0, size) that its key chooses, of as many sizes and keys as values: the
-    network of `Permutation`, whose functions are too many here to be tables. Sizes up to 2**32.
-    """
-    bases = _root(sizes)
-    places, walking = values.copy(), np.arange(len(values))
-    while walking.size:
-        base, key = bases[walking], keys[walking]
-        high = places[walking] // base
-        digits = [high, places[walking] - high * base]
-        for turn in range(_ROUNDS):
-            changed, other = digits[turn % 2], digits[1 - turn % 2]
-            changed += below(stream.words(key + (other.view(np.uint64) << np.uint64(3)) + np.uint64(turn)), base)
-            changed -= base * (changed >= base)
-        places[walking] = digits[0] * base + digits[1]
-        walking = walking[places[walking] >= sizes[walking]]
-    return places
-
-
-def _root(sizes: Integers) -> Integers:
-    """The least number whose square is no less: a square root, rightly rounded, is right for what a double holds."""
-    roots: Integers = np.ceil(np.sqrt(sizes.astype(np.float64))).astype(np.int64)
-    return roots

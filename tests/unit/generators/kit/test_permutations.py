@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emitter.generators.kit import permutations as module
-from emitter.generators.kit.permutations import SIZE_MAX, Permutation, block_orders, keyed_places
+from emitter.generators.kit.permutations import SIZE_MAX, Permutation, block_orders
 from emitter.randomness import Stream
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -103,36 +103,6 @@ class BlockOrdersTest(unittest.TestCase):
         for row in range(8):
             for other in range(row):
                 self.assertLess(int(np.count_nonzero(orders[row] == orders[other])), 10)
-
-
-class KeyedPlacesTest(unittest.TestCase):
-    STREAM, KEYS = Stream(1, "places"), Stream(1, "keys")
-
-    def test_each_key_chooses_an_order_of_its_size(self) -> None:
-        sizes = np.array([1, 2, 3, 4, 5, 8, 9, 10, 63, 64, 65, 1000, 2047])
-        rows = np.repeat(np.arange(len(sizes)), sizes)
-        values = np.concatenate([np.arange(size) for size in sizes])
-        places = keyed_places(values, sizes[rows], self.KEYS.words(rows), self.STREAM)
-        for row, size in enumerate(sizes):
-            np.testing.assert_array_equal(np.sort(places[rows == row]), np.arange(size))
-        backwards = keyed_places(values[::-1], sizes[rows][::-1], self.KEYS.words(rows[::-1]), self.STREAM)
-        np.testing.assert_array_equal(backwards[::-1], places)
-        np.testing.assert_array_equal(values[-2047:], np.arange(2047))
-
-    def test_each_place_is_as_likely_and_neighbours_are_apart(self) -> None:
-        keys = np.repeat(np.arange(4000), 6)
-        places = keyed_places(np.tile(np.arange(6), 4000), np.full(24_000, 6), self.KEYS.words(keys), self.STREAM)
-        table = np.array([np.bincount(row, minlength=6) for row in places.reshape(4000, 6).T])
-        # 25 degrees of freedom: their deviation is 7.
-        self.assertLess(float(((table - 4000 / 6) ** 2 / (4000 / 6)).sum()), 25 + 5 * 7)
-        size = 3000
-        large = keyed_places(np.arange(size), np.full(size, size), self.KEYS.words(np.full(size, 7)), self.STREAM)
-        self.assertLess(int(np.unique(np.diff(large) % size, return_counts=True)[1].max()), 8)
-
-    def test_the_largest_size_has_its_places(self) -> None:
-        values = np.array([0, 1, 2**32 - 1, 12_345])
-        places = keyed_places(values, np.full(4, 2**32), self.KEYS.words(values), self.STREAM)
-        self.assertTrue(((places >= 0) & (places < 2**32)).all())
 
 
 if __name__ == "__main__":
