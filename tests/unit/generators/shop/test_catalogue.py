@@ -78,9 +78,11 @@ class CatalogueTest(unittest.TestCase):
     def test_a_small_catalogue_sells_what_it_has(self) -> None:
         for opening in (1, 7):
             made = catalogue(opening, growth=0.0)
-            products, *_ = self.picked(made, count=2_000)
-            self.assertEqual(set(products.tolist()), set(range(opening)) if opening == 1 else set(products.tolist()))
-            self.assertLess(int(products.max()), opening)
+            products, of_kinds, slots = self.picked(made, count=2_000)
+            self.assertLessEqual(set(products.tolist()), set(range(opening)))
+            self.assertGreater(len(set(products.tolist())), opening // 2)
+            self.assertTrue(made.is_available(products, slots).all())
+            self.assertEqual(set(of_kinds.tolist()), set(made.kinds_of(np.arange(opening)).tolist()))
 
     def test_rows_tell_what_prices_hold(self) -> None:
         rows = listed(Window(ORIGIN, ORIGIN + 70 * DAY_SECONDS))
